@@ -1,0 +1,497 @@
+"""The loop: runs a descent over rows, and keeps the path.
+
+``tell ∘ sum ∘ ask`` is compiled once and run in chunks of many steps, with no Python
+between steps. A chunk ends often enough for a progress bar and Ctrl-C. What the chunk
+recorded comes back as arrays and becomes a ``DescentPath``.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fallline.descent import Descent, Stop, Walk, words_of
+from fallline.descent.choose import choose
+from fallline.descent.penalty import Penalty, weight_decay
+from fallline.descent.rate import first_direction, power_step, stability_limit
+from fallline.error import Request
+from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
+from fallline.network import Model
+from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
+
+# Up to this many weights every step is kept; above it the path is thinned to this many bytes.
+EVERY_STEP_UP_TO = 1000
+_THINNED_BYTES = 64 << 20
+_CHUNK_BYTES = 4 << 20
+_CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback is told after every chunk."""
+
+    steps: int
+    max_iter: int
+    passes: int
+    error: float
+    n_rows: float
+    watched: dict[str, float]
+    weights: np.ndarray  # the lowest so far
+    stop: Stop
+
+
+@dataclass(frozen=True, eq=False)
+class DescentPath:
+    """The way a descent went, point by point, from the start (step 0) to where it stopped.
+
+    With m points and p weights: ``steps`` (m,) step numbers; ``error`` (m,) E; ``penalised_error`` (m,)
+    what was descended, E plus the penalty; ``gradient_norm`` (m,) of the penalised error;
+    ``passes`` (m,) sums over the rows spent so far; ``shown`` {name: (m,)} the learning rate or the damping;
+    ``watched`` {name: (m,)} E on rows that the descent did not see, ``watched_rows`` how many those are.
+    ``weights`` and ``gradient`` (k, p) at the steps ``weight_steps`` (k,): every step (k = m) up to
+    1 000 weights, thinned to 64 MB above, the first and the last always kept.
+
+    ``best_weights`` (p,) are those of the lowest penalised error, or of the lowest validation error where a
+    validation set judged; ``best_step`` is their step. ``stop`` and ``stop_message`` say why it ended.
+    """
+
+    model: Model
+    descent: Descent
+    steps: np.ndarray
+    error: np.ndarray
+    penalised_error: np.ndarray
+    gradient_norm: np.ndarray
+    passes: np.ndarray
+    shown: dict[str, np.ndarray]
+    watched: dict[str, np.ndarray]
+    watched_rows: dict[str, float]
+    n_rows: float
+    weight_steps: np.ndarray
+    weights: np.ndarray
+    gradient: np.ndarray
+    best_weights: np.ndarray
+    best_step: int
+    stop: Stop
+    stop_message: str
+    n_passes: int
+    seconds: float
+    alpha: float = 0.0
+
+    @property
+    def n_steps(self) -> int:
+        return int(self.steps[-1]) if len(self.steps) else 0
+
+    @property
+    def final_weights(self) -> np.ndarray:
+        """The weights where the descent stopped: (p,). On divergence, the last that were kept."""
+        return np.asarray(self.weights[-1])
+
+    @property
+    def every_step(self) -> bool:
+        """Whether ``weights`` holds every step, or was thinned."""
+        return len(self.weight_steps) == len(self.steps)
+
+    def __str__(self) -> str:
+        thinned = "" if self.every_step else f" Weights kept at {len(self.weight_steps)} of {len(self.steps)} points."
+        return (
+            f"{words_of(self.descent)}: {self.n_steps} steps, {self.n_passes} passes, "
+            f"E {self.error[0]:.6g} -> {self.error[-1]:.6g}. {self.stop_message}{thinned}"
+        )
+
+
+class _Tracker(NamedTuple):
+    """What decides about stopping beside the descent itself."""
+
+    reference: Any  # the penalised error that still counts as news
+    since: Any  # steps since then
+    best: Any  # lowest validation error
+    best_weights: Any
+    best_step: Any
+    rising: Any  # steps since the lowest validation error
+    watched: Any  # E on each of the watched sets at the point last arrived at
+
+
+class _Record(NamedTuple):
+    """The points of one chunk. Weights and gradient have one slot more, scratch for points that are thinned out."""
+
+    points: Any
+    kept: Any
+    steps: Any
+    passes: Any
+    error: Any
+    penalised: Any
+    gradient_norm: Any
+    shown: Any
+    watched: Any
+    kept_steps: Any
+    weights: Any
+    gradient: Any
+
+
+class _Limits(NamedTuple):
+    """Run-time bounds of a chunk: another number compiles nothing."""
+
+    passes: Any  # as many in this chunk at most
+    step: Any  # the chunk ends at this step
+    stride: Any
+    tol: Any
+    patience: Any
+
+
+def _empty_record(length: int, slots: int, n_weights: int, n_shown: int, n_watched: int) -> _Record:
+    none = jnp.zeros((), jnp.int64)
+    return _Record(
+        points=none,
+        kept=none,
+        steps=jnp.zeros(length, jnp.int64),
+        passes=jnp.zeros(length, jnp.int64),
+        error=jnp.zeros(length),
+        penalised=jnp.zeros(length),
+        gradient_norm=jnp.zeros(length),
+        shown=jnp.zeros((length, n_shown)),
+        watched=jnp.zeros((length, n_watched)),
+        kept_steps=jnp.zeros(slots + 1, jnp.int64),
+        weights=jnp.zeros((slots + 1, n_weights)),
+        gradient=jnp.zeros((slots + 1, n_weights)),
+    )
+
+
+def _note(record: _Record, walk: Walk, watched: Any, stride: Any) -> _Record:
+    """The record with the point of the walk in it, if the last pass arrived at one."""
+    at, slot = record.points, jnp.where(walk.steps % stride == 0, record.kept, record.weights.shape[0] - 1)
+    return _Record(
+        points=at + walk.moved,
+        kept=record.kept + (walk.moved & (walk.steps % stride == 0)),
+        steps=record.steps.at[at].set(walk.steps),
+        passes=record.passes.at[at].set(walk.passes),
+        error=record.error.at[at].set(walk.error),
+        penalised=record.penalised.at[at].set(walk.penalised),
+        gradient_norm=record.gradient_norm.at[at].set(jnp.sqrt(walk.gradient @ walk.gradient)),
+        shown=record.shown.at[at].set(walk.shown),
+        watched=record.watched.at[at].set(watched),
+        kept_steps=record.kept_steps.at[slot].set(walk.steps),
+        weights=record.weights.at[slot].set(walk.weights),
+        gradient=record.gradient.at[slot].set(walk.gradient),
+    )
+
+
+def _track(tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limits: _Limits) -> _Tracker:
+    moved = walk.moved
+    news = moved & (walk.penalised < tracker.reference * (1.0 - limits.tol))
+    tracker = tracker._replace(
+        reference=jnp.where(news, walk.penalised, tracker.reference),
+        since=jnp.where(news, 0, tracker.since + moved),
+        watched=watched,
+    )
+    if judge is None:
+        return tracker
+    better = moved & (watched[judge] < tracker.best)
+    return tracker._replace(
+        best=jnp.where(better, watched[judge], tracker.best),
+        best_weights=jnp.where(better, walk.weights, tracker.best_weights),
+        best_step=jnp.where(better, walk.steps, tracker.best_step),
+        rising=jnp.where(better, 0, tracker.rising + moved),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("model", "blocks", "judge", "length", "slots"))
+def _chunk(
+    descent: Descent,
+    state: Any,
+    tracker: _Tracker,
+    rows: tuple[Capacity, ...],
+    limits: _Limits,
+    *,
+    model: Model,
+    blocks: tuple[int, ...],
+    judge: int | None,
+    length: int,
+    slots: int,
+) -> tuple[Any, _Tracker, _Record]:
+    """Many steps of a descent, compiled: the first of ``rows`` is descended on, the others are watched."""
+    nothing_asked = jnp.zeros(0)
+
+    def watch(weights: Any) -> Any:
+        request = Request(jnp.zeros((), jnp.int32), weights, nothing_asked)
+        errors = [sum_over_rows(model, ("error",), request, r, b).error for r, b in zip(rows[1:], blocks[1:], strict=True)]
+        return jnp.stack(errors) if errors else jnp.zeros(0)
+
+    def going(carry: tuple[Any, _Tracker, _Record, Any]) -> Any:
+        state, tracker, record, passes = carry
+        go = (state.walk.stop == 0) & (state.walk.steps < limits.step) & (passes < limits.passes)
+        go &= (record.points < length) & (record.kept < slots)
+        go &= (limits.tol <= 0) | (tracker.since < limits.patience)
+        return go if judge is None else go & (tracker.rising < limits.patience)
+
+    def one_pass(carry: tuple[Any, _Tracker, _Record, Any]) -> tuple[Any, _Tracker, _Record, Any]:
+        state, tracker, record, passes = carry
+        sums = sum_over_rows(model, descent.kinds, descent.ask(state), rows[0], blocks[0])
+        state = descent.tell(state, sums)
+        walk = state.walk
+        watched = tracker.watched
+        if len(rows) > 1:
+            watched = jax.lax.cond(walk.moved, lambda: watch(walk.weights), lambda: tracker.watched)
+        tracker = _track(tracker, walk, watched, judge, limits)
+        return state, tracker, _note(record, walk, watched, limits.stride), passes + 1
+
+    record = _empty_record(length, slots, model.n_weights, len(descent.shows), len(rows) - 1)
+    state, tracker, record, _ = jax.lax.while_loop(going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64)))
+    return state, tracker, record
+
+
+def _progress(
+    walk: Walk, tracker: _Tracker, max_iter: int, rows: InMemory, names: list[str], judge: str | None, stop: Stop
+) -> Progress:
+    weights = tracker.best_weights if judge and np.isfinite(float(tracker.best)) else walk.lowest_weights
+    watched = dict(zip(names, np.asarray(tracker.watched).tolist(), strict=True))
+    return Progress(
+        int(walk.steps), max_iter, int(walk.passes), float(walk.error), rows.count, watched, np.asarray(weights), stop
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
+def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) -> tuple[Any, _Tracker]:
+    infinite, none = jnp.full((), jnp.inf), jnp.zeros((), jnp.int64)
+    tracker = _Tracker(infinite, none, infinite, weights, none, none, jnp.zeros(0))
+    return descent.start(weights, penalty), tracker
+
+
+@functools.partial(jax.jit, static_argnames=("model", "block"))
+def _steepest_curvature(weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int) -> Any:
+    """λ_max of (G + penalty)/n at the weights, by 100 power iterations."""
+
+    def read(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        _, direction = carry
+        sums = sum_over_rows(model, ("curvature",), Request(jnp.zeros((), jnp.int32), weights, direction), rows, block)
+        return power_step((sums.curvature + strength * direction) / sums.rows)
+
+    first = jnp.asarray(first_direction(model.n_weights))
+    return jax.lax.fori_loop(0, 100, read, (jnp.zeros(()), first))[0]
+
+
+def descend(
+    model: Model,
+    rows: InMemory | tuple[Any, Any],
+    descent: Descent | str = "auto",
+    *,
+    weights: Any = None,
+    seed: int | np.random.Generator | None = None,
+    max_iter: int = 1000,
+    tol: float = 0.0,
+    n_iter_no_change: int = 10,
+    alpha: float = 0.0,
+    watched: Mapping[str, InMemory] | None = None,
+    judge: str | None = None,
+    progress: Callable[[Progress], Any] | None = None,
+    every_step: bool = False,
+) -> DescentPath:
+    """Go down the error of ``model`` over ``rows``, and return the way.
+
+    Nothing is scaled here: E is exactly ½ Σ Σ (y − ŷ)² over the rows given.
+
+    rows: ``InMemory``, or (x, y) of shapes (n, inputs) and (n, outputs). descent: settings such as
+    ``GradientDescent(learning_rate=0.1)``, or ``"auto"``. weights (n_weights,): where to start; without them,
+    ``model.initial(seed)``. max_iter: steps. The walk ends before that when the error falls by less than ``tol``
+    (relative) over ``n_iter_no_change`` steps; with tol = 0 it takes every step it was asked for, unless there is
+    nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended.
+
+    watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses
+    ``best_weights``, and the walk ends when it has not fallen for ``n_iter_no_change`` steps. progress is called
+    with a ``Progress`` after every chunk, or after every step if ``every_step``; it ends the walk by returning True.
+    Ctrl-C ends the walk and keeps it.
+
+    Raises ShapeError, TableError or SettingsError, in a sentence, for rows, weights or settings that do not fit.
+    """
+    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
+    watched = dict(watched or {})
+    for each in (rows, *watched.values()):
+        check_fit(model, each)
+    if judge is not None and judge not in watched:
+        raise SettingsError(f"judge={judge!r} is not one of the watched sets of rows ({', '.join(watched) or 'there are none'}).")
+    if isinstance(max_iter, bool) or max_iter < 0 or int(max_iter) != max_iter:
+        raise SettingsError(f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up.")
+    if not tol >= 0 or not n_iter_no_change >= 1:
+        raise SettingsError(f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1.")
+    start = model.initial(seed) if weights is None else np.asarray(weights, np.float64)
+    if start.shape != (model.n_weights,):
+        raise ShapeError(f"weights have shape {start.shape}, but the model has {model.n_weights}: pass shape ({model.n_weights},).")
+    if not np.isfinite(start).all():
+        raise TableError("the weights to start from contain NaN or infinity: start from finite weights.")
+    if isinstance(descent, str):
+        descent, _ = choose(descent, model, len(rows.x))
+    descent.check()
+    penalty = weight_decay(model, alpha)
+
+    with jax.enable_x64(True):
+        return _run(
+            model, rows, descent, start, penalty, max_iter, tol, n_iter_no_change, watched, judge, progress, every_step, alpha
+        )
+
+
+def _run(
+    model: Model,
+    rows: InMemory,
+    descent: Descent,
+    start: np.ndarray,
+    penalty: Penalty,
+    max_iter: int,
+    tol: float,
+    patience: int,
+    watched: dict[str, InMemory],
+    judge: str | None,
+    progress: Callable[[Progress], Any] | None,
+    every_step: bool,
+    alpha: float,
+) -> DescentPath:
+    began = time.perf_counter()
+    p, names = model.n_weights, list(watched)
+    held = tuple(each.padded() for each in (rows, *watched.values()))
+    kinds = (descent.kinds, *(("error",) for _ in names))
+    blocks = tuple(block_rows(model, kind, h.x.shape[0]) for kind, h in zip(kinds, held, strict=True))
+    point_bytes = 16 * p
+    length = min(max(1 << max(_CHUNK_BYTES // (point_bytes + 64), 1).bit_length() - 1, 16), 1 << 14)
+    slots, stride = length, 1
+    if p > EVERY_STEP_UP_TO:
+        length, slots = 256, min(max(_CHUNK_BYTES // point_bytes, 1), 256)
+        stride = max(1, math.ceil((max_iter + 1) * point_bytes / _THINNED_BYTES))
+
+    state, tracker = _begin(descent, start, penalty, model=model)
+    tracker = tracker._replace(watched=np.full(len(names), np.inf))
+    judged = names.index(judge) if judge else None
+    points: list[_Record] = []
+    budget, stop = 4, Stop.GOING_ON
+    while stop == Stop.GOING_ON:
+        bound = min(int(state.walk.steps) + 1, max_iter) if every_step else max_iter
+        limits = _Limits(budget, bound, stride, float(tol), patience)
+        clock = time.perf_counter()
+        try:
+            result = _chunk(
+                descent, state, tracker, held, limits,
+                model=model, blocks=blocks, judge=judged, length=length, slots=slots,
+            )  # fmt: skip
+            record = _host(result[2])
+            state, tracker = result[:2]
+            points.append(record)
+            stop = _why(state.walk, tracker, max_iter, tol, patience, judge)
+            if progress is not None and progress(_progress(state.walk, tracker, max_iter, rows, names, judge, stop)):
+                stop = Stop.ASKED if stop == Stop.GOING_ON else stop
+        except KeyboardInterrupt:
+            stop = Stop.INTERRUPTED  # the state of the last whole chunk stands
+        grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
+        budget = int(min(max(budget * min(max(grow, 0.25), 4.0), 1), 1 << 30))
+
+    walk = state.walk
+    if stop == Stop.NOT_FINITE:
+        raise FalllineError(
+            "the error at the weights to start from is not a finite number: start from smaller weights, "
+            "or bring inputs and targets to a scale near 1."
+        )
+    if not points:
+        raise KeyboardInterrupt  # before the error at the start was known: there is nothing to keep
+    best_weights, best_step, best_error = np.asarray(walk.lowest_weights), int(walk.lowest_step), float(walk.lowest_error)
+    if judge and np.isfinite(float(tracker.best)):
+        best_weights, best_step, best_error = np.asarray(tracker.best_weights), int(tracker.best_step), float(tracker.best)
+    limit = None
+    if stop == Stop.DIVERGED:
+        block = block_rows(model, ("curvature",), held[0].x.shape[0])
+        curvature = float(_steepest_curvature(walk.lowest_weights, penalty.strength, held[0], model=model, block=block))
+        limit = float(stability_limit(curvature, getattr(descent, "momentum", 0.0))) if curvature > 0 else None
+
+    record = _Record(None, None, *(np.concatenate(parts) for parts in zip(*(point[2:] for point in points), strict=True)))
+    if record.kept_steps[-1] != record.steps[-1]:  # thinned: the last point is always kept
+        record = record._replace(
+            kept_steps=np.append(record.kept_steps, record.steps[-1]),
+            weights=np.concatenate([record.weights, np.asarray(walk.weights)[None]]),
+            gradient=np.concatenate([record.gradient, np.asarray(walk.gradient)[None]]),
+        )
+    return DescentPath(
+        model=model,
+        descent=descent,
+        steps=record.steps,
+        error=record.error,
+        penalised_error=record.penalised,
+        gradient_norm=record.gradient_norm,
+        passes=record.passes,
+        shown={name: record.shown[:, i] for i, name in enumerate(descent.shows)},
+        watched={name: record.watched[:, i] for i, name in enumerate(names)},
+        watched_rows={name: each.count for name, each in watched.items()},
+        n_rows=rows.count,
+        weight_steps=record.kept_steps,
+        weights=record.weights,
+        gradient=record.gradient,
+        best_weights=best_weights,
+        best_step=best_step,
+        stop=stop,
+        stop_message=_sentence(stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit),
+        n_passes=int(walk.passes),
+        seconds=time.perf_counter() - began,
+        alpha=float(alpha),
+    )
+
+
+def _host(record: _Record) -> _Record:
+    """The used part of a record as NumPy arrays."""
+    points, kept = int(record.points), int(record.kept)
+    arrays = [np.asarray(a) for a in record[2:]]
+    return _Record(points, kept, *(a[:points].copy() for a in arrays[:7]), *(a[:kept].copy() for a in arrays[7:]))
+
+
+def _why(walk: Walk, tracker: _Tracker, max_iter: int, tol: float, patience: int, judge: str | None) -> Stop:
+    """The reason to stop after a chunk, if there is one; the descent's own comes first."""
+    if int(walk.stop):
+        return Stop(int(walk.stop))
+    if judge and int(tracker.rising) >= patience:
+        return Stop.VALIDATION
+    if tol > 0 and int(tracker.since) >= patience:
+        return Stop.NO_CHANGE
+    return Stop.MAX_ITER if int(walk.steps) >= max_iter else Stop.GOING_ON
+
+
+def _sentence(
+    stop: Stop,
+    descent: Descent,
+    steps: int,
+    best_step: int,
+    best_error: float,
+    tol: float,
+    patience: int,
+    judge: str | None,
+    limit: float | None,
+) -> str:
+    """Why the descent ended, what was kept, and what to do where there is something to do."""
+    kept = f"The lowest-error weights are kept (step {best_step}, E = {best_error:.6g})"
+    match stop:
+        case Stop.FLAT:
+            return f"Stopped at step {steps}: the gradient is zero to rounding, so no step has anything left to gain."
+        case Stop.STALLED:
+            return f"Stopped at step {steps}: no step, however short, lowers the error at this precision."
+        case Stop.NO_CHANGE:
+            return f"Stopped at step {steps}: the error fell by less than tol = {tol:g} (relative) over {patience} steps."
+        case Stop.VALIDATION:
+            return (
+                f"Stopped early at step {steps}: the {judge} error had not fallen for {patience} steps. "
+                f"The weights of step {best_step}, where it was lowest, are kept."
+            )
+        case Stop.MAX_ITER:
+            return f"Stopped at max_iter = {steps} steps. More steps may lower the error further."
+        case Stop.DIVERGED:
+            rate = getattr(descent, "learning_rate", None)
+            momentum = getattr(descent, "momentum", 0.0)
+            method = f" for momentum {momentum:g}" if momentum else ""
+            largest = f"; the largest stable rate there{method} is about {limit:.3g}" if limit else ""
+            advice = f"a rate below {0.95 * limit:.2g}" if limit else "a smaller rate"
+            return (
+                f"Diverged after step {steps}: learning rate {rate:g} is too large and the error grew without bound. "
+                f"{kept}{largest}. Take {advice} or learning_rate='auto', and standardise the inputs if they are not."
+            )
+        case Stop.INTERRUPTED:
+            return f"Interrupted at step {steps}. {kept}."
+        case Stop.ASKED:
+            return f"Stopped at step {steps}, as a callback asked. {kept}."
+    return ""

@@ -1,0 +1,136 @@
+"""½ Σ_j ( ŷ_j − y_j )²: the error of one block of rows, its gradient, its curvature.
+
+The convention of the whole package stands here. With residuals r = ŷ − y and row
+weights s (1 unless a row counts for more or, in padding, for nothing),
+
+    E = ½ Σ_μ s_μ Σ_j r_j²     g = Jᵀ s r     G = Jᵀ s J     J = ∂ŷ/∂w
+
+E is a sum over rows, not a mean: it grows with the number of rows. Where the rows
+come from, and what is done with the sums, is not known here.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fallline.exceptions import SettingsError, ShapeError
+from fallline.network import Model
+
+# What one pass over the rows can be asked for. A descent names the few it needs.
+KINDS = ("error", "gradient", "gauss_newton", "curvature")
+
+
+class Block(NamedTuple):
+    """Some rows: x (b, inputs), y (b, outputs), and how often each counts, s (b,)."""
+
+    x: Any
+    y: Any
+    s: Any
+
+
+class Sums(NamedTuple):
+    """What the rows say at one point: sums that add up block by block.
+
+    rows: Σ s, the number of rows. error: E. gradient (n_weights,): ∂E/∂w. gauss_newton
+    (n_weights, n_weights): JᵀJ. curvature (n_weights,): JᵀJ v for the direction asked.
+    What was not asked for is zero, or of length 0 where the descent never asks for it.
+    """
+
+    rows: Any
+    error: Any
+    gradient: Any
+    gauss_newton: Any
+    curvature: Any
+
+
+class Request(NamedTuple):
+    """One pass over the rows: which sums (an index into the descent's kinds), at which weights, in which direction."""
+
+    kind: Any
+    weights: Any
+    direction: Any
+
+
+def residuals(model: Model, weights: Any, block: Block) -> Any:
+    """r = ŷ − y: (b, outputs).
+
+    Raises ShapeError if y has another shape than the prediction: (b,) against (b, 1)
+    would broadcast to (b, b) in silence.
+    """
+    predicted = model.predict(weights, block.x, jnp)
+    if predicted.shape != block.y.shape:
+        raise ShapeError(
+            f"y has shape {block.y.shape}, but the model predicts {predicted.shape} (rows, outputs). "
+            "For a single output, pass y[:, None]."
+        )
+    return predicted - block.y
+
+
+def squared_error(model: Model, weights: Any, block: Block) -> Any:
+    """E of a block, in squared units of the target; products in the precision of the rows, their sum in float64."""
+    r = residuals(model, weights, block)
+    return 0.5 * jnp.sum(r * r * block.s[:, None], dtype=jnp.float64)
+
+
+def nothing(kinds: tuple[str, ...], n_weights: int) -> Sums:
+    """The sums over no rows, float64: where adding up begins."""
+    dtype = jnp.float64
+    wide = n_weights if "gauss_newton" in kinds else 0
+    long = n_weights if "curvature" in kinds else 0
+    zero = jnp.zeros((), dtype)
+    return Sums(zero, zero, jnp.zeros(n_weights, dtype), jnp.zeros((wide, wide), dtype), jnp.zeros(long, dtype))
+
+
+def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Request, block: Block) -> Sums:
+    """The sums of one kind over one block, float64; parts that other kinds of the same descent need stay zero.
+
+    Inside the block the arithmetic is that of the rows, float32 or float64.
+    """
+    weights = request.weights.astype(block.x.dtype)
+    empty = nothing(kinds, model.n_weights)
+    rows = jnp.sum(block.s, dtype=jnp.float64)
+    if kind == "error":
+        return empty._replace(rows=rows, error=squared_error(model, weights, block))
+    if kind == "gradient":
+        error, gradient = jax.value_and_grad(lambda w: squared_error(model, w, block))(weights)
+        return empty._replace(rows=rows, error=error, gradient=gradient.astype(jnp.float64))
+    if kind == "gauss_newton":
+        error, gradient, square = gauss_newton(model, weights, block)
+        return Sums(rows, *(part.astype(jnp.float64) for part in (error, gradient, square)), empty.curvature)
+    if kind == "curvature":
+        product = curvature_product(model, weights, block, request.direction.astype(weights.dtype))
+        return empty._replace(rows=rows, curvature=product.astype(jnp.float64))
+    raise SettingsError(f"a pass of kind {kind!r} is not known: choose one of {', '.join(KINDS)}.")
+
+
+def jacobian(model: Model, weights: Any, x: Any) -> Any:
+    """J = ∂ŷ/∂w: (b, outputs, n_weights), one backward sweep per output."""
+
+    def one_row(row: Any) -> Any:
+        return jax.jacrev(lambda w: model.predict(w, row[None, :], jnp)[0])(weights)
+
+    return jax.vmap(one_row)(x)
+
+
+def gauss_newton(model: Model, weights: Any, block: Block) -> tuple[Any, Any, Any]:
+    """The triple (E, g, JᵀJ) of a block: all that Levenberg–Marquardt asks of the rows."""
+    r = residuals(model, weights, block)
+    root = jnp.sqrt(block.s)[:, None]
+    scaled = (r * root).reshape(-1)
+    square_root = (jacobian(model, weights, block.x) * root[:, :, None]).reshape(scaled.shape[0], -1)
+    return 0.5 * scaled @ scaled, square_root.T @ scaled, square_root.T @ square_root
+
+
+def curvature_product(model: Model, weights: Any, block: Block, direction: Any) -> Any:
+    """JᵀJ v without J: one forward derivative along v, one backward sweep.
+
+    Source: Schraudolph (2002), Neural Computation 14:1723.
+    """
+
+    def predict(w: Any) -> Any:
+        return model.predict(w, block.x, jnp)
+
+    _, along = jax.jvp(predict, (weights,), (direction,))
+    _, back = jax.vjp(predict, weights)
+    return back(along * block.s[:, None])[0]

@@ -1,0 +1,86 @@
+"""The figures people judge a fit by, derived from the one error: E, RMSE, MAE, R², and how they are written.
+
+One source for the report, the command line and whoever else prints such a number. Plain NumPy on predictions
+that exist already; nothing here predicts, and nothing here is descended.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fallline.exceptions import ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+UNDEFINED = "–"
+
+
+class Figures(NamedTuple):
+    """The figures of one target on one set of n rows. Where one is not defined or not finite it is None."""
+
+    error: float | None
+    """E = ½ Σ (y − ŷ)², in squared units of the target; it grows with n."""
+    rmse: float | None
+    """√(Σ (y − ŷ)² / n), in units of the target."""
+    mae: float | None
+    """Σ |y − ŷ| / n, in units of the target."""
+    r2: float | None
+    """1 − Σ (y − ŷ)² / Σ (y − ȳ)²; None where all y are equal or there are fewer than two rows."""
+
+
+def figures_of(actual: ArrayLike, predicted: ArrayLike) -> Figures:
+    """The figures of one target, from its n values and their n predictions, in the target's units.
+
+    Raises ShapeError unless both are one-dimensional and equally long: (n,) against (n, 1) would broadcast to
+    (n, n) in silence.
+    """
+    y, prediction = np.asarray(actual, np.float64), np.asarray(predicted, np.float64)
+    if y.ndim != 1 or y.shape != prediction.shape:
+        raise ShapeError(
+            f"actual has shape {y.shape} and predicted {prediction.shape}; expected two of shape (n,). "
+            "For several targets, ask for the figures of one column at a time."
+        )
+    with np.errstate(over="ignore", invalid="ignore"):  # not finite is an answer here: None
+        residual = y - prediction
+        squares = float(residual @ residual)
+        if y.size == 0:
+            return Figures(0.0, None, None, None)
+        r2 = None
+        if np.ptp(y) > 0:  # not the variance: of equal values it can round to more than 0
+            spread = float(np.sum((y - y.mean()) ** 2))
+            r2 = _finite(1 - squares / spread) if spread > 0 else None
+        return Figures(
+            _finite(squares / 2),
+            _finite(math.sqrt(squares / y.size)),
+            _finite(float(np.mean(np.abs(residual)))),
+            r2,
+        )
+
+
+def written(value: float | None, digits: int = 4) -> str:
+    """A number as a person reads it: four significant digits, "12,346", "0.01235", "1.235e-07"; "–" for
+    None."""
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(abs(rounded)))
+    if not -4 <= exponent < 7:
+        return f"{value:.{digits - 1}e}".replace("-", "−", 1) if value < 0 else f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(digits - 1 - exponent, 0)}f}".replace("-", "−", 1)
+
+
+def written_share(value: float | None) -> str:
+    """An R² as a person reads it: three decimals, "0.912", "−1.300"; "–" for None."""
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:.3f}".replace("-", "−", 1) if abs(value) < 1000 else written(value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,285 @@
+"""ŷ = f(x; w): what is predicted.
+
+A model is initial weights and ``predict(weights, x)``. The weights of a model
+are one vector, so that a path, a plane or a covariance is an array; a
+``Network`` shows them layer by layer when asked. The same ``predict`` runs on
+NumPy arrays and, inside a compiled descent, on JAX arrays: it uses only what
+both namespaces share.
+
+Nothing here knows an error, a table or a descent.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fallline.exceptions import SettingsError, ShapeError
+
+
+class Model(Protocol):
+    """What a descent needs of a model: how many weights, where they start, what they predict."""
+
+    @property
+    def n_weights(self) -> int: ...
+
+    @property
+    def inputs(self) -> int: ...
+
+    @property
+    def outputs(self) -> int: ...
+
+    def initial(self, seed: int | np.random.Generator | None = None) -> np.ndarray:
+        """Weights to start from: (n_weights,) float64, the same for the same seed."""
+        ...
+
+    def penalised(self) -> np.ndarray:
+        """Which weights a weight decay acts on: (n_weights,) bool."""
+        ...
+
+    def predict(self, weights: Any, x: Any, xp: Any = np) -> Any:
+        """ŷ of (n, inputs) rows: (n, outputs), with the array namespace ``xp``."""
+        ...
+
+
+# Each activation is written with names that NumPy and JAX share (`xp`).
+def _identity(z: Any, xp: Any) -> Any:
+    return z
+
+
+def _logistic(z: Any, xp: Any) -> Any:
+    return 0.5 * xp.tanh(0.5 * z) + 0.5  # 1/(1 + e⁻ᶻ), without overflow for large |z|
+
+
+def _tanh(z: Any, xp: Any) -> Any:
+    return xp.tanh(z)
+
+
+def _relu(z: Any, xp: Any) -> Any:
+    return xp.where(z > 0, z, xp.zeros_like(z))  # slope 0 at 0, as scikit-learn and PyTorch have it
+
+
+def _leaky_relu(z: Any, xp: Any) -> Any:
+    return xp.where(z > 0, z, 0.01 * z)
+
+
+def _softplus(z: Any, xp: Any) -> Any:
+    return xp.logaddexp(z, xp.zeros_like(z))
+
+
+def _softsign(z: Any, xp: Any) -> Any:
+    return z / (1.0 + xp.abs(z))
+
+
+def _elu(z: Any, xp: Any) -> Any:
+    # The exponential sees only what it is used for: expm1 of a large z is inf, and 0 · inf spoils the slope.
+    return xp.where(z > 0, z, xp.expm1(xp.where(z > 0, xp.zeros_like(z), z)))
+
+
+def _silu(z: Any, xp: Any) -> Any:
+    return z * _logistic(z, xp)
+
+
+def _sine(z: Any, xp: Any) -> Any:
+    return xp.sin(z)
+
+
+def _gaussian(z: Any, xp: Any) -> Any:
+    return xp.exp(-z * z)
+
+
+ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "identity": _identity,
+    "logistic": _logistic,
+    "tanh": _tanh,
+    "relu": _relu,
+    "leaky_relu": _leaky_relu,
+    "softplus": _softplus,
+    "softsign": _softsign,
+    "elu": _elu,
+    "silu": _silu,
+    "sine": _sine,
+    "gaussian": _gaussian,
+}
+
+# Gain that keeps the spread of a layer's values from one layer to the next: He et al. (2015), arXiv 1502.01852,
+# for the rectifiers, whose half of the units is silent; 1 otherwise (LeCun et al. 1998, "Efficient BackProp").
+_RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "silu", "softplus"})
+
+
+def check_activation(name: object) -> str:
+    """The activation of that name; SettingsError lists the known ones."""
+    if isinstance(name, str) and name in ACTIVATIONS:
+        return name
+    near = difflib.get_close_matches(str(name), ACTIVATIONS, n=1)
+    if str(name) == "sigmoid":
+        near = ["logistic"]
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    raise SettingsError(f"activation {name!r} is not known: choose one of {', '.join(ACTIVATIONS)}{hint}")
+
+
+class Layer(NamedTuple):
+    """The weights of one layer: z = x · coef + intercept.
+
+    coef (inputs, outputs); intercept (outputs,), or None in a network without biases.
+    """
+
+    coef: Any
+    intercept: Any
+
+
+@dataclass(frozen=True)
+class Network:
+    """A feed-forward network ŷ = f(… f(x W₁ + b₁) … W_L + b_L).
+
+    sizes (inputs, hidden …, outputs), at least two numbers: ``Network((3, 1))`` has no hidden
+    layer, ŷ_j = f(Σ_i w_ij x_i + b_j). ``activation`` is f of the hidden layers,
+    ``output_activation`` f of the outputs; ``bias=False`` leaves every b out.
+
+    The weights are one vector, layer by layer: the (inputs × outputs) coefficients row by row,
+    then the biases. Raises SettingsError for sizes below 1 or an unknown activation.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str = "tanh"
+    output_activation: str = "identity"
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        sizes = tuple(int(size) for size in self.sizes)
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise SettingsError(
+                f"sizes {tuple(self.sizes)} do not make a network: give inputs, hidden layers if any, and outputs, "
+                "each at least 1, such as (8, 20, 1)."
+            )
+        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "bias", bool(self.bias))
+        check_activation(self.activation)
+        check_activation(self.output_activation)
+
+    @property
+    def inputs(self) -> int:
+        return self.sizes[0]
+
+    @property
+    def outputs(self) -> int:
+        return self.sizes[-1]
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        return self.sizes[1:-1]
+
+    @property
+    def n_weights(self) -> int:
+        return sum((a + self.bias) * b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
+
+    @property
+    def linear(self) -> bool:
+        """Whether ŷ is linear in the weights: no hidden layer, identity outputs."""
+        return not self.hidden and self.output_activation == "identity"
+
+    def layers(self, weights: Any) -> tuple[Layer, ...]:
+        """The (n_weights,) vector as layers. Raises ShapeError if its length is not n_weights."""
+        if weights.ndim != 1 or weights.shape[0] != self.n_weights:
+            raise ShapeError(
+                f"weights have shape {tuple(weights.shape)}, but a network of sizes {self.sizes} "
+                f"{'with' if self.bias else 'without'} biases has {self.n_weights}: pass a vector of shape ({self.n_weights},)."
+            )
+        layers, at = [], 0
+        for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
+            coef = weights[at : at + inputs * outputs].reshape(inputs, outputs)
+            at += inputs * outputs
+            intercept = weights[at : at + outputs] if self.bias else None
+            at += outputs if self.bias else 0
+            layers.append(Layer(coef, intercept))
+        return tuple(layers)
+
+    def vector(self, layers: Sequence[Layer]) -> np.ndarray:
+        """Layers as one (n_weights,) float64 vector: the inverse of ``layers``. Raises ShapeError if they do not fit."""
+        shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
+        if len(layers) != len(shapes):
+            raise ShapeError(f"{len(layers)} layers were given, but sizes {self.sizes} make {len(shapes)}.")
+        parts = []
+        for number, ((coef, intercept), shape) in enumerate(zip(layers, shapes, strict=True)):
+            coef = np.asarray(coef, np.float64)
+            if coef.shape != shape:
+                raise ShapeError(f"coefficients of layer {number} have shape {coef.shape}; expected (inputs, outputs) = {shape}.")
+            parts.append(coef.ravel())
+            if self.bias:
+                intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, np.float64)
+                if intercept.shape != shape[1:]:
+                    raise ShapeError(f"biases of layer {number} have shape {intercept.shape}; expected {shape[1:]}.")
+                parts.append(intercept)
+        return np.concatenate(parts)
+
+    def weight_names(self, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> tuple[str, ...]:
+        """A name for each weight, in order: ``x1->h1``, ``bias->h1``, ``h1->y1``; layers of several are ``h2.1``."""
+        deep = len(self.hidden) > 1
+        units = [list(inputs) if inputs is not None else [f"x{i + 1}" for i in range(self.inputs)]]
+        for number, size in enumerate(self.hidden, start=1):
+            units.append([f"h{number}.{i + 1}" if deep else f"h{i + 1}" for i in range(size)])
+        units.append(list(outputs) if outputs is not None else [f"y{j + 1}" for j in range(self.outputs)])
+        names: list[str] = []
+        for below, above in zip(units, units[1:], strict=False):
+            names += [f"{i}->{j}" for i in below for j in above]
+            if self.bias:
+                names += [f"bias->{j}" for j in above]
+        return tuple(names)
+
+    def penalised(self) -> np.ndarray:
+        """Which weights a weight decay acts on: (n_weights,) bool; coefficients are, biases are free."""
+        mask = []
+        for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
+            mask += [True] * (inputs * outputs) + [False] * (outputs if self.bias else 0)
+        return np.array(mask, bool)
+
+    def initial(self, seed: int | np.random.Generator | None = None) -> np.ndarray:
+        """Random weights for inputs of unit spread: (n_weights,) float64.
+
+        Coefficients are normal with variance gain/inputs, gain 2 before a rectifier and 1 otherwise
+        (LeCun et al. 1998; He et al. 2015). Biases of hidden layers are uniform in [−1, 1], so that
+        the units of one layer do not all bend at the origin; biases of the outputs are 0.
+        """
+        random = np.random.default_rng(seed)
+        last = len(self.sizes) - 2
+        layers = []
+        for number, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+            gain = 2.0 if number < last and self.activation in _RECTIFIERS else 1.0
+            coef = random.standard_normal((inputs, outputs)) * math.sqrt(gain / inputs)
+            bias = random.uniform(-1.0, 1.0, outputs) if number < last else np.zeros(outputs)
+            layers.append(Layer(coef, bias if self.bias else None))
+        return self.vector(layers)
+
+    def predict(self, weights: Any, x: Any, xp: Any = np) -> Any:
+        """ŷ of rows x (n, inputs): (n, outputs).
+
+        ``xp`` is the array namespace of ``weights`` and ``x``: NumPy, or ``jax.numpy`` inside a compiled
+        function. Raises ShapeError if x has not ``inputs`` columns.
+        """
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise ShapeError(
+                f"x has shape {tuple(x.shape)}, but the network takes (rows, inputs) = (n, {self.inputs}). "
+                "For a single input, pass x[:, None]; for a single row, x[None, :]."
+            )
+        hidden, output = ACTIVATIONS[self.activation], ACTIVATIONS[self.output_activation]
+        layers = self.layers(weights)
+        for number, (coef, intercept) in enumerate(layers):
+            z = x @ coef
+            if intercept is not None:
+                z = z + intercept[None, :]
+            x = (output if number == len(layers) - 1 else hidden)(z, xp)
+        return x
+
+    def __str__(self) -> str:
+        def count(n: int, what: str) -> str:
+            return f"{n} {what}{'' if n == 1 else 's'}"
+
+        parts = [count(self.inputs, "input")]
+        parts += [count(size, f"{self.activation} unit") for size in self.hidden]
+        outputs = "output" if self.output_activation == "identity" else f"{self.output_activation} output"
+        parts.append(count(self.outputs, outputs))
+        biases = "" if self.bias else ", no biases"
+        return f"{', '.join(parts)}{biases}: {count(self.n_weights, 'weight')}"

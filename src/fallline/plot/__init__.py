@@ -1,0 +1,18 @@
+"""Displays: what a fit did, as pictures.
+
+A Display is numbers first and a picture second: a dataclass that holds what is shown, and `plot`, which draws
+it into the Axes it is given. The report draws with these same Displays. Nothing here computes a fit, and
+nothing changes matplotlib's settings or calls ``show``; pyplot is imported only where no Axes is given.
+"""
+
+from fallline.plot.error_curve import ErrorCurveDisplay
+from fallline.plot.predicted_actual import PredictedActualDisplay
+from fallline.plot.residual_histogram import ResidualHistogramDisplay
+from fallline.plot.residuals import ResidualsDisplay
+
+__all__ = [
+    "ErrorCurveDisplay",
+    "PredictedActualDisplay",
+    "ResidualHistogramDisplay",
+    "ResidualsDisplay",
+]

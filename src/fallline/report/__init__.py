@@ -1,0 +1,145 @@
+"""The report of a fit: one HTML file that opens offline, on a phone, in the dark and on paper.
+
+This file is what a report holds and the two verbs, `render_report` and `write_report`. What the page says is
+put together in ``page.py``, its pictures are drawn in ``pictures.py`` with the Displays of ``plot/``, its
+figures come from ``metrics.py``. Nothing here fits, predicts or decides which rows are held out.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fallline.exceptions import SettingsError, ShapeError
+from fallline.metrics import figures_of
+
+__all__ = ["FitReport", "RowSet", "figures", "prepare", "render_report", "write_report"]
+
+
+@dataclass(frozen=True, eq=False)
+class RowSet:
+    """What was measured and what was predicted on one set of rows, in the target's units.
+
+    ``name`` is what a person calls these rows: "training", "validation", "held-out". ``rows`` is their
+    number, n, unless rows carry weights; ``actual``, ``predicted`` and ``ridge`` are (n, k) for k targets.
+    ``ridge`` is what ridge regression predicts from the same columns, or None where it was not fitted.
+    """
+
+    name: str
+    rows: int
+    actual: np.ndarray
+    predicted: np.ndarray
+    ridge: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FitReport:
+    """Everything the report of one fit says; sentences are plain text and are escaped when written.
+
+    Errors at the m recorded ``steps`` are sums E = ½ Σ(y − ŷ)² in scaled units, not per row: the report
+    divides by the ``rows`` of the row set of the same name to compare them. ``watched_error`` maps such a
+    name to (m,) errors; ``training_error`` belongs to the row set named "training", or the first one.
+    """
+
+    title: str
+    """What was fitted from what: "strength from concrete.csv"."""
+    command: str
+    """The command that reproduces the fit."""
+    targets: tuple[str, ...]
+    """k names, in the order of the columns of every row set."""
+    rowsets: tuple[RowSet, ...]
+    """Training rows first; the last one is the one the figures are judged by."""
+    columns: tuple[tuple[str, str, str], ...]
+    """(name, role, what became of it); role is target, number, boolean, category, date or dropped."""
+    network: str
+    """"8 inputs, 20 tanh units, 1 output: 201 weights"."""
+    descent: str
+    """The descent and its settings in words."""
+    steps: np.ndarray
+    """(m,) step numbers, ascending."""
+    training_error: np.ndarray
+    """(m,) error E on the training rows, scaled units."""
+    watched_error: Mapping[str, np.ndarray]
+    """Name of a row set → (m,) its error E, scaled units."""
+    stop: str
+    """One sentence: why the descent stopped."""
+    fitted_on: str
+    """One sentence: which rows the figures come from, which rows the saved model was fitted on."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """(what, value): seed, versions, seconds, the model file."""
+    notes: tuple[str, ...] = ()
+    """Warnings shown on top: interrupted, learning rate too large."""
+
+    def __post_init__(self) -> None:
+        known = [rowset.name for rowset in self.rowsets]
+        if not known:
+            raise SettingsError("a report without rows has no figures; expected at least the training rows.")
+        for name in self.watched_error:
+            if name not in known:
+                raise SettingsError(
+                    f"the error of the {name!r} rows was watched, but there are only figures of "
+                    f"{', '.join(map(repr, known))}: their number is needed to show it per row."
+                )
+        for rowset in self.rowsets:
+            if np.shape(rowset.actual) != (len(rowset.actual), len(self.targets)):
+                raise ShapeError(
+                    f"actual of the {rowset.name} rows has shape {np.shape(rowset.actual)} for "
+                    f"{len(self.targets)} targets; expected (rows, {len(self.targets)})."
+                )
+
+
+def figures(rowset: RowSet) -> list[dict[str, Any]]:
+    """The figures of one set of rows, one dict per target, for the report and the command line alike.
+
+    Keys: ``rows`` (n), ``network`` and ``ridge`` (None without ridge predictions), each a dict of ``error``,
+    ``rmse``, ``mae``, ``r2`` in the target's units; a figure that is not defined or not finite is None.
+    Raises ShapeError unless all arrays are (n, k).
+    """
+    arrays = {"actual": rowset.actual, "predicted": rowset.predicted}
+    if rowset.ridge is not None:
+        arrays["ridge"] = rowset.ridge
+    for name, array in arrays.items():
+        if array.ndim != 2 or array.shape != rowset.actual.shape:
+            raise ShapeError(
+                f"{name} of the {rowset.name} rows has shape {array.shape}, actual {rowset.actual.shape}; "
+                "expected (rows, targets) for both. For a single target, pass values[:, None]."
+            )
+    return [
+        {
+            "rows": rowset.rows,
+            "network": figures_of(rowset.actual[:, j], rowset.predicted[:, j])._asdict(),
+            "ridge": None
+            if rowset.ridge is None
+            else figures_of(rowset.actual[:, j], rowset.ridge[:, j])._asdict(),
+        }
+        for j in range(rowset.actual.shape[1])
+    ]
+
+
+def prepare() -> None:
+    """Import what a report needs, matplotlib and jinja2.
+
+    Half the time of a report is these imports. Called in a thread while the descent runs, they cost nothing.
+    """
+    importlib.import_module("fallline.report.page")
+
+
+def render_report(report: FitReport) -> str:
+    """The report as one HTML document; the same report gives the same text, byte for byte."""
+    from fallline.report.page import render
+
+    return render(report)
+
+
+def write_report(report: FitReport, path: str | Path) -> Path:
+    """Write the report to ``path``, whole or not at all, and return the path."""
+    from fallline.files import atomic_write
+
+    path = Path(path)
+    atomic_write(path, render_report(report).encode())
+    return path

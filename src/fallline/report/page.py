@@ -1,0 +1,236 @@
+"""What the page of a report says: the numbers, once, and the sentences and pictures made of them.
+
+`numbers` is what the page holds for machines, as JSON; everything visible is written from that same dict or
+drawn from the same arrays. How it looks is ``report.css``, where it stands is ``report.html.jinja``.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from fallline.metrics import UNDEFINED, written, written_share
+from fallline.plot import (
+    ErrorCurveDisplay,
+    PredictedActualDisplay,
+    ResidualHistogramDisplay,
+    ResidualsDisplay,
+)
+from fallline.report import FitReport, RowSet, figures, pictures
+
+POINTS = 1500
+"""Points drawn in one picture, at most: more would be a larger file and a blacker blot."""
+STEPS = 1000
+"""Steps of the error curve kept in the page, at most."""
+
+
+def render(report: FitReport) -> str:
+    """The report as one HTML document."""
+    said = numbers(report)
+    judged = report.rowsets[-1]
+    style, script = _shipped("report.css"), _shipped("report.js")
+    return _template().render(
+        report=report,
+        said=said,
+        judged=said["rowsets"][-1],
+        summaries=[summary(said, j) for j in range(len(report.targets))],
+        curve=_curve_picture(said),
+        panels=[_panel(report, judged, j) for j in range(len(report.targets))],
+        machine=_json(said),
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def numbers(report: FitReport) -> dict[str, Any]:
+    """The numbers of the report, ready for JSON: figures of every row set and target, and the error curve.
+
+    Errors of the curve are per row, E/n, in scaled units; beyond `STEPS` steps every so-manyeth is kept, with
+    the first, the last and the lowest of each curve. What is not finite is None.
+    """
+    counts = {rowset.name: rowset.rows for rowset in report.rowsets}
+    training = "training" if "training" in counts else report.rowsets[0].name
+    errors = {training: report.training_error, **report.watched_error}
+    per_row = {name: np.asarray(error, np.float64) / max(counts[name], 1) for name, error in errors.items()}
+    watched = [name for name in report.watched_error if np.isfinite(per_row[name]).any()]
+    judged = report.rowsets[-1].name
+    lowest_of = judged if judged in watched else watched[0] if watched else None
+    kept = _kept(list(per_row.values()), len(report.steps))
+    steps = np.asarray(report.steps)
+    display = ErrorCurveDisplay(steps, per_row, lowest_of)
+    return {
+        "title": report.title,
+        "targets": list(report.targets),
+        "rowsets": [
+            {"name": rowset.name, "rows": rowset.rows, "figures": figures(rowset)}
+            for rowset in report.rowsets
+        ],
+        "curve": {
+            "all_steps": int(steps.size),
+            "steps": [int(step) for step in steps[kept]],
+            "error_per_row": {
+                name: [float(e) if np.isfinite(e) else None for e in error[kept]]
+                for name, error in per_row.items()
+            },
+            "lowest": None
+            if display.lowest is None
+            else {"of": lowest_of, "step": int(display.lowest[0]), "error_per_row": display.lowest[1]},
+        },
+        "columns": [list(column) for column in report.columns],
+        "network": report.network,
+        "descent": report.descent,
+        "stop": report.stop,
+        "command": report.command,
+        "notes": list(report.notes),
+    }
+
+
+def summary(said: dict[str, Any], target: int) -> str:
+    """One sentence on how good the fit of one target is, beside ridge regression where there is one."""
+    judged = said["rowsets"][-1]
+    of = judged["figures"][target]
+    network, ridge = of["network"], of["ridge"]
+    if network["rmse"] is None:
+        return f"The network's error on the {judged['name']} rows is not defined."
+    sentence = (
+        f"On {_count(judged['rows'], judged['name'])} the root mean square error of the network is "
+        f"{written(network['rmse'])}"
+    )
+    if ridge is None or ridge["rmse"] is None:
+        return f"{sentence}, R² {written_share(network['r2'])}."
+    return (
+        f"{sentence}, that of ridge regression {written(ridge['rmse'])}; "
+        f"R² {written_share(network['r2'])} against {written_share(ridge['r2'])}."
+    )
+
+
+def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
+    """The pictures of one target: for each its title, the sentence that says what is seen, and the SVG."""
+    actual = np.asarray(rowset.actual[:, j], np.float64)
+    predicted = np.asarray(rowset.predicted[:, j], np.float64)
+    placeholder = f"fallline-target-{j}-name"
+    points = PredictedActualDisplay(actual, predicted, placeholder)
+    residuals = ResidualsDisplay(actual, predicted, placeholder)
+    histogram = ResidualHistogramDisplay.of(actual, predicted, placeholder)
+    residual = residuals.residual[np.isfinite(residuals.residual)]
+    rows = _count(rowset.rows, rowset.name)
+    if residual.size:
+        half = written(float(np.median(np.abs(residual))), 3)
+        worst = float(residual[np.argmax(np.abs(residual))])
+        low, high = (written(float(bound), 3) for bound in np.quantile(residual, [0.05, 0.95]))
+        mean = written(float(residual.mean()), 3)
+        seen = [
+            "A point per row; on the line the prediction is exact. "
+            f"Half of the {rows} lie within {half} of it.",
+            "What is left, over the prediction: above the line the network says too little. "
+            f"The largest is {written(worst, 3)}.",
+            f"How often each size occurs, all {rows}: nine in ten lie between {low} and {high}, "
+            f"their mean is {mean}.",
+        ]
+    else:
+        seen = ["No row has a prediction that could be drawn."] * 3
+    drawn: dict[str, Any] = {"color": pictures.INK, "accent": pictures.ACCENT}
+    thinned = drawn | {"at_most": POINTS}
+    made = []
+    for i, (title, sentence, draw) in enumerate(
+        [
+            ("Predicted against actual", seen[0], lambda ax: points.plot(ax, **thinned)),
+            ("Residuals", seen[1], lambda ax: residuals.plot(ax, **thinned)),
+            ("Residuals, counted", seen[2], lambda ax: histogram.plot(ax, **drawn)),
+        ]
+    ):
+        name = f"picture-{j + 1}-{i + 1}"
+        svg = pictures.picture(
+            draw,
+            name,
+            words={placeholder: _short(report.targets[j])},
+            labelled_by=f"{name}-title {name}-seen",
+            width=360,
+            height=300,
+        )
+        if i < 2 and residual.size > POINTS:
+            sentence += f" Drawn: a fixed sample of {POINTS:,} of {residual.size:,} rows, with all extremes."
+        made.append({"name": name, "title": title, "seen": sentence, "svg": svg})
+    return {"target": report.targets[j], "pictures": made}
+
+
+def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
+    curve = said["curve"]
+    if not curve["steps"]:
+        return None
+    placeholders = {name: f"fallline-rows-{i}-name" for i, name in enumerate(curve["error_per_row"])}
+    lowest = curve["lowest"]
+    display = ErrorCurveDisplay(
+        np.array(curve["steps"], np.float64),
+        {placeholders[name]: np.array(error, np.float64) for name, error in curve["error_per_row"].items()},
+        lowest_of=placeholders[lowest["of"]] if lowest else None,
+    )
+    svg = pictures.picture(
+        lambda ax: display.plot(ax, color=pictures.INK, accent=pictures.ACCENT),
+        "picture-curve",
+        words={placeholder: name for name, placeholder in placeholders.items()},
+        labelled_by="picture-curve-title picture-curve-seen",
+        width=440,
+        height=290,
+    )
+    seen = "The error per row, E/n, on a logarithmic axis, in scaled units"
+    for name, error in curve["error_per_row"].items():
+        seen += f"; {name}: from {written(error[0])} to {written(error[-1])}"
+    seen += "."
+    if lowest:
+        least = written(lowest["error_per_row"])
+        seen += f" The lowest {lowest['of']} error, {least}, is at step {lowest['step']:,}."
+    if curve["all_steps"] > len(curve["steps"]):
+        seen += f" Shown: {len(curve['steps']):,} of {curve['all_steps']:,} steps."
+    return {"seen": seen, "svg": svg}
+
+
+def _kept(curves: list[np.ndarray], steps: int) -> np.ndarray:
+    if steps <= STEPS:
+        return np.arange(steps)
+    every = np.linspace(0, steps - 1, STEPS - len(curves)).astype(int)
+    lowest = [int(np.argmin(np.where(np.isfinite(curve), curve, np.inf))) for curve in curves]
+    return np.unique(np.concatenate([every, np.array(lowest, int)]))
+
+
+def _count(rows: int, name: str) -> str:
+    return f"{rows:,} {name} {'row' if rows == 1 else 'rows'}"
+
+
+def _short(name: str, most: int = 28) -> str:
+    """A name that fits an axis; the whole of it stands in the heading above."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
+
+
+def _json(said: dict[str, Any]) -> str:
+    """JSON that cannot end the element it stands in, whatever a column is called; NaN is refused."""
+    text = json.dumps(said, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@functools.cache
+def _shipped(name: str) -> str:
+    return files("fallline.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"written": written, "share": written_share, "count": lambda n: f"{n:,}"}
+    environment.globals["undefined_figure"] = UNDEFINED
+    return environment.from_string(_shipped("report.html.jinja"))

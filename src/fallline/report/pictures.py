@@ -1,0 +1,162 @@
+"""The pictures of a report: Displays drawn by matplotlib, as SVG that takes its colours and letters from the
+page.
+
+A picture is drawn in placeholder colours that become CSS variables, so one picture suits light, dark and
+paper; text stays text, in the reader's own font. The same numbers give the same SVG, byte for byte.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter
+
+# Colours no picture would choose, each for a role; the page says what colour the role has.
+INK, MUTED, ACCENT, RULE, PAPER = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    ACCENT: "var(--accent)",
+    RULE: "var(--rule)",
+    PAPER: "var(--paper)",
+}
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PIXEL = 1 / 72  # an SVG of matplotlib has 72 units to the inch
+_SIZE = 11.0
+
+_THEME: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fallline",
+    "font.family": "DejaVu Sans",  # comes with matplotlib; it only measures here, the page's font is shown
+    "font.size": _SIZE,
+    "axes.labelsize": _SIZE,
+    "xtick.labelsize": _SIZE,
+    "ytick.labelsize": _SIZE,
+    "legend.fontsize": _SIZE,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.major.pad": 6,
+    "ytick.major.pad": 6,
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "legend.handlelength": 2.2,
+}
+
+
+class _Ticks(Formatter):
+    """Labels that stand alone, "5,000" or "−2·10⁶": an exponent at the end of an axis is overlooked."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        return self.format_ticks([value])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        largest = max((abs(float(value)) for value in values), default=0.0)
+        power = math.floor(math.log10(largest)) if largest > 0 else 0
+        if -3 <= power < 5:
+            power = 0
+        scaled = [float(value) / 10.0**power for value in values]
+        decimals = next(d for d in range(9) if d == 8 or all(_fits(value, d) for value in scaled))
+        ending = f"·10{str(power).translate(_SUPERSCRIPT)}" if power else ""
+        return [
+            "0" if value == 0 and power else f"{value:,.{decimals}f}".replace("-", "−") + ending
+            for value in scaled
+        ]
+
+
+def _fits(value: float, decimals: int) -> bool:
+    return abs(round(value, decimals) - value) <= 1e-9 * max(1.0, abs(value))
+
+
+def picture(
+    draw: Callable[[Any], Any],
+    name: str,
+    *,
+    words: Mapping[str, str],
+    labelled_by: str,
+    width: float,
+    height: float,
+) -> str:
+    """What ``draw`` draws into the Axes it is given, as an inline ``<svg>`` of ``width`` × ``height`` units.
+
+    ``name`` starts every id, so that several pictures live in one page; ``words`` maps a placeholder that was
+    drawn to the text that is shown for it, whatever letters or signs it has; ``labelled_by`` are the ids of
+    the elements that say what is seen.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # not the user's own settings: a report looks the same everywhere
+        matplotlib.rcParams.update(_THEME)
+        figure = Figure(figsize=(width * _PIXEL, height * _PIXEL))
+        left, right, bottom, top = 58, 12, 42, 10
+        ax = figure.add_axes(
+            (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+        )
+        ax.locator_params(nbins=5)
+        draw(ax)
+        for axis in (ax.xaxis, ax.yaxis):
+            if axis.get_scale() == "linear":
+                axis.set_major_formatter(_Ticks())
+        out = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
+    return _for_the_page(out.getvalue(), name, words, labelled_by, width, height)
+
+
+def _for_the_page(
+    svg: str, name: str, words: Mapping[str, str], labelled_by: str, width: float, height: float
+) -> str:
+    body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<title>.*?</title>", "", body, flags=re.DOTALL)
+    # matplotlib's style sheet would reach the whole page; report.css has the same, for pictures.
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r" font-family: [^;\"]*;", "", body)
+    body = re.sub(r"(<g[^>]*)>\s*((?:<use [^>]*/>\s*)+)</g>", _points, body)
+    body = re.sub(r"<[^>]*>", lambda tag: _LONG.sub(_rounded, tag[0]), body)
+    body = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{name}-\1"', body)
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, variable)
+    if words:
+        body = re.sub("|".join(map(re.escape, words)), lambda found: html.escape(words[found[0]]), body)
+    body = re.sub(r"\s*\n\s*", "\n", body).strip()
+    return (
+        f'<svg role="img" aria-labelledby="{labelled_by}" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}">\n{body}\n</svg>'
+    )
+
+
+def _points(group: re.Match[str]) -> str:
+    """Points that share one style: said once, by their group; a tenth of a unit is place enough."""
+    uses = [dict(re.findall(r'([\w:-]+)="([^"]*)"', use)) for use in re.findall(r"<use [^>]*/>", group[2])]
+    places = "".join(
+        f'<use href="{use["xlink:href"]}" x="{float(use["x"]):.1f}" y="{float(use["y"]):.1f}"/>'
+        for use in uses
+    )
+    return f'{group[1]} style="{uses[0]["style"]}">{places}</g>'
+
+
+def _rounded(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")

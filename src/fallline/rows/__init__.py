@@ -1,0 +1,1 @@
+"""Σ_μ: the sum over rows of what ``error.py`` says of a block."""

@@ -1,0 +1,869 @@
+"""Files in, files out: a table as people really have it, read into NumPy columns.
+
+DuckDB splits the lines; what a cell means is decided here, over the whole column and in the open:
+every reading that is not plain (decimal commas, thousands marks, day/month/year) leaves a note.
+What a column is *for* is not this module's business: that is ``columns.py``.
+
+A block is a dictionary of column name to array, all of one length. Numbers are float64 with NaN
+where a value is missing; text is an object array of str and None; dates are datetime64[us] with NaT
+(times of day stand on 1970-01-01); booleans are bool, or an object array of True, False and None.
+"""
+
+import codecs
+import contextlib
+import csv
+import difflib
+import gzip
+import io
+import os
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fallline.exceptions import OutputError, TableError
+from fallline.files import replacing
+
+if TYPE_CHECKING:
+    import duckdb
+
+Block = dict[str, np.ndarray]
+
+MISSING = (
+    ("", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "null", "NULL", "Null")
+    + ("None", "NaT", "-", "--", "?", ".", "missing", "Missing", "#DIV/0!", "#VALUE!", "#REF!")
+)  # fmt: skip
+"""Cells that say no value was recorded. ``none`` in small letters is left out: it is often a category."""
+
+_SPACES = " \t\n\r\f\v\u00a0\u2007\u202f\ufeff"
+_SAMPLE = 256 * 1024  # bytes looked at to find the separator: some thousand lines
+_CHUNK = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in memory: its name, its columns in file order, and how some had to be read.
+
+    ``columns`` maps each name to an array of shape (rows,) as the module describes; ``notes`` maps a
+    column name to a few words such as "decimal commas" or "day/month/year dates".
+    """
+
+    name: str
+    columns: Block
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, the header not counted."""
+        return next((len(values) for values in self.columns.values()), 0)
+
+    def take(self, indices: np.ndarray | Sequence[int] | slice) -> "Table":
+        """The table of these rows: 0-based indices in any order, a mask of shape (rows,), or a slice."""
+        chosen = indices if isinstance(indices, slice) else np.asarray(indices)
+        if isinstance(chosen, np.ndarray) and chosen.size == 0:
+            chosen = chosen.astype(np.intp)
+        return Table(self.name, {name: values[chosen] for name, values in self.columns.items()}, dict(self.notes))
+
+    def blocks(self, size: int = 65536) -> Iterator[Block]:
+        """The rows in order, ``size`` at a time, as views: nothing is copied."""
+        for start in range(0, self.rows, size):
+            yield {name: values[start : start + size] for name, values in self.columns.items()}
+
+
+def read_table(path: Path | str) -> Table:
+    """Read a CSV, TSV or other separated text, Parquet, JSON-lines or JSON file, gzipped or not.
+
+    Separator, encoding, header, decimal commas, thousands marks and date order are found from the
+    whole file; readings that are not plain are in ``Table.notes``. The file is only read, by a
+    private DuckDB in memory that may touch nothing else.
+    Raises TableError, one sentence that says what was wrong and what to do.
+    """
+    path = Path(path)
+    _must_be_a_file(path)
+    try:
+        source = _Source.of(path)
+        if source.kind == "parquet":
+            columns, notes = _read_parquet(source), {}
+        elif source.kind == "json":
+            columns, notes = _read_json(source)
+        else:
+            columns, notes = _read_text(source)
+    except OSError as problem:
+        raise TableError(
+            f"{path} cannot be read: {problem.strerror or problem}. Check the file and its permissions."
+        ) from problem
+    table = Table(path.name, columns, notes)
+    if table.rows == 0:
+        raise TableError(f"{path.name} has a header and no rows: at least two rows of values are needed.")
+    return table
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What is in the file
+
+
+def _must_be_a_file(path: Path) -> None:
+    if path.is_dir():
+        raise TableError(f"{path} is a folder, but one table is expected: name a file in it.")
+    try:
+        found = path.exists()
+    except OSError:  # a name longer than the file system can hold
+        found = False
+    if found:
+        return
+    if not path.parent.is_dir():
+        raise TableError(f"There is no file {path}: the folder {path.parent} does not exist.")
+    with contextlib.suppress(OSError):
+        names = {entry.name.lower(): entry.name for entry in path.parent.iterdir() if entry.is_file()}
+        near = difflib.get_close_matches(path.name.lower(), list(names), n=1, cutoff=0.6)
+        if near:
+            meant = path.parent / names[near[0]]
+            raise TableError(f"There is no file {path}. Did you mean {meant}?")
+    raise TableError(f"There is no file {path}. Check the name and the folder.")
+
+
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip archive or a spreadsheet (.xlsx, .ods)", "Save the sheet as CSV and give that file"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)", "Save the sheet as CSV and give that file"),
+    (b"\x89PNG", "a PNG picture", "Give a CSV, Parquet or JSON file"),
+    (b"\xff\xd8\xff", "a JPEG picture", "Give a CSV, Parquet or JSON file"),
+    (b"%PDF", "a PDF", "Give a CSV, Parquet or JSON file"),
+    (b"SQLite format 3", "an SQLite database", "Export the table as CSV"),
+    (b"\x89HDF", "an HDF5 file", "Save the table as CSV or Parquet"),
+    (b"ARROW1", "an Arrow (Feather) file", "Save the table as Parquet"),
+    (b"\x93NUMPY", "a NumPy array", "Save the table as CSV or Parquet"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "Unpack it first (zstd -d), or compress it with gzip"),
+    (b"BZh", "compressed with bzip2", "Unpack it first (bunzip2), or compress it with gzip"),
+    (b"\xfd7zXZ", "compressed with xz", "Unpack it first (unxz), or compress it with gzip"),
+    (b"7z\xbc\xaf", "a 7z archive", "Unpack it first"),
+    (b"GIF8", "a GIF picture", "Give a CSV, Parquet or JSON file"),
+    (b"\x7fELF", "a program", "Give a CSV, Parquet or JSON file"),
+)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file whose kind is known. ``content`` is clean UTF-8 with \\n line ends, or None if the file itself is."""
+
+    path: Path
+    kind: str  # "text" | "json" | "parquet"
+    content: bytes | None
+    sample: bytes  # the beginning of the content, cut anywhere
+    whole: bool  # the sample is all there is
+
+    @classmethod
+    def of(cls, path: Path) -> "_Source":
+        with path.open("rb") as file:
+            head = file.read(_SAMPLE)
+        if not head:
+            raise TableError(f"{path.name} is empty: a header line and rows of values were expected.")
+        content = None
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        if head.startswith(b"\x1f\x8b"):
+            content = _gunzip(path)
+            head = content[:_SAMPLE]
+            if not content:
+                raise TableError(f"{path.name} is empty once unpacked: a header line and rows were expected.")
+        if head.startswith(b"PAR1") or any(suffix in (".parquet", ".pq") for suffix in suffixes[-1:]):
+            return cls(path, "parquet", content, head, True)
+        for magic, what, remedy in _FOREIGN:
+            if head.startswith(magic):
+                raise TableError(f"{path.name} is {what}, not text with one row on each line. {remedy}.")
+        if content is None and not _is_clean(path):
+            content = path.read_bytes()
+        if content is not None:
+            content = _clean(content, path.name)
+            head = content[:_SAMPLE]
+        if not head.strip():
+            raise TableError(f"{path.name} is empty: a header line and rows of values were expected.")
+        is_json = any(suffix in (".json", ".jsonl", ".ndjson") for suffix in suffixes)
+        size = len(content) if content is not None else path.stat().st_size
+        return cls(path, "json" if is_json else "text", content, head, size <= _SAMPLE)
+
+    def text(self) -> str:
+        """The whole content as text."""
+        content = self.content if self.content is not None else self.path.read_bytes()
+        return content.decode("utf-8")
+
+    def sample_text(self) -> str:
+        return self.sample.decode("utf-8", errors="ignore")
+
+
+def _gunzip(path: Path) -> bytes:
+    try:
+        with gzip.open(path, "rb") as file:
+            return file.read()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+        raise TableError(
+            f"{path.name} is a damaged or cut-off gzip file ({problem}). Copy or download it again."
+        ) from problem
+
+
+_ODD = bytes(set(range(32)) - set(b"\t\n\r\f\v\x1a\x1b")) + b"\x7f"
+
+
+def _is_clean(path: Path) -> bool:
+    """Whether DuckDB can read the file where it lies: UTF-8, no mark at its start, plain line ends."""
+    if any(letter in str(path.resolve()) for letter in "*?[]{}"):
+        return False  # DuckDB would take the name for a pattern
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        first = True
+        while chunk := file.read(_CHUNK):
+            if b"\r" in chunk or len(chunk.translate(None, _ODD)) < len(chunk):
+                return False
+            if first and chunk.startswith(codecs.BOM_UTF8):
+                return False
+            first = False
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError:
+                return False
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _clean(content: bytes, name: str) -> bytes:
+    """The same text in UTF-8 with \\n line ends. Raises TableError if it is not text."""
+    text = _decode(content)
+    odd = len(text) - len(text.translate(dict.fromkeys(_ODD)))
+    if "\0" in text or odd > 0.002 * len(text):
+        raise TableError(
+            f"{name} is not text: it holds bytes that no text has. Give a CSV, Parquet or JSON file "
+            "(a spreadsheet: save it as CSV)."
+        )
+    text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    return text.encode("utf-8", errors="replace")
+
+
+def _decode(content: bytes) -> str:
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16: its mark begins with the same two bytes
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if content.startswith(mark):
+            return content.decode(encoding, errors="replace")
+    with contextlib.suppress(UnicodeDecodeError):
+        text = content.decode("utf-8")
+        if "\0" not in text:
+            return text
+    # UTF-16 without a mark: every other byte of western text is zero.
+    even, odd = content[: _SAMPLE : 2].count(0), content[1 : _SAMPLE : 2].count(0)
+    half = max(1, min(len(content), _SAMPLE) // 2)
+    for zeros, others, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
+        if zeros > 0.7 * half and others < 0.1 * half:
+            return content.decode(encoding, errors="replace")
+    try:
+        return content.decode("cp1252")  # what Windows calls Latin-1: the same letters, and € and “ ” besides
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# DuckDB, kept on a short leash
+
+
+@contextlib.contextmanager
+def _database(readable: Path | None = None) -> Iterator["duckdb.DuckDBPyConnection"]:
+    import duckdb  # here: --help must not wait for it
+
+    settings = {
+        "temp_directory": "",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "TimeZone": "UTC",
+    }
+    connection = duckdb.connect(":memory:", config=settings)
+    try:
+        connection.execute("set enable_progress_bar=false")
+        if readable is not None:
+            connection.execute(f"set allowed_paths=[{_quoted(str(readable))}]")
+        connection.execute("set enable_external_access=false")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextlib.contextmanager
+def _on_disk(source: _Source, content: bytes | None) -> Iterator[Path]:
+    """A path DuckDB may read: the file itself, or a private copy of the cleaned content."""
+    if content is None and source.content is None:
+        yield source.path.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="fallline-") as folder:
+        copy = Path(folder).resolve() / "table"
+        copy.write_bytes(content if content is not None else source.content or b"")
+        yield copy
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).split("\n", maxsplit=1)[0].strip().rstrip(".")
+
+
+def _plain(values: Any, sql_type: str) -> np.ndarray:
+    """What DuckDB hands over, without masks: NaN, NaT or None where nothing was recorded."""
+    masked = isinstance(values, np.ma.MaskedArray)
+    mask = np.ma.getmaskarray(values) if masked else None
+    data = np.asarray(values.data if masked else values)
+    if sql_type == "DOUBLE":
+        data = data.astype(np.float64)
+        return data if mask is None else np.where(mask, np.nan, data)
+    if sql_type == "TIMESTAMP":
+        data = data.astype("datetime64[us]")
+        return data if mask is None else np.where(mask, np.datetime64("NaT", "us"), data)
+    if sql_type == "BOOLEAN" and (mask is None or not mask.any()):
+        return data.astype(bool)
+    data = data.astype(object)
+    if mask is not None:
+        data[mask] = None
+    return data
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Parquet, and relations: the types are given
+
+
+def _read_parquet(source: _Source) -> Block:
+    import duckdb
+
+    plain_name = not any(letter in str(source.path.resolve()) for letter in "*?[]{}")
+    content = source.content if source.content is not None or plain_name else source.path.read_bytes()
+    with _on_disk(source, content) as path, _database(path) as database:
+        try:
+            relation = database.sql(f"select * from read_parquet({_quoted(str(path))}, hive_partitioning=false)")
+            return _from_relation(relation, source.path.name)
+        except duckdb.Error as problem:
+            if source.sample.startswith(b"PAR1"):
+                what = "is a damaged or cut-off Parquet file"
+            else:
+                what = "has a Parquet name but is not a Parquet file"
+            raise TableError(f"{source.path.name} {what}. Write, copy or download it again.") from problem
+
+
+def _from_relation(relation: "duckdb.DuckDBPyRelation", name: str) -> Block:
+    wanted = []
+    for column, given in zip(relation.columns, relation.types, strict=True):
+        quoted, kind = _identifier(column), str(given).upper()
+        if re.match(r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL)\b", kind) and "[" not in kind:
+            wanted.append((f"{quoted}::double", "DOUBLE"))
+        elif kind == "BOOLEAN":
+            wanted.append((quoted, "BOOLEAN"))
+        elif kind in ("VARCHAR", "UUID", "JSON") or (kind.startswith("ENUM") and not kind.endswith("]")):
+            wanted.append((f"{quoted}::varchar", "VARCHAR"))
+        elif kind == "TIMESTAMP WITH TIME ZONE":
+            wanted.append((f"timezone('UTC', {quoted})", "TIMESTAMP"))
+        elif kind in ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"):
+            wanted.append((f"{quoted}::timestamp", "TIMESTAMP"))
+        elif kind == "TIME":
+            wanted.append((f"(date '1970-01-01' + {quoted})", "TIMESTAMP"))
+        elif kind == "INTERVAL":
+            wanted.append((f"epoch({quoted})", "DOUBLE"))
+        elif kind in ('"NULL"', "NULL"):
+            wanted.append((f"{quoted}::double", "DOUBLE"))
+        else:
+            raise _unreadable_column(name, column, str(given))
+    projection = ", ".join(f"{expression} as c{i}" for i, (expression, _) in enumerate(wanted))
+    fetched = relation.project(projection).fetchnumpy()
+    names, _ = _unique_names(relation.columns)
+    return {name: _plain(fetched[f"c{i}"], kind) for i, (name, (_, kind)) in enumerate(zip(names, wanted, strict=True))}
+
+
+def _unreadable_column(table: str, column: str, kind: str) -> TableError:
+    return TableError(
+        f"Column `{column}` of {table} is of type {kind}, but each cell must be one number, text, date or boolean. "
+        "Leave the column out, or give each of its parts a column of its own."
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Separated text
+
+
+def _read_text(source: _Source) -> tuple[Block, dict[str, str]]:
+    import duckdb
+
+    name = source.path.name
+    separator = _separator(source.sample_text(), source.whole)
+    content = source.content
+    if separator == " ":
+        content = _tabs_for_spaces(source.text()).encode()
+        separator = "\t"
+    first = next(_records(content[:_SAMPLE].decode("utf-8", "ignore") if content else source.sample_text(), separator))
+    width = len(first)
+    if width == 1:
+        # A blank line is no row: with one column, DuckDB would take it for a missing value.
+        content = re.sub(rb"\n[ \t]*(?=\n|\Z)", b"", content or source.path.read_bytes()).lstrip(b"\n")
+    for attempt in ("as it is", "mended"):
+        with _on_disk(source, content) as path, _database(path) as database:
+            try:
+                _load(database, path, separator, width)
+            except duckdb.Error as problem:
+                if attempt == "mended":
+                    raise TableError(
+                        f"{name} cannot be read as a table: {_first_line(problem)}. Check that line, or save "
+                        "the table anew as CSV."
+                    ) from problem
+                text = content.decode() if content is not None else source.text()
+                content = _mended(text, separator, width, name)
+                continue
+            headless = _all_numbers(first)
+            names, notes = _names(first, headless)
+            columns, more = _typed(database, names, 0 if headless else 1)
+            for column, note in more.items():
+                notes[column] = f"{notes[column]}; {note}" if column in notes else note
+            return columns, notes
+    raise AssertionError("unreachable")
+
+
+def _load(database: "duckdb.DuckDBPyConnection", path: Path, separator: str, width: int) -> None:
+    shape = "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(width)) + "}"
+    markers = ", ".join(_quoted(marker) for marker in MISSING)
+    database.execute(
+        f"create temp table cells as select * from read_csv({_quoted(str(path))}, delim={_quoted(separator)}, "
+        f"""quote='"', escape='"', header=false, auto_detect=false, columns={shape}, nullstr=[{markers}], """
+        "strict_mode=true, null_padding=false, ignore_errors=false, hive_partitioning=false, compression='none', "
+        "new_line='\\n')"
+    )
+
+
+def _records(text: str, separator: str) -> Iterator[list[str]]:
+    """The records of the text that are not blank lines."""
+    lines = io.StringIO(text, newline="")
+    for record in csv.reader(lines, delimiter=separator, doublequote=True):
+        if record and not (len(record) == 1 and not record[0].strip()):
+            yield record
+
+
+_WORD = re.compile(r'"(?:[^"]|"")*"|[^ \t\n"][^ \t\n]*')
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+
+
+def _separator(sample: str, whole: bool) -> str:
+    """The separator under which the lines have as many fields as the first, and most fields are plain values."""
+    best, best_score = ",", (0.0, 0.0)
+    for separator in (",", ";", "\t", "|", " "):
+        try:
+            if separator == " ":
+                lines = (_WORD.findall(line) for line in sample.split("\n"))
+                records = [line for line in lines if line][:200]
+            else:
+                records = [record for record, _ in zip(_records(sample, separator), range(200), strict=False)]
+        except csv.Error:
+            continue
+        if not whole and len(records) < 200:
+            records = records[:-1] or records  # the sample may end inside a record
+        if not records or len(records[0]) < 2:
+            continue
+        width = len(records[0])
+        even = [record for record in records[1:] if len(record) == width]
+        share = len(even) / (len(records) - 1) if len(records) > 1 else 1.0
+        cells = [cell.strip() for record in even for cell in record]
+        plain = sum(1 for cell in cells if _NUMBER.fullmatch(cell) or cell in MISSING)
+        score = (round(share, 1), plain / max(1, len(cells)))
+        if separator == " " and share < 0.9:
+            continue  # words of a sentence
+        if score > best_score:
+            best, best_score = separator, score
+    return best
+
+
+def _tabs_for_spaces(text: str) -> str:
+    return "\n".join("\t".join(_WORD.findall(line)) for line in text.split("\n"))
+
+
+def _mended(text: str, separator: str, width: int, name: str) -> bytes:
+    """The same records written strictly. Raises TableError where a line has too many or too few fields."""
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=separator, doublequote=True)
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+    start = 1
+    try:
+        for record in reader:
+            blank = not record or (len(record) == 1 and not record[0].strip())
+            if blank and width > 1:
+                start = reader.line_num + 1
+                continue
+            if len(record) == width + 1 and record[-1] == "":
+                record = record[:width]
+            if len(record) != width:
+                if reader.line_num > start and _open_quote(text):
+                    raise TableError(
+                        f"A quotation mark opened in line {start} of {name} is never closed: close it, or remove it."
+                    )
+                fields = f"{len(record)} field" + ("s" if len(record) != 1 else "")
+                raise TableError(
+                    f"Line {start} of {name} has {fields}, but {width} are expected, as in its first line. "
+                    "Correct the line, or put text that holds the separator in quotation marks."
+                )
+            writer.writerow(record)
+            start = reader.line_num + 1
+    except csv.Error as problem:
+        raise TableError(
+            f"Line {start} of {name} cannot be split into fields ({problem}). Correct that line, "
+            "or save the table anew as CSV."
+        ) from problem
+    return out.getvalue().encode("utf-8")
+
+
+def _open_quote(text: str) -> bool:
+    return text.count('"') % 2 == 1
+
+
+def _all_numbers(first: Sequence[str]) -> bool:
+    cells = [cell.strip() for cell in first]
+    return any(cells) and all(_NUMBER.fullmatch(cell) or (cell in MISSING and cell) for cell in cells)
+
+
+def _names(first: Sequence[str], headless: bool) -> tuple[list[str], dict[str, str]]:
+    if headless:
+        names = [f"column_{i + 1}" for i in range(len(first))]
+        return names, dict.fromkeys(names, "no header line, so named by its place")
+    return _unique_names(first)
+
+
+def _unique_names(given: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    names: list[str] = []
+    notes: dict[str, str] = {}
+    wanted = [" ".join(name.strip(_SPACES).split("\n")) or f"column_{i + 1}" for i, name in enumerate(given)]
+    taken = set(wanted)
+    for name in wanted:
+        unique, number = name, 2
+        while unique in names or (unique != name and unique in taken):
+            unique, number = f"{name}_{number}", number + 1
+        if unique != name:
+            notes[unique] = f"a second column named `{name}`" if number == 3 else f"one more column named `{name}`"
+        names.append(unique)
+    return names, notes
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# JSON
+
+
+def _read_json(source: _Source) -> tuple[Block, dict[str, str]]:
+    import duckdb
+
+    name = source.path.name
+    expected = 'an array of rows [{"a": 1}, …] or one row {"a": 1} on each line was expected'
+    if source.sample.lstrip()[:1] not in (b"[", b"{"):
+        raise TableError(f"{name} is not a JSON table: {expected}.")
+    shape = "array" if source.sample.lstrip()[:1] == b"[" else "auto"
+    with _on_disk(source, None) as path, _database(path) as database:
+        try:
+            relation = database.sql(
+                f"select * from read_json({_quoted(str(path))}, format='{shape}', sample_size=-1, maximum_depth=1, "
+                "records=true, hive_partitioning=false, compression='none', maximum_object_size=1000000000)"
+            )
+            given = relation.columns
+            cells = ", ".join(f"{_identifier(column)}::json as j{i}" for i, column in enumerate(given))
+            relation.project(cells).create("raw")
+        except duckdb.Error as problem:
+            place = re.search(r"in line (\d+)", str(problem)) or re.search(r"in record/value (\d+)", str(problem))
+            where = f"near line {place[1]}" if place else f"({_first_line(problem)})"
+            raise TableError(f"{name} is damaged JSON {where}: {expected}. Correct it there.") from problem
+        kinds = ", ".join(
+            f"max(case when json_type(j{i}) in ('OBJECT', 'ARRAY') then json_type(j{i}) end)"
+            for i in range(len(given))
+        )
+        nested = database.execute(f"select {kinds} from raw").fetchone() or ()
+        for column, kind in zip(given, nested, strict=True):
+            if kind is not None:
+                raise _unreadable_column(name, column, kind.lower())
+        texts = ", ".join(_unmarked(f"j{i} ->> '$'") + f" as c{i}" for i in range(len(given)))
+        database.execute(f"create temp table cells as select {texts} from raw")
+        names, notes = _unique_names(given)
+        columns, more = _typed(database, names, 0)
+        return columns, notes | more
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# From text to values. A form is a way to write a value; a column is read in a form only if every cell fits it.
+
+
+class _Form(NamedTuple):
+    kind: str  # "DOUBLE" | "TIMESTAMP" | "BOOLEAN" | "VARCHAR"
+    pattern: str  # a full match; in the common part of Python's and RE2's languages
+    value: Callable[[str], str]  # the SQL of the value, from the SQL of the cell
+    note: str = ""
+    family: str = ""  # which readings contradict each other
+
+
+def _number_form(mark: str, decimal: str, note: str, family: str) -> _Form:
+    grouped = rf"\d{{1,3}}({mark}\d{{3}})+|" if mark else ""
+    pattern = rf"[+\-−]?(({grouped}\d+)({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?"
+
+    def value(cell: str) -> str:
+        digits = f"replace({cell}, '−', '-')"
+        if mark:
+            digits = f"regexp_replace({digits}, {_quoted(mark)}, '', 'g')"
+        if decimal == ",":
+            digits = f"replace({digits}, ',', '.')"
+        return f"try_cast({digits} as double)"
+
+    return _Form("DOUBLE", pattern, value, note, family)
+
+
+_CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.]\d+)?)?"
+_ZONE = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?"
+_CLOCK_FORMATS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %I:%M%p", " %I:%M:%S%p")
+
+
+def _strptime(cell: str, dates: Sequence[str], clocks: Sequence[str] = _CLOCK_FORMATS) -> str:
+    formats = ", ".join(_quoted(date + clock) for date in dates for clock in clocks)
+    return f"try_strptime({cell}, [{formats}])::timestamp"
+
+
+def _iso(cell: str) -> str:
+    dashes = rf"regexp_replace({cell}, '^(\d{{4}})[/.](\d{{1,2}})[/.]', '\1-\2-')"
+    return f"try_cast({dashes} as timestamptz)::timestamp"
+
+
+def _slashed(order: str) -> Callable[[str], str]:
+    # In one spelling: 1.2.2012, 1-2-2012 -> 1/2/2012, one blank before the time.
+    def value(cell: str) -> str:
+        slashes = rf"regexp_replace({cell}, '^(\d{{1,2}})[-./](\d{{1,2}})[-./](\d+)[ T]*', '\1/\2/\3 ')"
+        return _strptime(f"trim({slashes})", [order])
+
+    return value
+
+
+_ISO = rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([ T]{_CLOCK}{_ZONE})?"
+_LONG_YEAR = rf"\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{4}}([ T]+{_CLOCK}( ?[AaPp][Mm])?)?"
+_SHORT_YEAR = rf"\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2}}([ T]+{_CLOCK}( ?[AaPp][Mm])?)?"
+_DAY_MONTH, _MONTH_DAY = "day/month/year dates", "month/day/year dates"
+
+
+def _either(first: Callable[[str], str], second: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda cell: f"coalesce({first(cell)}, {second(cell)})"
+
+
+_FORMS: dict[str, _Form] = {
+    "boolean": _Form("BOOLEAN", r"(?i:true|false)", lambda cell: f"(lower({cell}) = 'true')"),
+    "plain": _Form(
+        "DOUBLE",
+        r"(?i:[+-]?(\d+([.]\d*)?|[.]\d+)(e[+-]?\d+)?|[+-]?inf(inity)?)",
+        lambda cell: f"try_cast({cell} as double)",
+    ),
+    "decimal comma": _number_form("", ",", "decimal commas", "comma decimal"),
+    "comma marks": _number_form(",", "[.]", "thousands marks (1,234.5)", "comma marks"),
+    "dot marks": _number_form("[.]", ",", "thousands marks and decimal commas (1.234,5)", "comma decimal"),
+    "space marks": _number_form("[ \u00a0\u2007\u202f]", "[.]", "thousands marks (1 234.5)", "space"),
+    "space marks, comma": _number_form(
+        "[ \u00a0\u2007\u202f]", ",", "thousands marks and decimal commas (1 234,5)", "comma decimal"
+    ),
+    "apostrophe marks": _number_form("['’]", "[.]", "thousands marks (1'234.5)", "apostrophe"),
+    "apostrophe marks, comma": _number_form(
+        "['’]", ",", "thousands marks and decimal commas (1'234,5)", "comma decimal"
+    ),
+    "percent": _Form(
+        "DOUBLE",
+        r"[+-]?(\d+([.,]\d*)?|[.,]\d+) ?%",
+        lambda cell: f"try_cast(replace(trim({cell}, ' %'), ',', '.') as double)",
+        "percent signs left out",
+    ),
+    "iso": _Form("TIMESTAMP", _ISO, _iso),
+    "year-month": _Form("TIMESTAMP", r"\d{4}-\d{2}", lambda cell: _iso(f"({cell} || '-01')"), "year-month dates"),
+    "day first": _Form("TIMESTAMP", _LONG_YEAR, _slashed("%d/%m/%Y"), _DAY_MONTH, "day first"),
+    "month first": _Form("TIMESTAMP", _LONG_YEAR, _slashed("%m/%d/%Y"), _MONTH_DAY, "month first"),
+    "day first, short": _Form("TIMESTAMP", _SHORT_YEAR, _slashed("%d/%m/%y"), _DAY_MONTH, "day first"),
+    "month first, short": _Form("TIMESTAMP", _SHORT_YEAR, _slashed("%m/%d/%y"), _MONTH_DAY, "month first"),
+    "day month-name": _Form(
+        "TIMESTAMP",
+        rf"\d{{1,2}}[- ][A-Za-z]{{3,9}}[- ](\d{{4}}|\d{{2}})([ ]+{_CLOCK})?",
+        lambda cell: _strptime(
+            f"replace({cell}, '-', ' ')", ["%d %b %Y", "%d %B %Y", "%d %b %y", "%d %B %y"], _CLOCK_FORMATS[:4]
+        ),
+        "dates with month names",
+    ),
+    "month-name day": _Form(
+        "TIMESTAMP",
+        rf"[A-Za-z]{{3,9}} \d{{1,2}},? \d{{4}}([ ]+{_CLOCK})?",
+        lambda cell: _strptime(f"replace({cell}, ',', '')", ["%b %d %Y", "%B %d %Y"], _CLOCK_FORMATS[:4]),
+        "dates with month names",
+    ),
+    "time": _Form(
+        "TIMESTAMP",
+        _CLOCK,
+        lambda cell: f"(date '1970-01-01' + try_cast({cell} as time))",
+        "times of day",
+    ),
+    "iso or day first": _Form(
+        "TIMESTAMP",
+        f"{_ISO}|{_LONG_YEAR}",
+        _either(_iso, _slashed("%d/%m/%Y")),
+        "dates in two forms, year-month-day and day/month/year",
+        "day first",
+    ),
+    "iso or month first": _Form(
+        "TIMESTAMP",
+        f"{_ISO}|{_LONG_YEAR}",
+        _either(_iso, _slashed("%m/%d/%Y")),
+        "dates in two forms, year-month-day and month/day/year",
+        "month first",
+    ),
+}
+_TEXT = _Form("VARCHAR", "", lambda cell: cell)
+# %d-%m-%Y reads a two-digit year as the year 12: the pattern decides, not strptime.
+_LEADING_ZERO = r"[+-]?0\d+"
+
+
+def _unmarked(cell: str) -> str:
+    """The SQL of a cell without blanks around it, null where it says that nothing was recorded."""
+    markers = ", ".join(_quoted(marker) for marker in MISSING)
+    trimmed = f"trim({cell}, {_quoted(_SPACES)})"
+    return f"case when {trimmed} not in ({markers}) then {trimmed} end"
+
+
+def _typed(
+    database: "duckdb.DuckDBPyConnection", names: Sequence[str], first: int
+) -> tuple[Block, dict[str, str]]:
+    """The columns c0, c1, … of the table ``cells`` as values, from row ``first`` on, and the notes."""
+    # Most columns are plain numbers, and DuckDB's own cast finds that out fastest.
+    questions = ", ".join(
+        f"count(c{i}), count(try_cast(c{i} as double)), bool_or(contains(c{i}, '_')), "
+        f"bool_or(regexp_full_match(c{i}, '{_LEADING_ZERO}')), bool_or(contains(c{i}, '.')), "
+        f"max(case when contains(c{i}, '.') then 0 else length(c{i}) end)"
+        for i in range(len(names))
+    )
+    found = database.execute(f"select {questions} from cells where rowid >= {first}").fetchone() or ()
+    facts = [found[6 * i : 6 * i + 6] for i in range(len(names))]
+    readable: dict[int, list[str]] = {}
+    dotted = []
+    for i, (present, numbers, underscores, zeros, dots, _) in enumerate(facts):
+        if present == numbers and not underscores and not zeros:
+            readable[i] = ["plain"]
+            if present and dots:
+                dotted.append(i)
+    others = [i for i in range(len(names)) if i not in readable]
+    if others:
+        cells = ", ".join(_unmarked(f"c{i}") + f" as c{i}" for i in others)
+        database.execute(f"create temp table others as select {cells} from cells where rowid >= {first}")
+        for i in others:
+            readable[i] = _forms_of(database, i)
+    chosen = {i: _FORMS[forms[0]] if forms else _TEXT for i, forms in readable.items()}
+    doubts = _settle(database, readable, chosen, dotted, first)
+    columns: Block = {}
+    notes: dict[str, str] = {}
+    fetched: dict[str, Any] = {}
+    for table, members in (("cells", [i for i in chosen if i not in others]), ("others", others)):
+        if members:
+            values = ", ".join(f"{chosen[i].value(f'c{i}')} as c{i}" for i in members)
+            rows = f" where rowid >= {first}" if table == "cells" else ""
+            fetched |= database.execute(f"select {values} from {table}{rows}").fetchnumpy()
+    for i, name in enumerate(names):
+        columns[name] = _plain(fetched[f"c{i}"], chosen[i].kind)
+        note = doubts.get(i, chosen[i].note)
+        if chosen[i].kind == "DOUBLE" and (facts[i][5] or 0) > 15 and _beyond_whole(columns[name]):
+            note = f"{note}; whole numbers above 2^53, kept to 16 digits".lstrip("; ")
+        if note:
+            notes[name] = note
+    return columns, notes
+
+
+def _beyond_whole(values: np.ndarray) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and np.all(np.floor(finite) == finite) and np.abs(finite).max() > 2.0**53)
+
+
+def _forms_of(database: "duckdb.DuckDBPyConnection", i: int) -> list[str]:
+    """The forms in which every cell of the column can be read, by falling preference."""
+    cell = f"c{i}"
+    sample = [
+        row[0] for row in database.execute(f"select {cell} from others where {cell} is not null limit 500").fetchall()
+    ]
+    if not sample:
+        return ["plain"]
+    likely = [name for name, form in _FORMS.items() if all(re.fullmatch(form.pattern, text) for text in sample)]
+    if not likely:
+        return []
+    counts = ", ".join(
+        f"count(case when regexp_full_match({cell}, {_quoted(_FORMS[name].pattern)}) "
+        f"then {_FORMS[name].value(cell)} end)"
+        for name in likely
+    )
+    codes = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
+    present, zeros, *fits = database.execute(f"select count({cell}), {codes}, {counts} from others").fetchone() or ()
+    if zeros:  # 00123 is a code: as a number it would lose its zeros
+        return []
+    return [name for name, count in zip(likely, fits, strict=True) if count == present]
+
+
+def _settle(
+    database: "duckdb.DuckDBPyConnection",
+    readable: Mapping[int, list[str]],
+    chosen: dict[int, _Form],
+    dotted: Sequence[int],
+    first: int,
+) -> dict[int, str]:
+    """Choose where a column can be read in several ways, by what the other columns leave no doubt about."""
+    families = {
+        i: {_FORMS[form].family for form in forms if _FORMS[form].family}
+        for i, forms in readable.items()
+        if forms and forms[0] != "plain"
+    }
+    sure = {next(iter(family)) for family in families.values() if len(family) == 1}
+    notes: dict[int, str] = {}
+    for i, family in families.items():
+        if {"comma decimal", "comma marks"} <= family:
+            # 1,234 in every cell. With decimal points elsewhere, or no hint at all, the comma marks thousands.
+            comma = "comma decimal" in sure or ("comma marks" not in sure and not dotted and _commas_split(database, i))
+            wanted = "comma decimal" if comma else "comma marks"
+            chosen[i] = next(_FORMS[form] for form in readable[i] if _FORMS[form].family == wanted)
+        elif {"day first", "month first"} <= family:
+            forms = {_FORMS[form].family: _FORMS[form] for form in reversed(readable[i])}
+            wanted = next((order for order in ("day first", "month first") if order in sure), "")
+            if not wanted:
+                wanted = _date_order(database, i, forms)
+                notes[i] = f"{forms[wanted].note} (no date shows which of the two comes first)"
+            chosen[i] = forms[wanted]
+    if "comma decimal" in sure:
+        # A table with decimal commas has no decimal points: 1.234 is one thousand and so on.
+        grouped = {i: rf"bool_and(regexp_full_match(c{i}, '[+-]?\d{{1,3}}([.]\d{{3}})*'))" for i in dotted}
+        if grouped:
+            answers = database.execute(f"select {', '.join(grouped.values())} from cells where rowid >= {first}")
+            if all(row := answers.fetchone() or (False,)):
+                for i, _ in zip(grouped, row, strict=True):
+                    chosen[i] = _FORMS["dot marks"]
+                    notes[i] = "thousands marks (1.234)"
+    return notes
+
+
+def _commas_split(database: "duckdb.DuckDBPyConnection", i: int) -> bool:
+    """Whether some cell such as 0,123 cannot be thousands."""
+    answer = database.execute(rf"select bool_or(regexp_full_match(c{i}, '[+-]?0,\d+')) from others").fetchone()
+    return bool(answer and answer[0])
+
+
+def _date_order(database: "duckdb.DuckDBPyConnection", i: int, forms: Mapping[str, _Form]) -> str:
+    """Under which reading the rows go forward in time more often; day first if both do."""
+    cell = f"c{i}"
+    half_day = database.execute(f"select bool_or({cell} ilike '%m') from others").fetchone()
+    if half_day and half_day[0]:  # AM and PM go with month/day/year
+        return "month first"
+    backward = {}
+    for order in ("day first", "month first"):
+        row = database.execute(
+            f"select count(*) from (select {forms[order].value(cell)} as t, lag(t) over (order by rowid) as before "
+            "from others) where t < before"
+        ).fetchone()
+        backward[order] = row[0] if row else 0
+    return "month first" if backward["month first"] < backward["day first"] else "day first"
