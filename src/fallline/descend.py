@@ -164,10 +164,11 @@ def _empty_record(length: int, slots: int, n_weights: int, n_shown: int, n_watch
 
 def _note(record: _Record, walk: Walk, watched: Any, stride: Any) -> _Record:
     """The record with the point of the walk in it, if the last pass arrived at one."""
-    at, slot = record.points, jnp.where(walk.steps % stride == 0, record.kept, record.weights.shape[0] - 1)
+    keep = walk.steps % stride == 0
+    at, slot = record.points, jnp.where(keep, record.kept, record.weights.shape[0] - 1)
     return _Record(
-        points=at + walk.moved,
-        kept=record.kept + (walk.moved & (walk.steps % stride == 0)),
+        points=jnp.where(walk.moved, at + 1, at),
+        kept=jnp.where(walk.moved & keep, record.kept + 1, record.kept),
         steps=record.steps.at[at].set(walk.steps),
         passes=record.passes.at[at].set(walk.passes),
         error=record.error.at[at].set(walk.error),
@@ -186,7 +187,7 @@ def _track(tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limit
     news = moved & (walk.penalised < tracker.reference * (1.0 - limits.tol))
     tracker = tracker._replace(
         reference=jnp.where(news, walk.penalised, tracker.reference),
-        since=jnp.where(news, 0, tracker.since + moved),
+        since=jnp.where(news, 0, jnp.where(moved, tracker.since + 1, tracker.since)),
         watched=watched,
     )
     if judge is None:
@@ -196,7 +197,7 @@ def _track(tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limit
         best=jnp.where(better, watched[judge], tracker.best),
         best_weights=jnp.where(better, walk.weights, tracker.best_weights),
         best_step=jnp.where(better, walk.steps, tracker.best_step),
-        rising=jnp.where(better, 0, tracker.rising + moved),
+        rising=jnp.where(better, 0, jnp.where(moved, tracker.rising + 1, tracker.rising)),
     )
 
 
@@ -257,7 +258,7 @@ def _progress(
 
 @functools.partial(jax.jit, static_argnames=("model",))
 def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) -> tuple[Any, _Tracker]:
-    infinite, none = jnp.full((), jnp.inf), jnp.zeros((), jnp.int64)
+    infinite, none = jnp.full((), jnp.inf, jnp.float64), jnp.zeros((), jnp.int64)
     tracker = _Tracker(infinite, none, infinite, weights, none, none, jnp.zeros(0))
     return descent.start(weights, penalty), tracker
 

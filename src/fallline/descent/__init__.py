@@ -162,7 +162,7 @@ def arrive(walk: Walk, arrived: Any, weights: Any, error: Any, penalised: Any, g
     def either(new: Any, old: Any) -> Any:
         return jnp.where(arrived, new, old)
 
-    steps = walk.steps + arrived
+    steps = jnp.where(arrived, walk.steps + 1, walk.steps)
     lower = arrived & (penalised < walk.lowest_penalised)
     return Walk(
         weights=either(weights, walk.weights),

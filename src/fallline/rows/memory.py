@@ -40,7 +40,7 @@ def capacity(rows: int) -> int:
 
 
 # A block's Jacobian is meant to stay in the cache while JᵀJ is formed from it.
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
 _LARGEST_BLOCK = 8192
 
 
@@ -81,8 +81,7 @@ class InMemory:
         if len(x) == 0:
             raise TableError("there are no rows: a descent needs at least one row to sum over.")
         for name, array in (("x", x), ("y", y)):
-            # The sum of finite numbers is finite unless it overflows: the full check is only made then.
-            if not np.isfinite(array.sum(dtype=np.float64)) and not np.isfinite(array).all():
+            if not np.isfinite(array).all():
                 row = int(np.argwhere(~np.isfinite(array))[0][0])
                 raise TableError(
                     f"{name} contains NaN or infinity, first in row {row} (counted from 0): fill or leave out such rows first."

@@ -1,0 +1,19 @@
+"""Strictness for every test: no dtype or rank is promoted in silence."""
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
