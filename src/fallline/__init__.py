@@ -10,8 +10,23 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _HOME = {
+    "Columns": "fallline.columns",
+    "DescentPath": "fallline.descend",
     "DescentWarning": "fallline.exceptions",
     "FalllineError": "fallline.exceptions",
+    "FittedNetwork": "fallline.fit",
+    "GradientDescent": "fallline.descent.gradient",
+    "InMemory": "fallline.rows.memory",
+    "LevenbergMarquardt": "fallline.descent.levenberg_marquardt",
+    "Network": "fallline.network",
+    "NetworkRegressor": "fallline.estimators",
+    "SavedModel": "fallline.model_file",
+    "Scaling": "fallline.columns",
+    "descend": "fallline.descend",
+    "load_model": "fallline.model_file",
+    "read_table": "fallline.table",
+    "save_model": "fallline.model_file",
+    "use_compile_cache": "fallline.compile_cache",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

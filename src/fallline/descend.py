@@ -42,6 +42,7 @@ class Progress:
     error: float
     n_rows: float
     watched: dict[str, float]
+    watched_rows: dict[str, float]
     weights: np.ndarray  # the lowest so far
     stop: Stop
 
@@ -247,12 +248,19 @@ def _chunk(
 
 
 def _progress(
-    walk: Walk, tracker: _Tracker, max_iter: int, rows: InMemory, names: list[str], judge: str | None, stop: Stop
+    walk: Walk, tracker: _Tracker, max_iter: int, rows: InMemory, sets: dict[str, InMemory], judge: str | None, stop: Stop
 ) -> Progress:
     weights = tracker.best_weights if judge and np.isfinite(float(tracker.best)) else walk.lowest_weights
-    watched = dict(zip(names, np.asarray(tracker.watched).tolist(), strict=True))
     return Progress(
-        int(walk.steps), max_iter, int(walk.passes), float(walk.error), rows.count, watched, np.asarray(weights), stop
+        steps=int(walk.steps),
+        max_iter=max_iter,
+        passes=int(walk.passes),
+        error=float(walk.error),
+        n_rows=rows.count,
+        watched=dict(zip(sets, np.asarray(tracker.watched).tolist(), strict=True)),
+        watched_rows={name: each.count for name, each in sets.items()},
+        weights=np.asarray(weights),
+        stop=stop,
     )
 
 
@@ -380,7 +388,7 @@ def _run(
             state, tracker = result[:2]
             points.append(record)
             stop = _why(state.walk, tracker, max_iter, tol, patience, judge)
-            if progress is not None and progress(_progress(state.walk, tracker, max_iter, rows, names, judge, stop)):
+            if progress is not None and progress(_progress(state.walk, tracker, max_iter, rows, watched, judge, stop)):
                 stop = Stop.ASKED if stop == Stop.GOING_ON else stop
         except KeyboardInterrupt:
             stop = Stop.INTERRUPTED  # the state of the last whole chunk stands

@@ -276,7 +276,7 @@ class _StepTasks:
 
 
 def _print_progress(progress: Progress, _: Any) -> None:
-    seen = "".join(f", {name} {error / progress.n_rows:.6g}" for name, error in progress.watched.items())
+    seen = "".join(f", {name} {error / progress.watched_rows[name]:.6g}" for name, error in progress.watched.items())
     print(f"step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
 
 

@@ -78,3 +78,13 @@ def _sentence(path: Path, problem: OSError) -> OutputError:
     name = errno.errorcode.get(problem.errno or 0, "")
     reason = reasons.get(name, f"{problem.strerror or problem}. Choose another place.")
     return OutputError(f"{path} cannot be written: {reason}")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises OutputError, with the reason, unless a file can be made in ``folder``; makes a missing folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".fallline."):
+            pass
+    except OSError as problem:
+        raise _sentence(folder / "model", problem) from problem

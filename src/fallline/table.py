@@ -12,10 +12,11 @@ where a value is missing; text is an object array of str and None; dates are dat
 import codecs
 import contextlib
 import csv
+import datetime
+import decimal
 import difflib
 import gzip
 import io
-import os
 import re
 import tempfile
 import zlib
@@ -67,7 +68,9 @@ class Table:
         chosen = indices if isinstance(indices, slice) else np.asarray(indices)
         if isinstance(chosen, np.ndarray) and chosen.size == 0:
             chosen = chosen.astype(np.intp)
-        return Table(self.name, {name: values[chosen] for name, values in self.columns.items()}, dict(self.notes))
+        return Table(
+            self.name, {name: values[chosen] for name, values in self.columns.items()}, dict(self.notes)
+        )
 
     def blocks(self, size: int = 65536) -> Iterator[Block]:
         """The rows in order, ``size`` at a time, as views: nothing is copied."""
@@ -103,6 +106,48 @@ def read_table(path: Path | str) -> Table:
     return table
 
 
+def table_from_frame(frame: Any, name: str = "data frame") -> Table:
+    """The columns of a pandas, Polars (also lazy), PyArrow or DuckDB table, or of any other frame narwhals knows.
+
+    Types are taken as they are: text stays text even where it spells numbers. Decimals and nullable numbers
+    become float64, categories and enums text, time zones are converted to UTC and dropped, durations are seconds.
+    Raises TableError, naming column and type, for cells that hold more than one value, and for what is no frame.
+    """
+    if type(frame).__name__ == "DuckDBPyRelation":
+        # Not through narwhals: its collect() would need pyarrow.
+        table = Table(name, _from_relation(frame, f"the {name}"))
+    else:
+        table = _from_narwhals(frame, name)
+    if not table.columns:
+        raise TableError(f"The {name} has no columns: at least a target and one input are needed.")
+    if table.rows == 0:
+        raise TableError(f"The {name} has columns and no rows: at least two rows of values are needed.")
+    return table
+
+
+def write_table(path: Path | str, columns: Mapping[str, np.ndarray]) -> None:
+    """Write columns, all of one length, to a .csv or .parquet file, whole or not at all.
+
+    CSV is UTF-8 with commas; numbers are written so that reading gives back the same float64, dates in ISO form,
+    missing values as empty cells (Parquet: null). Raises TableError for another suffix, OutputError if the file
+    cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise TableError(
+            f"{path.name} ends in {suffix or 'no suffix'}, but tables are written as .csv or .parquet."
+        )
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) != 1:
+        raise TableError(f"Columns of one length are expected, not of {sorted(lengths)} rows.")
+    with replacing(path) as temporary:
+        if suffix == ".csv":
+            _write_csv(temporary, columns)
+        else:
+            _write_parquet(temporary, columns, path)
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # What is in the file
 
@@ -128,7 +173,11 @@ def _must_be_a_file(path: Path) -> None:
 
 
 _FOREIGN = (
-    (b"PK\x03\x04", "a zip archive or a spreadsheet (.xlsx, .ods)", "Save the sheet as CSV and give that file"),
+    (
+        b"PK\x03\x04",
+        "a zip archive or a spreadsheet (.xlsx, .ods)",
+        "Save the sheet as CSV and give that file",
+    ),
     (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)", "Save the sheet as CSV and give that file"),
     (b"\x89PNG", "a PNG picture", "Give a CSV, Parquet or JSON file"),
     (b"\xff\xd8\xff", "a JPEG picture", "Give a CSV, Parquet or JSON file"),
@@ -258,7 +307,7 @@ def _decode(content: bytes) -> str:
         if "\0" not in text:
             return text
     # UTF-16 without a mark: every other byte of western text is zero.
-    even, odd = content[: _SAMPLE : 2].count(0), content[1 : _SAMPLE : 2].count(0)
+    even, odd = content[:_SAMPLE:2].count(0), content[1:_SAMPLE:2].count(0)
     half = max(1, min(len(content), _SAMPLE) // 2)
     for zeros, others, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
         if zeros > 0.7 * half and others < 0.1 * half:
@@ -281,11 +330,10 @@ def _database(readable: Path | None = None) -> Iterator["duckdb.DuckDBPyConnecti
         "temp_directory": "",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
-        "TimeZone": "UTC",
     }
     connection = duckdb.connect(":memory:", config=settings)
     try:
-        connection.execute("set enable_progress_bar=false")
+        connection.execute("set enable_progress_bar=false; set TimeZone='UTC'")
         if readable is not None:
             connection.execute(f"set allowed_paths=[{_quoted(str(readable))}]")
         connection.execute("set enable_external_access=false")
@@ -348,7 +396,9 @@ def _read_parquet(source: _Source) -> Block:
     content = source.content if source.content is not None or plain_name else source.path.read_bytes()
     with _on_disk(source, content) as path, _database(path) as database:
         try:
-            relation = database.sql(f"select * from read_parquet({_quoted(str(path))}, hive_partitioning=false)")
+            relation = database.sql(
+                f"select * from read_parquet({_quoted(str(path))}, hive_partitioning=false)"
+            )
             return _from_relation(relation, source.path.name)
         except duckdb.Error as problem:
             if source.sample.startswith(b"PAR1"):
@@ -362,7 +412,10 @@ def _from_relation(relation: "duckdb.DuckDBPyRelation", name: str) -> Block:
     wanted = []
     for column, given in zip(relation.columns, relation.types, strict=True):
         quoted, kind = _identifier(column), str(given).upper()
-        if re.match(r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL)\b", kind) and "[" not in kind:
+        if (
+            re.match(r"(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL)\b", kind)
+            and "[" not in kind
+        ):
             wanted.append((f"{quoted}::double", "DOUBLE"))
         elif kind == "BOOLEAN":
             wanted.append((quoted, "BOOLEAN"))
@@ -383,7 +436,10 @@ def _from_relation(relation: "duckdb.DuckDBPyRelation", name: str) -> Block:
     projection = ", ".join(f"{expression} as c{i}" for i, (expression, _) in enumerate(wanted))
     fetched = relation.project(projection).fetchnumpy()
     names, _ = _unique_names(relation.columns)
-    return {name: _plain(fetched[f"c{i}"], kind) for i, (name, (_, kind)) in enumerate(zip(names, wanted, strict=True))}
+    return {
+        name: _plain(fetched[f"c{i}"], kind)
+        for i, (name, (_, kind)) in enumerate(zip(names, wanted, strict=True))
+    }
 
 
 def _unreadable_column(table: str, column: str, kind: str) -> TableError:
@@ -406,7 +462,9 @@ def _read_text(source: _Source) -> tuple[Block, dict[str, str]]:
     if separator == " ":
         content = _tabs_for_spaces(source.text()).encode()
         separator = "\t"
-    first = next(_records(content[:_SAMPLE].decode("utf-8", "ignore") if content else source.sample_text(), separator))
+    first = next(
+        _records(content[:_SAMPLE].decode("utf-8", "ignore") if content else source.sample_text(), separator)
+    )
     width = len(first)
     if width == 1:
         # A blank line is no row: with one column, DuckDB would take it for a missing value.
@@ -490,42 +548,56 @@ def _tabs_for_spaces(text: str) -> str:
 
 
 def _mended(text: str, separator: str, width: int, name: str) -> bytes:
-    """The same records written strictly. Raises TableError where a line has too many or too few fields."""
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=separator, doublequote=True)
+    """The same records written strictly. Raises TableError where a line has too many or too few fields.
+
+    A line may leave out its last fields if no line has a value there: some programs write tables so.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, doublequote=True)
     out = io.StringIO()
     writer = csv.writer(out, delimiter=separator, lineterminator="\n")
-    start = 1
+    start, records, filled = 1, 0, 0
+    short: tuple[int, int] | None = None  # the shortest line so far: its number, how many fields it has
     try:
         for record in reader:
-            blank = not record or (len(record) == 1 and not record[0].strip())
-            if blank and width > 1:
-                start = reader.line_num + 1
+            line, start = start, reader.line_num + 1
+            if width > 1 and (not record or (len(record) == 1 and not record[0].strip())):
                 continue
-            if len(record) == width + 1 and record[-1] == "":
+            if len(record) > width and not any(cell.strip() for cell in record[width:]):
                 record = record[:width]
-            if len(record) != width:
-                if reader.line_num > start and _open_quote(text):
-                    raise TableError(
-                        f"A quotation mark opened in line {start} of {name} is never closed: close it, or remove it."
-                    )
-                fields = f"{len(record)} field" + ("s" if len(record) != 1 else "")
-                raise TableError(
-                    f"Line {start} of {name} has {fields}, but {width} are expected, as in its first line. "
-                    "Correct the line, or put text that holds the separator in quotation marks."
-                )
-            writer.writerow(record)
-            start = reader.line_num + 1
+            if len(record) > width:
+                raise _ragged(name, line, len(record), width, _never_closed(text, line, reader.line_num))
+            if len(record) < width and (short is None or len(record) < short[1]):
+                short = line, len(record)
+                if _never_closed(text, line, reader.line_num):
+                    raise _ragged(name, *short, width, True)
+            if records:
+                filled = max([filled] + [i + 1 for i, cell in enumerate(record) if cell.strip()])
+            records += 1
+            writer.writerow(record + [""] * (width - len(record)))
     except csv.Error as problem:
         raise TableError(
             f"Line {start} of {name} cannot be split into fields ({problem}). Correct that line, "
             "or save the table anew as CSV."
         ) from problem
+    if short is not None and short[1] < filled:
+        raise _ragged(name, *short, width, False)
     return out.getvalue().encode("utf-8")
 
 
-def _open_quote(text: str) -> bool:
-    return text.count('"') % 2 == 1
+def _ragged(name: str, line: int, fields: int, width: int, open_quote: bool) -> TableError:
+    if open_quote:
+        return TableError(
+            f"A quotation mark opened in line {line} of {name} is never closed: close it, or remove it."
+        )
+    return TableError(
+        f"Line {line} of {name} has {fields} field{'s' if fields != 1 else ''}, but {width} are expected, as in its "
+        "first line. Correct the line, or put text that holds the separator in quotation marks."
+    )
+
+
+def _never_closed(text: str, line: int, last: int) -> bool:
+    """Whether the record from ``line`` to ``last`` ran to the end of the text because a quote is open."""
+    return last > line and last >= text.rstrip("\n").count("\n") + 1 and text.count('"') % 2 == 1
 
 
 def _all_numbers(first: Sequence[str]) -> bool:
@@ -550,7 +622,9 @@ def _unique_names(given: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         while unique in names or (unique != name and unique in taken):
             unique, number = f"{name}_{number}", number + 1
         if unique != name:
-            notes[unique] = f"a second column named `{name}`" if number == 3 else f"one more column named `{name}`"
+            notes[unique] = (
+                f"a second column named `{name}`" if number == 3 else f"one more column named `{name}`"
+            )
         names.append(unique)
     return names, notes
 
@@ -577,7 +651,9 @@ def _read_json(source: _Source) -> tuple[Block, dict[str, str]]:
             cells = ", ".join(f"{_identifier(column)}::json as j{i}" for i, column in enumerate(given))
             relation.project(cells).create("raw")
         except duckdb.Error as problem:
-            place = re.search(r"in line (\d+)", str(problem)) or re.search(r"in record/value (\d+)", str(problem))
+            place = re.search(r"in line (\d+)", str(problem)) or re.search(
+                r"in record/value (\d+)", str(problem)
+            )
             where = f"near line {place[1]}" if place else f"({_first_line(problem)})"
             raise TableError(f"{name} is damaged JSON {where}: {expected}. Correct it there.") from problem
         kinds = ", ".join(
@@ -624,7 +700,16 @@ def _number_form(mark: str, decimal: str, note: str, family: str) -> _Form:
 
 _CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.]\d+)?)?"
 _ZONE = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?"
-_CLOCK_FORMATS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %I:%M%p", " %I:%M:%S%p")
+_CLOCK_FORMATS = (
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    " %H:%M:%S.%f",
+    " %I:%M %p",
+    " %I:%M:%S %p",
+    " %I:%M%p",
+    " %I:%M:%S%p",
+)
 
 
 def _strptime(cell: str, dates: Sequence[str], clocks: Sequence[str] = _CLOCK_FORMATS) -> str:
@@ -681,7 +766,9 @@ _FORMS: dict[str, _Form] = {
         "percent signs left out",
     ),
     "iso": _Form("TIMESTAMP", _ISO, _iso),
-    "year-month": _Form("TIMESTAMP", r"\d{4}-\d{2}", lambda cell: _iso(f"({cell} || '-01')"), "year-month dates"),
+    "year-month": _Form(
+        "TIMESTAMP", r"\d{4}-\d{2}", lambda cell: _iso(f"({cell} || '-01')"), "year-month dates"
+    ),
     "day first": _Form("TIMESTAMP", _LONG_YEAR, _slashed("%d/%m/%Y"), _DAY_MONTH, "day first"),
     "month first": _Form("TIMESTAMP", _LONG_YEAR, _slashed("%m/%d/%Y"), _MONTH_DAY, "month first"),
     "day first, short": _Form("TIMESTAMP", _SHORT_YEAR, _slashed("%d/%m/%y"), _DAY_MONTH, "day first"),
@@ -788,11 +875,16 @@ def _forms_of(database: "duckdb.DuckDBPyConnection", i: int) -> list[str]:
     """The forms in which every cell of the column can be read, by falling preference."""
     cell = f"c{i}"
     sample = [
-        row[0] for row in database.execute(f"select {cell} from others where {cell} is not null limit 500").fetchall()
+        row[0]
+        for row in database.execute(
+            f"select {cell} from others where {cell} is not null limit 500"
+        ).fetchall()
     ]
     if not sample:
         return ["plain"]
-    likely = [name for name, form in _FORMS.items() if all(re.fullmatch(form.pattern, text) for text in sample)]
+    likely = [
+        name for name, form in _FORMS.items() if all(re.fullmatch(form.pattern, text) for text in sample)
+    ]
     if not likely:
         return []
     counts = ", ".join(
@@ -801,10 +893,15 @@ def _forms_of(database: "duckdb.DuckDBPyConnection", i: int) -> list[str]:
         for name in likely
     )
     codes = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
-    present, zeros, *fits = database.execute(f"select count({cell}), {codes}, {counts} from others").fetchone() or ()
+    present, zeros, *fits = (
+        database.execute(f"select count({cell}), {codes}, {counts} from others").fetchone() or ()
+    )
     if zeros:  # 00123 is a code: as a number it would lose its zeros
         return []
-    return [name for name, count in zip(likely, fits, strict=True) if count == present]
+    fitting = [name for name, count in zip(likely, fits, strict=True) if count == present]
+    # A mixture of two forms is a reading only where neither alone is one.
+    alone = [name for name in fitting if not name.startswith("iso or")]
+    return alone or fitting
 
 
 def _settle(
@@ -825,7 +922,9 @@ def _settle(
     for i, family in families.items():
         if {"comma decimal", "comma marks"} <= family:
             # 1,234 in every cell. With decimal points elsewhere, or no hint at all, the comma marks thousands.
-            comma = "comma decimal" in sure or ("comma marks" not in sure and not dotted and _commas_split(database, i))
+            comma = "comma decimal" in sure or (
+                "comma marks" not in sure and not dotted and _commas_split(database, i)
+            )
             wanted = "comma decimal" if comma else "comma marks"
             chosen[i] = next(_FORMS[form] for form in readable[i] if _FORMS[form].family == wanted)
         elif {"day first", "month first"} <= family:
@@ -839,7 +938,9 @@ def _settle(
         # A table with decimal commas has no decimal points: 1.234 is one thousand and so on.
         grouped = {i: rf"bool_and(regexp_full_match(c{i}, '[+-]?\d{{1,3}}([.]\d{{3}})*'))" for i in dotted}
         if grouped:
-            answers = database.execute(f"select {', '.join(grouped.values())} from cells where rowid >= {first}")
+            answers = database.execute(
+                f"select {', '.join(grouped.values())} from cells where rowid >= {first}"
+            )
             if all(row := answers.fetchone() or (False,)):
                 for i, _ in zip(grouped, row, strict=True):
                     chosen[i] = _FORMS["dot marks"]
@@ -849,7 +950,9 @@ def _settle(
 
 def _commas_split(database: "duckdb.DuckDBPyConnection", i: int) -> bool:
     """Whether some cell such as 0,123 cannot be thousands."""
-    answer = database.execute(rf"select bool_or(regexp_full_match(c{i}, '[+-]?0,\d+')) from others").fetchone()
+    answer = database.execute(
+        rf"select bool_or(regexp_full_match(c{i}, '[+-]?0,\d+')) from others"
+    ).fetchone()
     return bool(answer and answer[0])
 
 
@@ -867,3 +970,208 @@ def _date_order(database: "duckdb.DuckDBPyConnection", i: int, forms: Mapping[st
         ).fetchone()
         backward[order] = row[0] if row else 0
     return "month first" if backward["month first"] < backward["day first"] else "day first"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Data frames
+
+
+def _from_narwhals(frame: Any, name: str) -> Table:
+    import narwhals as nw
+
+    try:
+        eager = nw.from_native(frame)
+        if isinstance(eager, nw.LazyFrame):
+            eager = eager.collect()
+        names = list(eager.columns)
+    except TypeError as problem:
+        raise TableError(
+            f"An object of type {type(frame).__name__} is not a table: a pandas, Polars or DuckDB frame or a PyArrow table was expected."
+        ) from problem
+    except nw.exceptions.DuplicateError as problem:
+        raise TableError(
+            f"Two columns of the {name} have the same name ({problem}). Rename one."
+        ) from problem
+    columns = {str(column): _values_of(eager.get_column(column), str(column), name) for column in names}
+    if len(columns) < len(names):
+        raise TableError(f"Two columns of the {name} have the same name once written as text. Rename one.")
+    return Table(name, columns)
+
+
+def _values_of(series: Any, column: str, table: str) -> np.ndarray:
+    import narwhals as nw
+
+    kind = series.dtype
+    missing = series.is_null().to_numpy().astype(bool)
+    if missing.all():  # as in a file: a column without values is of no type, and stands as numbers
+        return np.full(len(missing), np.nan)
+    if kind.is_numeric():
+        numbers = series.cast(nw.Float64).fill_null(0.0).to_numpy().astype(np.float64)
+        numbers[missing] = np.nan
+        return numbers
+    if kind == nw.Boolean:
+        truths = series.fill_null(False).to_numpy().astype(bool)
+        if missing.any():
+            truths = truths.astype(object)
+            truths[missing] = None
+        return truths
+    if kind in (nw.String, nw.Categorical, nw.Enum):
+        return _objects(
+            None if gone else text for text, gone in zip(series.cast(nw.String), missing, strict=True)
+        )
+    if kind == nw.Datetime or kind == nw.Date:
+        if kind == nw.Datetime and kind.time_zone is not None:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return series.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]")
+    if kind == nw.Duration:
+        spans = series.to_numpy().astype("timedelta64[us]")
+        return np.where(missing, np.nan, spans.astype(np.int64) / 1e6)
+    if kind in (nw.Object, nw.Time, nw.Unknown):
+        return _from_objects(series.to_list(), missing, column, table, str(kind))
+    raise _unreadable_column(f"the {table}", column, str(kind))
+
+
+def _objects(values: Iterable[Any]) -> np.ndarray:
+    listed = list(values)
+    array = np.empty(len(listed), dtype=object)
+    array[:] = listed
+    return array
+
+
+def _from_objects(
+    values: Sequence[Any], missing: np.ndarray, column: str, table: str, kind: str
+) -> np.ndarray:
+    """A column of Python objects: all numbers, all text, all booleans or all dates, None where missing."""
+    cells = [None if gone else value for value, gone in zip(values, missing, strict=True)]
+    present = [value for value in cells if value is not None]
+    if all(isinstance(value, (bool, np.bool_)) for value in present) and present:
+        truths = _objects(None if value is None else bool(value) for value in cells)
+        return truths if len(present) < len(cells) else truths.astype(bool)
+    if all(isinstance(value, str) for value in present) and present:
+        return _objects(cells)
+    if all(isinstance(value, (int, float, decimal.Decimal, np.number)) for value in present):
+        return np.array([np.nan if value is None else float(value) for value in cells])
+    if all(isinstance(value, datetime.date) for value in present):
+        return np.array([None if value is None else _naive(value) for value in cells], dtype="datetime64[us]")
+    if all(isinstance(value, datetime.time) for value in present):
+        day = datetime.date(1970, 1, 1)
+        moments = [None if value is None else datetime.datetime.combine(day, value, None) for value in cells]
+        return np.array(moments, dtype="datetime64[us]")
+    kinds = sorted({type(value).__name__ for value in present})
+    raise _unreadable_column(f"the {table}", column, f"{kind} ({', '.join(kinds)})")
+
+
+def _naive(moment: datetime.date) -> datetime.date:
+    if isinstance(moment, datetime.datetime) and moment.tzinfo is not None:
+        return moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return moment
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Files out
+
+
+def _write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    values = [np.asarray(column) for column in columns.values()]
+    # Columns of whole numbers are written without ".0", whichever block they are in.
+    whole = [column.dtype.kind == "f" and _all_whole(column) for column in values]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for start in range(0, len(values[0]), 65536):
+            texts = [
+                _csv_cells(column[start : start + 65536], ints)
+                for column, ints in zip(values, whole, strict=True)
+            ]
+            writer.writerows(zip(*texts, strict=True))
+
+
+def _all_whole(values: np.ndarray) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(np.isnan(values) | ((np.floor(values) == values) & (np.abs(values) < 2.0**53))))
+
+
+def _csv_cells(values: np.ndarray, whole: bool) -> list[Any]:
+    if values.dtype.kind == "f":
+        cells = (
+            values.tolist()
+        )  # csv writes a float by repr: the shortest text that reads back as the same number
+        if whole:
+            return ["" if value != value else int(value) for value in cells]
+        return ["" if value != value else value for value in cells]
+    if values.dtype.kind == "M":
+        moments = values.astype("datetime64[us]")
+        clock = bool(
+            np.any(
+                moments != moments.astype("datetime64[D]").astype("datetime64[us]"), where=~np.isnat(moments)
+            )
+        )
+        texts = np.datetime_as_string(moments if clock else moments.astype("datetime64[D]")).tolist()
+        return ["" if text == "NaT" else text.removesuffix(".000000") for text in texts]
+    if values.dtype.kind == "b":
+        return ["true" if value else "false" for value in values.tolist()]
+    spelled = {True: "true", False: "false"}
+    return [
+        "" if value is None else spelled[bool(value)] if isinstance(value, (bool, np.bool_)) else value
+        for value in values.tolist()
+    ]
+
+
+def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], target: Path) -> None:
+    import duckdb
+
+    stream = _arrow_stream(columns)
+    with _database(path.resolve()) as database:
+        try:
+            database.register("outgoing", stream)
+            database.execute(
+                f"copy (select * from outgoing) to {_quoted(str(path.resolve()))} (format parquet, use_tmp_file false)"
+            )
+        except duckdb.Error as problem:
+            raise OutputError(
+                f"{target} cannot be written: {_first_line(problem)}. Choose another place."
+            ) from problem
+
+
+def _arrow_stream(columns: Mapping[str, np.ndarray]) -> Any:
+    """The columns as one Arrow batch with nulls. Typed here: DuckDB would guess text and booleans from a sample."""
+    import nanoarrow as na
+
+    schema, children = {}, []
+    for name, column in columns.items():
+        values = np.asarray(column)
+        present = _present(values)
+        if values.dtype.kind == "M":
+            kind: Any = na.timestamp("us")
+            data = np.where(present, values.astype("datetime64[us]").astype(np.int64), 0)
+        elif values.dtype.kind in "fiu":
+            kind, data = na.float64(), values.astype(np.float64)
+        elif values.dtype.kind == "b" or all(
+            isinstance(value, (bool, np.bool_)) for value in values[present]
+        ):
+            truths = np.array([bool(value) for value in values.tolist()], dtype=bool)
+            kind, data = na.bool_(), np.packbits(truths, bitorder="little")
+        else:
+            kind, data = na.string(), None
+        schema[name] = kind
+        if data is None:
+            texts = [
+                str(value) if there else None for value, there in zip(values.tolist(), present, strict=True)
+            ]
+            children.append(na.c_array(texts, kind))
+        else:
+            validity = None if present.all() else np.packbits(present, bitorder="little")
+            gaps = int(len(present) - present.sum())
+            children.append(na.c_array_from_buffers(kind, len(values), [validity, data], null_count=gaps))
+    rows = len(next(iter(columns.values())))
+    return na.ArrayStream(na.c_array_from_buffers(na.struct(schema), rows, [None], children=children))
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "M":
+        return ~np.isnat(values)
+    if values.dtype.kind == "f":
+        return ~np.isnan(values)
+    if values.dtype.kind == "O":
+        return np.array([value is not None for value in values.tolist()], dtype=bool)
+    return np.ones(len(values), dtype=bool)

@@ -14,6 +14,15 @@ from fallline.plot._shared import ACCENT, INK, axes_or_new
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
+# Beyond so many decades, a label at these multiples of each power of ten; none: at round numbers.
+_SUBDIVISIONS: list[tuple[float, list[float]]] = [
+    (3.0, [1]),
+    (1.7, [1, 3]),
+    (0.8, [1, 2, 5]),
+    (0.35, [1, 1.5, 2, 3, 4, 6, 8]),
+    (-1.0, []),
+]
+
 
 @dataclass(eq=False)
 class ErrorCurveDisplay:
@@ -109,13 +118,19 @@ def _logarithmic(ax: Any, errors: np.ndarray) -> None:
     positive = errors[np.isfinite(errors) & (errors > 0)]
     if not positive.size:
         return  # nothing a logarithm could show
+    # What was drawn into the same Axes before, by another Display, counts too.
+    low, high = min(positive.min(), ax.dataLim.minposy), max(positive.max(), ax.dataLim.y1)
+    decades = float(np.log10(high) - np.log10(low))
+    if decades > 100:  # a descent that went up until floats end: matplotlib's margin would pass them
+        ax.set_ylim(low, high)
     ax.set_yscale("log", nonpositive="mask")
-    decades = float(np.log10(positive.max()) - np.log10(positive.min()))
     if decades < 0.02:  # a flat curve: give it room, or its rounding becomes a mountain
-        ax.set_ylim(positive.min() / 1.5, positive.max() * 1.5)
-        decades = 0.35
-    subs = [1.0] if decades > 3 else [1.0, 3.0] if decades > 1.7 else [1.0, 2.0, 5.0]
-    ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9) if decades > 0.7 else MaxNLocator(5))
+        ax.set_ylim(low / 1.5, high * 1.5, auto=True)
+        decades = 0.36
+    subs = next(subs for least, subs in _SUBDIVISIONS if decades > least)
+    ax.yaxis.set_major_locator(
+        LogLocator(subs=subs, numticks=9) if subs else MaxNLocator(5, steps=[1, 2, 5, 10])
+    )
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _decade_label(value)))
 

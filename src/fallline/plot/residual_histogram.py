@@ -13,7 +13,7 @@ from fallline.plot._shared import ACCENT, INK, axes_or_new, named, one_target
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-_FEWEST, _MOST = 5, 60
+_FEWEST, _MOST = 5, 100
 
 
 @dataclass(eq=False)
@@ -30,7 +30,7 @@ class ResidualHistogramDisplay:
 
     @classmethod
     def of(cls, actual: np.ndarray, predicted: np.ndarray, target: str | None = None) -> Self:
-        """Count the finite residuals of (n,) values and predictions; Freedman–Diaconis chooses 5 to 60
+        """Count the finite residuals of (n,) values and predictions; Freedman–Diaconis chooses 5 to 100
         bins."""
         residual = actual - predicted
         residual = residual[np.isfinite(residual)]

@@ -51,6 +51,12 @@ def render(report: FitReport) -> str:
     )
 
 
+def prepare() -> None:
+    """Do what the first report would wait for: the template compiled, the font found."""
+    _template()
+    pictures.prepare()
+
+
 def numbers(report: FitReport) -> dict[str, Any]:
     """The numbers of the report, ready for JSON: figures of every row set and target, and the error curve.
 
@@ -106,10 +112,10 @@ def summary(said: dict[str, Any], target: int) -> str:
         f"{written(network['rmse'])}"
     )
     if ridge is None or ridge["rmse"] is None:
-        return f"{sentence}, R² {written_share(network['r2'])}."
+        return f"{sentence}, R²\u00a0{written_share(network['r2'])}."
     return (
         f"{sentence}, that of ridge regression {written(ridge['rmse'])}; "
-        f"R² {written_share(network['r2'])} against {written_share(ridge['r2'])}."
+        f"R²\u00a0{written_share(network['r2'])} against {written_share(ridge['r2'])}."
     )
 
 
@@ -122,22 +128,7 @@ def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
     residuals = ResidualsDisplay(actual, predicted, placeholder)
     histogram = ResidualHistogramDisplay.of(actual, predicted, placeholder)
     residual = residuals.residual[np.isfinite(residuals.residual)]
-    rows = _count(rowset.rows, rowset.name)
-    if residual.size:
-        half = written(float(np.median(np.abs(residual))), 3)
-        worst = float(residual[np.argmax(np.abs(residual))])
-        low, high = (written(float(bound), 3) for bound in np.quantile(residual, [0.05, 0.95]))
-        mean = written(float(residual.mean()), 3)
-        seen = [
-            "A point per row; on the line the prediction is exact. "
-            f"Half of the {rows} lie within {half} of it.",
-            "What is left, over the prediction: above the line the network says too little. "
-            f"The largest is {written(worst, 3)}.",
-            f"How often each size occurs, all {rows}: nine in ten lie between {low} and {high}, "
-            f"their mean is {mean}.",
-        ]
-    else:
-        seen = ["No row has a prediction that could be drawn."] * 3
+    seen = _seen(residual, _count(rowset.rows, rowset.name))
     drawn: dict[str, Any] = {"color": pictures.INK, "accent": pictures.ACCENT}
     thinned = drawn | {"at_most": POINTS}
     made = []
@@ -161,6 +152,26 @@ def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
             sentence += f" Drawn: a fixed sample of {POINTS:,} of {residual.size:,} rows, with all extremes."
         made.append({"name": name, "title": title, "seen": sentence, "svg": svg})
     return {"target": report.targets[j], "pictures": made}
+
+
+def _seen(residual: np.ndarray, rows: str) -> tuple[str, str, str]:
+    """What the three pictures of one target show, a sentence or two each."""
+    if not residual.size:
+        return ("No row has a prediction that could be drawn.",) * 3
+    worst = written(float(residual[np.argmax(np.abs(residual))]), 3)
+    mean = written(float(residual.mean()), 3)
+    agreement, spread = "", ""
+    if residual.size >= 10:
+        half = written(float(np.median(np.abs(residual))), 3)
+        low, high = (written(float(bound), 3) for bound in np.quantile(residual, [0.05, 0.95]))
+        agreement = f" Half of the {rows} lie within {half} of it."
+        spread = f" Nine in ten lie between {low} and {high}."
+    return (
+        f"A point per row; on the line the prediction is exact.{agreement}",
+        "What is left, actual − predicted, over the prediction: above the line the network says too little. "
+        f"The largest is {worst}.",
+        f"How often each size of residual occurs: {rows}, mean {mean}.{spread}",
+    )
 
 
 def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
@@ -197,7 +208,7 @@ def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
 def _kept(curves: list[np.ndarray], steps: int) -> np.ndarray:
     if steps <= STEPS:
         return np.arange(steps)
-    every = np.linspace(0, steps - 1, STEPS - len(curves)).astype(int)
+    every = np.linspace(0, steps - 1, STEPS * 3).astype(int)
     lowest = [int(np.argmin(np.where(np.isfinite(curve), curve, np.inf))) for curve in curves]
     return np.unique(np.concatenate([every, np.array(lowest, int)]))
 

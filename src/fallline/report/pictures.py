@@ -17,7 +17,9 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
 from matplotlib.ticker import Formatter
+from matplotlib.transforms import blended_transform_factory
 
 # Colours no picture would choose, each for a role; the page says what colour the role has.
 INK, MUTED, ACCENT, RULE, PAPER = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
@@ -91,6 +93,11 @@ def _fits(value: float, decimals: int) -> bool:
     return abs(round(value, decimals) - value) <= 1e-9 * max(1.0, abs(value))
 
 
+def prepare() -> None:
+    """Do what the first picture would wait for: find the font."""
+    findfont(_THEME["font.family"])
+
+
 def picture(
     draw: Callable[[Any], Any],
     name: str,
@@ -110,18 +117,37 @@ def picture(
         matplotlib.rcdefaults()  # not the user's own settings: a report looks the same everywhere
         matplotlib.rcParams.update(_THEME)
         figure = Figure(figsize=(width * _PIXEL, height * _PIXEL))
-        left, right, bottom, top = 58, 12, 42, 10
-        ax = figure.add_axes(
-            (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
-        )
+        ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         ax.locator_params(nbins=5)
         draw(ax)
-        for axis in (ax.xaxis, ax.yaxis):
-            if axis.get_scale() == "linear":
-                axis.set_major_formatter(_Ticks())
+        _arrange(ax, width, height)
         out = io.StringIO()
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
     return _for_the_page(out.getvalue(), name, words, labelled_by, width, height)
+
+
+def _arrange(ax: Any, width: float, height: float) -> None:
+    """Tick labels that stand alone, axis names at the edges, and for the Axes all the room that is left."""
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "linear":
+            axis.set_major_formatter(_Ticks())
+    if sum(map(len, _labels(ax.xaxis))) > width / 12:  # long ones would touch
+        ax.locator_params(axis="x", nbins=3)
+    widest = max(map(len, _labels(ax.yaxis)), default=0)
+    left, right, bottom, top = max(46.0, 27 + 0.58 * _SIZE * widest), 12.0, 42.0, 10.0
+    ax.set_position((left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height))
+    ax.set_anchor("W")
+    # Placed, not measured: measuring would lay out every tick a second time.
+    page, axes = ax.figure.transFigure, ax.transAxes
+    ax.xaxis.set_label_coords(0.5, 12 / height, blended_transform_factory(axes, page))
+    ax.yaxis.set_label_coords(10 / width, 0.5, blended_transform_factory(page, axes))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_verticalalignment("center")
+
+
+def _labels(axis: Any) -> list[str]:
+    low, high = sorted(axis.get_view_interval())
+    return axis.get_major_formatter().format_ticks([v for v in axis.get_majorticklocs() if low <= v <= high])
 
 
 def _for_the_page(

@@ -1,0 +1,244 @@
+"""A table in, the network and its figures out: the main job, without a word on the screen.
+
+The command line calls this and prints; the report and the model file are made from
+what comes back. No mathematics is done here, only the order of things.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import fallline
+from fallline.baseline import fit_ridge
+from fallline.columns import Columns
+from fallline.descent import Descent, Stop
+from fallline.exceptions import SettingsError, TableError
+from fallline.metrics import Figures
+from fallline.report import FitReport, RowSet, figures
+from fallline.table import Table
+
+_ENDED_BADLY = (Stop.DIVERGED, Stop.INTERRUPTED)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A table made ready: which rows train, which are held out, and what became of each column.
+
+    x (n, inputs) and y (n, outputs) of the training rows; held_x, held_y of the held-out rows, if any.
+    ``left_out`` rows had no target. ``source`` says in words where the held-out rows come from.
+    """
+
+    name: str
+    columns: Columns
+    x: np.ndarray
+    y: np.ndarray
+    held_x: np.ndarray
+    held_y: np.ndarray
+    left_out: int
+    source: str
+    notes: dict[str, str]
+
+    @property
+    def rows_said(self) -> str:
+        """Which rows the figures come from and which the saved model was fitted on, in words."""
+        n, held = len(self.x), len(self.held_x)
+        lost = f" {_count(self.left_out, 'row')} without a target took no part." if self.left_out else ""
+        if not held:
+            return f"Fitted on all {n:,} rows of {self.name}; no rows were held out, so every figure is of rows the model has seen.{lost}"
+        return (
+            f"The saved model was fitted on {n:,} rows of {self.name}. The held-out figures come from {held:,} rows "
+            f"({self.source}) that played no part in the fit.{lost}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TableFit:
+    """A network fitted to a table, with all that a report or a model file says of it."""
+
+    prepared: Prepared
+    fitted: Any  # FittedNetwork
+    path: Any  # DescentPath
+    rowsets: tuple[RowSet, ...]
+    why_this_descent: str
+    seconds: float
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether the descent diverged or was interrupted: what is kept is the lowest it saw."""
+        return self.path.stop in _ENDED_BADLY
+
+
+def prepare(
+    table: Table,
+    targets: Sequence[str],
+    *,
+    holdout: float | str | Table = 0.2,
+    seed: int = 0,
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    categories: Sequence[str] = (),
+) -> Prepared:
+    """Divide the rows and turn the columns into numbers.
+
+    holdout: the share of rows held out at random, ``"last"`` for the last fifth in file order, or a table of its
+    own. Columns are judged, encoded and filled by the training rows alone. Raises TableError or SettingsError.
+    """
+    complete = _complete(table, targets)
+    rows = table.take(np.flatnonzero(complete))
+    if rows.rows < 2:
+        raise TableError(
+            f"{table.name} has {_count(rows.rows, 'row')} with a target: at least two rows are needed to fit anything."
+        )
+    if isinstance(holdout, Table):
+        train, held, source = rows, holdout.take(np.flatnonzero(_complete(holdout, targets))), f"all of {holdout.name}"
+        if held.rows == 0:
+            raise TableError(f"{holdout.name} has no row with a target: held-out rows need one to be compared with.")
+    else:
+        order, n_held, source = _division(rows.rows, holdout, seed)
+        train, held = rows.take(np.sort(order[n_held:])), rows.take(np.sort(order[:n_held]))
+    columns = Columns.fit(train.blocks(), targets, drop=drop, keep=keep, categories=categories)
+    if held.rows:
+        columns.check(list(held.columns))
+    return Prepared(
+        table.name, columns, *_numbers(columns, train), *_numbers(columns, held), table.rows - rows.rows, source, table.notes
+    )
+
+
+def _complete(table: Table, targets: Sequence[str]) -> np.ndarray:
+    """Which rows have every target. A target that is missing altogether, or text, is for ``Columns.fit`` to name."""
+    keep = np.ones(table.rows, bool)
+    for name in targets:
+        values = table.columns.get(name)
+        if values is not None and values.dtype.kind == "f":
+            keep &= ~np.isnan(values)
+        elif values is not None and values.dtype.kind == "O":
+            keep &= np.array([value is not None for value in values], bool)
+    return keep if keep.any() else np.ones(table.rows, bool)
+
+
+def _division(n: int, holdout: float | str, seed: int) -> tuple[np.ndarray, int, str]:
+    """An order of the rows whose first part is held out, how long that part is, and where it is from."""
+    if holdout == "last":
+        held = max(round(0.2 * n), 1)
+        return np.roll(np.arange(n), held), held, "the last fifth of the table"
+    if isinstance(holdout, str) or not 0 <= holdout < 1:
+        raise SettingsError(f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table.")
+    held = max(round(holdout * n), 1) if holdout > 0 else 0
+    if n - held < 2:
+        raise TableError(f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0.")
+    return np.random.default_rng(seed).permutation(n), held, f"a random {holdout:.0%} of the table, seed {seed}"
+
+
+def _numbers(columns: Columns, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    if table.rows == 0:
+        return np.empty((0, len(columns.encoded_names))), np.empty((0, len(columns.targets)))
+    blocks = list(table.blocks())
+    starts = np.cumsum([0, *(len(next(iter(block.values()))) for block in blocks)])
+    x = [columns.encode(block, start) for block, start in zip(blocks, starts.tolist(), strict=False)]
+    return np.concatenate(x), np.concatenate([columns.target_values(block) for block in blocks])
+
+
+def fit_table(
+    prepared: Prepared,
+    *,
+    descent: Descent | str = "auto",
+    seed: int = 0,
+    progress: Callable[..., Any] | None = None,
+    **settings: Any,
+) -> TableFit:
+    """Fit a network, and ridge regression beside it, to a prepared table; settings are those of ``fit_network``."""
+    from fallline.descent.choose import choose
+    from fallline.fit import HIDDEN_LAYER_SIZES, fit_network, hidden_sizes
+    from fallline.network import Network
+
+    began = time.perf_counter()
+    why = "It was asked for."
+    if isinstance(descent, str):
+        sizes = hidden_sizes(settings.get("hidden_layer_sizes", HIDDEN_LAYER_SIZES))
+        network = Network((prepared.x.shape[1], *sizes, prepared.y.shape[1]), bias=settings.get("bias", True))
+        descent, why = choose(descent, network, len(prepared.x))
+    held = {"held-out": (prepared.held_x, prepared.held_y)} if len(prepared.held_x) else {}
+    fitted, path = fit_network(
+        prepared.x, prepared.y, indicators=prepared.columns.indicators, descent=descent, seed=seed, watched=held,
+        progress=progress, **settings,
+    )  # fmt: skip
+    ridge = fit_ridge(fitted.scaling.x(prepared.x), prepared.y)
+    rowsets = tuple(
+        RowSet(name, len(x), y, fitted.predict(x), ridge.predict(fitted.scaling.x(x)))
+        for name, (x, y) in {"training": (prepared.x, prepared.y), **held}.items()
+    )
+    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began)
+
+
+def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()) -> FitReport:
+    """All that the report says of a fit; ``facts`` are added to its own."""
+    from fallline.descent import words_of
+
+    path, columns = fit.path, fit.prepared.columns
+    notes = (path.stop_message,) if fit.ended_badly else ()
+    return FitReport(
+        title=f"{', '.join(columns.targets)} from {fit.prepared.name}",
+        command=command,
+        targets=columns.targets,
+        rowsets=fit.rowsets,
+        columns=tuple((use.name, use.role, use.says) for use in columns.uses),
+        network=str(fit.fitted.network),
+        descent=f"{words_of(path.descent)}. {fit.why_this_descent}",
+        steps=path.steps,
+        training_error=path.error,
+        watched_error=path.watched,
+        stop=path.stop_message,
+        fitted_on=fit.prepared.rows_said,
+        facts=(
+            ("Descent", f"{path.n_steps:,} steps, {path.n_passes:,} passes over the rows, {path.seconds:.2f} s"),
+            ("Weight decay", f"alpha = {path.alpha:g}, in standardised units"),
+            *facts,
+            *versions().items(),
+        ),
+        notes=notes,
+    )
+
+
+def about(fit: TableFit, command: str, seed: int) -> dict[str, Any]:
+    """What a model file says of its making, as JSON allows: the same fit gives the same words."""
+    from fallline.descent import words_of
+
+    path = fit.path
+    return {
+        "command": command,
+        "table": fit.prepared.name,
+        "rows": fit.prepared.rows_said,
+        "figures": {rowset.name: figures(rowset) for rowset in fit.rowsets},
+        "descent": words_of(path.descent),
+        "alpha": path.alpha,
+        "steps": path.n_steps,
+        "passes": path.n_passes,
+        "stop": path.stop_message,
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+def curve_of(fit: TableFit) -> dict[str, np.ndarray]:
+    """The error curve for a model file: E on each set of rows at each step, in scaled units."""
+    return {"step": fit.path.steps, "training": fit.path.error, **fit.path.watched}
+
+
+def versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    import jax
+
+    return {"fallline": fallline.__version__, "jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
+def held_out_figures(fit: TableFit) -> tuple[Figures, ...]:
+    """The network's figures on the held-out rows, one per target; on the training rows where none were held out."""
+    return tuple(Figures(**said["network"]) for said in figures(fit.rowsets[-1]))
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -1,0 +1,140 @@
+"""The report in a browser: it stands alone, fits a phone, and knows the dark."""
+
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from fallline.report import write_report
+
+FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail(
+            "the report is tested in a browser, and there is no chromium on the PATH: "
+            "apt-get update && apt-get install -y chromium"
+        )
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=chromium,
+            headless=True,
+            chromium_sandbox=False,
+            args=FLAGS,
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def tab(browser):
+    tab = browser.new_page()
+    tab.said, tab.asked = [], []
+    tab.on("console", lambda message: tab.said.append(message.text))
+    tab.on("pageerror", lambda error: tab.said.append(str(error)))
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    yield tab
+    tab.close()
+
+
+@pytest.fixture
+def url(two_targets, tmp_path):
+    return write_report(two_targets, tmp_path / "report.html").as_uri()
+
+
+def paper(tab):
+    return tab.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_the_page_asks_for_nothing_but_itself_and_complains_of_nothing(tab, url):
+    tab.goto(url)
+    tab.wait_for_load_state("networkidle")
+    assert tab.asked == [url]
+    assert tab.said == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 820, 1280])
+def test_the_page_never_scrolls_sideways(width, tab, url):
+    tab.set_viewport_size({"width": width, "height": 800})
+    tab.goto(url)
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_long_names_do_not_make_a_phone_scroll_sideways(tab, remade, tmp_path):
+    name = "a_column_name_without_a_single_place_to_break_" * 3
+    report = remade(
+        title=name, targets=(name,), columns=((name, "target", name),), command=name, notes=(name,)
+    )
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.goto(write_report(report, tmp_path / "long.html").as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_dark_page_is_dark_and_its_pictures_are_light(tab, url):
+    tab.emulate_media(color_scheme="light")
+    tab.goto(url)
+    ink = "getComputedStyle(document.querySelector('figure svg use').parentElement).fill"
+    light, dark_points = paper(tab), tab.evaluate(ink)
+    tab.emulate_media(color_scheme="dark")
+    assert (light, paper(tab)) == ("rgb(255, 255, 255)", "rgb(20, 21, 24)")
+    assert (dark_points, tab.evaluate(ink)) == ("rgb(27, 28, 30)", "rgb(233, 234, 236)")
+
+
+def test_the_page_is_printed_dark_on_white(tab, url):
+    tab.emulate_media(color_scheme="dark", media="print")
+    tab.goto(url)
+    assert paper(tab) == "rgb(255, 255, 255)"
+    assert not tab.locator("#copy").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(scheme, tab, url):
+    tab.emulate_media(color_scheme=scheme)
+    tab.goto(url)
+    weakest = tab.evaluate(
+        """() => {
+          const luminance = (colour) => {
+            const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+              .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const behind = (element) => {
+            const colour = getComputedStyle(element).backgroundColor;
+            return colour === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : colour;
+          };
+          const written = [...document.querySelectorAll("main *")].filter(
+            (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()));
+          return Math.min(...written.map((e) => {
+            const style = getComputedStyle(e);
+            const two = [luminance(e instanceof SVGElement ? style.fill : style.color), luminance(behind(e))];
+            return (Math.max(...two) + 0.05) / (Math.min(...two) + 0.05);
+          }));
+        }"""
+    )
+    assert weakest >= 4.5
+
+
+def test_the_command_can_be_copied(tab, url, two_targets):
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.goto(url)
+    tab.locator("#copy").click()
+    tab.get_by_text("Copied").wait_for()
+    assert tab.evaluate("navigator.clipboard.readText()") == two_targets.command
+
+
+def test_the_pictures_are_found_by_the_sentence_that_says_what_is_seen(tab, url):
+    tab.goto(url)
+    assert tab.get_by_role("img", name="Error at every step The error per row").count() == 1
+    assert tab.get_by_role("img", name="Predicted against actual A point per row").count() == 2
+
+
+def test_on_a_phone_the_columns_are_still_a_table(tab, url):
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.goto(url)
+    assert tab.get_by_role("rowheader", name="cement").is_visible()
+    assert tab.get_by_role("cell", name="used as it is, scaled").is_visible()
