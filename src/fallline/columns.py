@@ -36,7 +36,8 @@ _DAY = 86_400_000_000  # microseconds
 _YEAR = 365.2425  # days
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _ROW_NUMBER = re.compile(
-    r"(unnamed( \d+)?|column 1|(row |sample |record |serial |case |line |obs )?(id|ids|idx|index|nr|no|num|number)"
+    r"(unnamed( \d+)?|column 1"
+    r"|(row |sample |record |serial |case |line |obs )?(id|ids|idx|index|nr|no|num|number)"
     r"|instant|row|rows|rownames|obs|observation|case|record)?"
 )
 
@@ -118,7 +119,7 @@ class Columns:
         )
 
     def encode(self, block: Block, start: int = 0) -> np.ndarray:
-        """The inputs of a block as float64 (n, d). ``start``, the rows before the block, is for messages only.
+        """The inputs of a block as float64 (n, d). ``start``, the rows before it, is for messages only.
 
         A missing number or date becomes the training mean, with 1 in its ``missing`` column if it has one; an
         unseen category goes to ``other``, or to 0 in every column if there was nothing rare in training.
@@ -135,7 +136,7 @@ class Columns:
         return out
 
     def target_values(self, block: Block) -> np.ndarray:
-        """The targets of a block as float64 (n, k), NaN where missing. Raises TableError for text or a lack."""
+        """The targets of a block as float64 (n, k), NaN where missing. Raises TableError for text."""
         _all_there(self.targets, tuple(block), "target")
         return _targets_of(block, self.targets)
 
@@ -144,7 +145,7 @@ class Columns:
         return ~np.isnan(self.target_values(block)).any(axis=1)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data for JSON; ``from_dict`` makes the same ``Columns`` of it, to the last digit."""
+        """All of it as plain data for JSON; ``from_dict`` makes the same ``Columns`` of it."""
         return {
             "targets": list(self.targets),
             "uses": [
@@ -156,11 +157,11 @@ class Columns:
 
     @classmethod
     def from_dict(cls, data: Any) -> "Columns":
-        """The ``Columns`` that ``to_dict`` wrote. Raises ValueError, one sentence, if ``data`` is anything else."""
+        """The ``Columns`` that ``to_dict`` wrote. Raises ValueError, one sentence, for anything else."""
         return _read_columns(data)
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # What was asked for
 
 
@@ -207,7 +208,7 @@ def _nearest(name: str, names: Iterable[str], sentence: str) -> str:
     return sentence.format(lower[near[0]]) if near else ""
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Cells of one column in one block
 
 
@@ -237,13 +238,16 @@ class _Values:
     @classmethod
     def _of_objects(cls, values: np.ndarray) -> "_Values":
         listed = values.tolist()
-        missing = np.equal(values, None) | (values != values)  # noqa: PLR0124 - None, and NaN among texts
+        nothing = np.array([None], dtype=object)
+        missing = np.asarray(
+            (values == nothing) | (values != values), dtype=bool
+        )  # None, and NaN among texts
         types = set(map(type, itertools.compress(listed, ~missing)))
         if not types:
             return cls("empty", np.full(len(listed), np.nan), missing)
         if all(issubclass(kind, str) for kind in types):
             if missing.any():
-                values = np.where(missing, None, values)
+                values = np.where(missing, nothing, values)
             return cls("text", values, missing)
         if all(issubclass(kind, (bool, np.bool_, int, float, np.number)) for kind in types):
             kind = "boolean" if all(issubclass(kind, (bool, np.bool_)) for kind in types) else "number"
@@ -300,8 +304,8 @@ def _targets_of(block: Block, targets: Sequence[str]) -> np.ndarray:
         if values.kind == "text":
             first = str(values.data[~values.missing][0])
             raise TableError(
-                f"The target `{name}` is text (such as '{_cut(first)}'), but numbers are expected: choose a column of "
-                "numbers, or write its values as numbers."
+                f"The target `{name}` is text (such as '{_cut(first)}'), but numbers are expected: choose a "
+                "column of numbers, or write its values as numbers."
             )
         if values.kind == "date":
             raise TableError(
@@ -315,7 +319,7 @@ def _cut(text: str, letters: int = 40) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Sums over one column. Every one of them merges exactly, in row order.
 
 
@@ -410,7 +414,7 @@ class _ColumnSums:
             weekdays = np.bincount((days + 3) % 7, minlength=7)  # 1970-01-01 was a Thursday
             clock = _Moments.of((micros - days * _DAY).astype(np.float64))
         if kind == "text" or (as_category and kind in ("number", "boolean")):
-            texts = Counter(itertools.compress(values.keys(), present))
+            texts = Counter(key for key in itertools.compress(values.keys(), present) if key is not None)
         kept, more = _first_texts({}, texts)
         return cls(
             kind, int(counts.sum()), int((counts & values.missing).sum()), moments, whole, too_large,
@@ -447,7 +451,7 @@ class _ColumnSums:
         return self.rows - self.missing
 
 
-def _first_texts(known: Mapping[str, int], new: Mapping[str | None, int]) -> tuple[dict[str, int], int]:
+def _first_texts(known: Mapping[str, int], new: Mapping[str, int]) -> tuple[dict[str, int], int]:
     """The counts of both, of at most _MOST_TEXTS texts in the order they were met, and the rows left over.
 
     In that order, which texts are remembered does not depend on where the blocks were cut.
@@ -457,7 +461,7 @@ def _first_texts(known: Mapping[str, int], new: Mapping[str | None, int]) -> tup
     for text, count in new.items():
         if text in merged:
             merged[text] += count
-        elif free > 0 and text is not None:
+        elif free > 0:
             merged[text] = count
             free -= 1
         else:
@@ -514,7 +518,7 @@ def _fingerprint(values: np.ndarray, rows: np.ndarray) -> int:
         return int(mixed.sum(dtype=np.uint64)) & _MASK
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Leakage: inputs that are the target, or add up to it
 
 _Terms = tuple[tuple[int, int], ...]  # (input, +1 or -1), …
@@ -602,7 +606,7 @@ def _propose(x: np.ndarray, y: np.ndarray) -> dict[tuple[int, _Terms], int]:
     return found
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Sums over a table
 
 
@@ -655,7 +659,7 @@ def _few(values: np.ndarray) -> frozenset[float]:
     return frozenset(np.unique(values)[:_FEW].tolist())
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # From the sums to roles
 
 
@@ -688,8 +692,8 @@ def _decide(sums: _TableSums, asked: _Asked) -> Columns:
             row, value = column.too_large
             what = "is infinite" if math.isinf(value) else f"is {value:g}, too large to be squared"
             raise TableError(
-                f"Column `{name}` {what} in row {row}, but finite numbers are expected: correct or empty that cell, "
-                "or drop the column."
+                f"Column `{name}` {what} in row {row}, but finite numbers are expected: correct or empty "
+                "that cell, or drop the column."
             )
     uses, plan = [], []
     taken: set[str] = set()
@@ -728,8 +732,8 @@ def _judge_targets(sums: _TableSums, asked: _Asked) -> None:
             row, value = column.too_large
             what = "infinite" if math.isinf(value) else f"{value:g}, too large to be squared"
             raise TableError(
-                f"The target `{name}` is {what} in row {row}, but finite numbers are expected: correct that cell, "
-                "or leave the row out."
+                f"The target `{name}` is {what} in row {row}, but finite numbers are expected: correct that "
+                "cell, or leave the row out."
             )
     rows = next(
         (column.rows for name, column in sums.columns.items() if name not in asked.targets), sums.rows
@@ -737,14 +741,13 @@ def _judge_targets(sums: _TableSums, asked: _Asked) -> None:
     if rows < 2:
         named = ", ".join(f"`{name}`" for name in asked.targets)
         raise TableError(
-            f"The table has {rows} row{'s' if rows != 1 else ''} with a value of {named}, but at least two are needed: "
-            "add rows."
+            f"The table has {_rows(rows)} with a value of {named}, but at least two are needed: add rows."
         )
     for name, values in zip(asked.targets, sums.target_values, strict=True):
         if len(values) == 1:
             raise TableError(
-                f"The target `{name}` is {_short(next(iter(values)))} in all {rows} rows, so there is nothing to "
-                "learn: choose a column whose values differ."
+                f"The target `{name}` is {_short(next(iter(values)))} in all {rows} rows, so there is "
+                "nothing to learn: choose a column whose values differ."
             )
 
 
@@ -827,7 +830,8 @@ def _judge_texts(name: str, column: _ColumnSums, kept: bool, forced: bool) -> _V
     pair = different == 2 and not column.more_texts
     frequent = [text for text, count in ranked if count >= enough or pair][:MOST_CATEGORIES]
     if not (kept or forced):
-        if not frequent or (different > 2 and different > 0.5 * present):
+        told = sum(column.texts[text] for text in frequent)
+        if told < 0.05 * present or (different > 2 and different > 0.5 * present):
             return _Verdict(name, "dropped", f"dropped: identifier or free text: {says}", None)
         # Remarks: sentences, in a minority of the rows.
         if present < 0.5 * column.rows and _sentences(column.texts):
@@ -944,7 +948,7 @@ def _name_copies(verdicts: Mapping[str, _Verdict], sums: _TableSums) -> None:
                 verdict.says += f"; a copy of `{first}`"
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Encoding
 
 
@@ -990,9 +994,10 @@ def _encode_number(entry: Mapping[str, Any], values: _Values, out: np.ndarray, s
         large = np.flatnonzero(~values.missing & ~(np.abs(values.data) <= _LARGEST))
         if large.size:
             found = values.data[large[0]]
+            what = "infinite" if np.isinf(found) else f"{found:g}, too large,"
             raise TableError(
-                f"Column `{entry['name']}` is {'infinite' if np.isinf(found) else f'{found:g}, too large,'} in row "
-                f"{start + int(large[0]) + 1}, but finite numbers are expected: correct or empty that cell."
+                f"Column `{entry['name']}` is {what} in row {start + int(large[0]) + 1}, but finite "
+                "numbers are expected: correct or empty that cell."
             )
         out[:, 0] = np.where(values.missing, entry["mean"], values.data)
     if entry["missing"]:
@@ -1060,7 +1065,7 @@ _ENCODERS = {
 }
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Reading back what to_dict wrote: nothing in it is believed
 
 
@@ -1100,11 +1105,11 @@ def _get(data: Any, key: str, kind: type) -> Any:
     if not isinstance(data, dict) or key not in data:
         raise ValueError(f"The columns are damaged: an object with `{key}` was expected.")
     value = data[key]
-    if kind is float and type(value) is int and abs(value) <= _LARGEST:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST:
         return float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ValueError(f"The columns are damaged: `{key}` is not of type {kind.__name__}.")
-    if kind is float and not abs(value) <= _LARGEST:
+    if isinstance(value, float) and not abs(value) <= _LARGEST:
         raise ValueError(f"The columns are damaged: `{key}` is not a finite number.")
     return value
 
@@ -1145,7 +1150,7 @@ def _read_entry(item: Any) -> dict[str, Any]:
     return entry
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Scaling
 
 
@@ -1173,10 +1178,11 @@ class Scaling:
     ) -> "Scaling":
         """Standardise by weighted sums over blocks (x (n, d), y (n, k), sample_weight (n,) or None).
 
-        Weights are repetitions: the standard deviation is that of the rows repeated so often (the population's).
-        Columns that are constant, up to rounding, are only centred. ``indicators`` (d,) marks columns of 0 and 1:
-        their scale is ½, the most their standard deviation can be, so that a rare category is not blown up.
-        ``centre=False``, for networks without biases, keeps zero where it is and divides by the root mean square.
+        Weights are repetitions: the standard deviation is the population's, of rows repeated so often.
+        Columns that are constant, up to rounding, are only centred. ``indicators`` (d,) marks columns of 0
+        and 1: their scale is ½, the most their standard deviation can be, so that a rare category is not
+        blown up. ``centre=False``, for networks without biases, keeps zero where it is and divides by the
+        root mean square (indicators stay as they are).
         ``scale_targets=False``, where the output activation is not the identity, leaves y as it is.
         Raises TableError if no row has a positive weight.
         """
@@ -1218,7 +1224,7 @@ class Scaling:
         return y * self.y_scale + self.y_mean
 
     def fold(self, layers: Layers) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Layers (coef (in, out), intercept (out,) or None) of the scaled network → the same in the users' units.
+        """The layers (coef (in, out), intercept (out,) or None) of a scaled network, in the users' units.
 
         The output activation must be the identity, unless the targets are not scaled. Raises ShapeError where
         a layer without intercept would need one: fit such a network with ``centre=False``.
@@ -1248,7 +1254,7 @@ class Scaling:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scaling":
-        """The scaling that ``to_arrays`` gave. Raises ValueError if a part is missing, misshapen or not finite."""
+        """The scaling that ``to_arrays`` gave. Raises ValueError if a part is missing or no finite row."""
         parts = {}
         for part in dataclasses.fields(cls):
             if part.name not in arrays:
@@ -1289,7 +1295,7 @@ def _moved(
         return intercept + by
     if np.any(by != 0):
         raise ShapeError(
-            f"The {what} were centred, but the layer has no intercept to hold their mean: fit the scaling with "
-            "centre=False."
+            f"The {what} were centred, but the layer has no intercept to hold their mean: fit the "
+            "scaling with centre=False."
         )
     return None

@@ -24,6 +24,7 @@ from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.network import Model
 from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
+from fallline.threads import one_blas_thread
 
 # Up to this many weights every step is kept; above it the path is thinned to this many bytes.
 EVERY_STEP_UP_TO = 1000
@@ -337,7 +338,7 @@ def descend(
     descent.check()
     penalty = weight_decay(model, alpha)
 
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), one_blas_thread():
         return _run(
             model, rows, descent, start, penalty, max_iter, tol, n_iter_no_change, watched, judge, progress, every_step, alpha
         )

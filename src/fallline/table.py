@@ -88,10 +88,11 @@ def read_table(path: Path | str) -> Table:
     """
     path = Path(path)
     _must_be_a_file(path)
+    notes: dict[str, str] = {}
     try:
         source = _Source.of(path)
         if source.kind == "parquet":
-            columns, notes = _read_parquet(source), {}
+            columns = _read_parquet(source)
         elif source.kind == "json":
             columns, notes = _read_json(source)
         else:
@@ -107,11 +108,12 @@ def read_table(path: Path | str) -> Table:
 
 
 def table_from_frame(frame: Any, name: str = "data frame") -> Table:
-    """The columns of a pandas, Polars (also lazy), PyArrow or DuckDB table, or of any other frame narwhals knows.
+    """The columns of a pandas, Polars (also lazy), PyArrow or DuckDB table, or another narwhals knows.
 
-    Types are taken as they are: text stays text even where it spells numbers. Decimals and nullable numbers
-    become float64, categories and enums text, time zones are converted to UTC and dropped, durations are seconds.
-    Raises TableError, naming column and type, for cells that hold more than one value, and for what is no frame.
+    Types are taken as they are: text stays text even where it spells numbers. Decimals and nullable
+    numbers become float64, categories and enums text, times with a zone UTC, durations seconds.
+    Raises TableError, naming column and type, for cells that hold more than one value, and for an object
+    that is no table.
     """
     if type(frame).__name__ == "DuckDBPyRelation":
         # Not through narwhals: its collect() would need pyarrow.
@@ -128,9 +130,9 @@ def table_from_frame(frame: Any, name: str = "data frame") -> Table:
 def write_table(path: Path | str, columns: Mapping[str, np.ndarray]) -> None:
     """Write columns, all of one length, to a .csv or .parquet file, whole or not at all.
 
-    CSV is UTF-8 with commas; numbers are written so that reading gives back the same float64, dates in ISO form,
-    missing values as empty cells (Parquet: null). Raises TableError for another suffix, OutputError if the file
-    cannot be written.
+    CSV is UTF-8 with commas; numbers are written so that reading gives back the same float64, dates in
+    ISO form, missing values as empty cells (Parquet: null). Raises TableError for another suffix,
+    OutputError if the file cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -148,7 +150,7 @@ def write_table(path: Path | str, columns: Mapping[str, np.ndarray]) -> None:
             _write_parquet(temporary, columns, path)
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # What is in the file
 
 
@@ -197,7 +199,7 @@ _FOREIGN = (
 
 @dataclass(frozen=True)
 class _Source:
-    """A file whose kind is known. ``content`` is clean UTF-8 with \\n line ends, or None if the file itself is."""
+    """A file of known kind. ``content`` is clean UTF-8 with \\n line ends, or None if the file itself is."""
 
     path: Path
     kind: str  # "text" | "json" | "parquet"
@@ -318,7 +320,7 @@ def _decode(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # DuckDB, kept on a short leash
 
 
@@ -385,7 +387,7 @@ def _plain(values: Any, sql_type: str) -> np.ndarray:
     return data
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Parquet, and relations: the types are given
 
 
@@ -444,12 +446,12 @@ def _from_relation(relation: "duckdb.DuckDBPyRelation", name: str) -> Block:
 
 def _unreadable_column(table: str, column: str, kind: str) -> TableError:
     return TableError(
-        f"Column `{column}` of {table} is of type {kind}, but each cell must be one number, text, date or boolean. "
-        "Leave the column out, or give each of its parts a column of its own."
+        f"Column `{column}` of {table} is of type {kind}, but each cell must be one number, text, date or "
+        "boolean. Leave the column out, or give each of its parts a column of its own."
     )
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Separated text
 
 
@@ -495,10 +497,10 @@ def _load(database: "duckdb.DuckDBPyConnection", path: Path, separator: str, wid
     shape = "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(width)) + "}"
     markers = ", ".join(_quoted(marker) for marker in MISSING)
     database.execute(
-        f"create temp table cells as select * from read_csv({_quoted(str(path))}, delim={_quoted(separator)}, "
-        f"""quote='"', escape='"', header=false, auto_detect=false, columns={shape}, nullstr=[{markers}], """
-        "strict_mode=true, null_padding=false, ignore_errors=false, hive_partitioning=false, compression='none', "
-        "new_line='\\n')"
+        f"create temp table cells as select * from read_csv({_quoted(str(path))}, "
+        f"""delim={_quoted(separator)}, quote='"', escape='"', new_line='\\n', header=false, """
+        f"columns={shape}, nullstr=[{markers}], auto_detect=false, strict_mode=true, null_padding=false, "
+        "ignore_errors=false, hive_partitioning=false, compression='none')"
     )
 
 
@@ -515,7 +517,7 @@ _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 
 
 def _separator(sample: str, whole: bool) -> str:
-    """The separator under which the lines have as many fields as the first, and most fields are plain values."""
+    """The separator under which lines have as many fields as the first, and most fields are plain values."""
     best, best_score = ",", (0.0, 0.0)
     for separator in (",", ";", "\t", "|", " "):
         try:
@@ -590,8 +592,8 @@ def _ragged(name: str, line: int, fields: int, width: int, open_quote: bool) -> 
             f"A quotation mark opened in line {line} of {name} is never closed: close it, or remove it."
         )
     return TableError(
-        f"Line {line} of {name} has {fields} field{'s' if fields != 1 else ''}, but {width} are expected, as in its "
-        "first line. Correct the line, or put text that holds the separator in quotation marks."
+        f"Line {line} of {name} has {fields} field{'s' if fields != 1 else ''}, but {width} are expected, as "
+        "in its first line. Correct the line, or put text that holds the separator in quotation marks."
     )
 
 
@@ -629,7 +631,7 @@ def _unique_names(given: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     return names, notes
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # JSON
 
 
@@ -644,8 +646,9 @@ def _read_json(source: _Source) -> tuple[Block, dict[str, str]]:
     with _on_disk(source, None) as path, _database(path) as database:
         try:
             relation = database.sql(
-                f"select * from read_json({_quoted(str(path))}, format='{shape}', sample_size=-1, maximum_depth=1, "
-                "records=true, hive_partitioning=false, compression='none', maximum_object_size=1000000000)"
+                f"select * from read_json({_quoted(str(path))}, format='{shape}', sample_size=-1, "
+                "maximum_depth=1, records=true, hive_partitioning=false, compression='none', "
+                "maximum_object_size=1000000000)"
             )
             given = relation.columns
             cells = ", ".join(f"{_identifier(column)}::json as j{i}" for i, column in enumerate(given))
@@ -671,8 +674,8 @@ def _read_json(source: _Source) -> tuple[Block, dict[str, str]]:
         return columns, notes | more
 
 
-# ---------------------------------------------------------------------------------------------------------------
-# From text to values. A form is a way to write a value; a column is read in a form only if every cell fits it.
+# ----------------------------------------------------------------------------------------------------
+# From text to values. A form is a way to write a value; a column is read in it only if every cell fits.
 
 
 class _Form(NamedTuple):
@@ -893,9 +896,9 @@ def _forms_of(database: "duckdb.DuckDBPyConnection", i: int) -> list[str]:
         for name in likely
     )
     codes = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
-    present, zeros, *fits = (
-        database.execute(f"select count({cell}), {codes}, {counts} from others").fetchone() or ()
-    )
+    [(present, zeros, *fits)] = database.execute(
+        f"select count({cell}), {codes}, {counts} from others"
+    ).fetchall()
     if zeros:  # 00123 is a code: as a number it would lose its zeros
         return []
     fitting = [name for name, count in zip(likely, fits, strict=True) if count == present]
@@ -921,7 +924,7 @@ def _settle(
     notes: dict[int, str] = {}
     for i, family in families.items():
         if {"comma decimal", "comma marks"} <= family:
-            # 1,234 in every cell. With decimal points elsewhere, or no hint at all, the comma marks thousands.
+            # 1,234 in every cell. With decimal points elsewhere, or no hint at all, it marks thousands.
             comma = "comma decimal" in sure or (
                 "comma marks" not in sure and not dotted and _commas_split(database, i)
             )
@@ -965,14 +968,14 @@ def _date_order(database: "duckdb.DuckDBPyConnection", i: int, forms: Mapping[st
     backward = {}
     for order in ("day first", "month first"):
         row = database.execute(
-            f"select count(*) from (select {forms[order].value(cell)} as t, lag(t) over (order by rowid) as before "
-            "from others) where t < before"
+            f"select count(*) from (select {forms[order].value(cell)} as t, "
+            "lag(t) over (order by rowid) as before from others) where t < before"
         ).fetchone()
         backward[order] = row[0] if row else 0
     return "month first" if backward["month first"] < backward["day first"] else "day first"
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Data frames
 
 
@@ -986,7 +989,8 @@ def _from_narwhals(frame: Any, name: str) -> Table:
         names = list(eager.columns)
     except TypeError as problem:
         raise TableError(
-            f"An object of type {type(frame).__name__} is not a table: a pandas, Polars or DuckDB frame or a PyArrow table was expected."
+            f"An object of type {type(frame).__name__} is not a table: a pandas, Polars or DuckDB frame or "
+            "a PyArrow table was expected."
         ) from problem
     except nw.exceptions.DuplicateError as problem:
         raise TableError(
@@ -1067,7 +1071,7 @@ def _naive(moment: datetime.date) -> datetime.date:
     return moment
 
 
-# ---------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------------
 # Files out
 
 
@@ -1124,9 +1128,8 @@ def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], target: Path) 
     with _database(path.resolve()) as database:
         try:
             database.register("outgoing", stream)
-            database.execute(
-                f"copy (select * from outgoing) to {_quoted(str(path.resolve()))} (format parquet, use_tmp_file false)"
-            )
+            place = _quoted(str(path.resolve()))
+            database.execute(f"copy (select * from outgoing) to {place} (format parquet, use_tmp_file false)")
         except duckdb.Error as problem:
             raise OutputError(
                 f"{target} cannot be written: {_first_line(problem)}. Choose another place."
@@ -1134,7 +1137,7 @@ def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], target: Path) 
 
 
 def _arrow_stream(columns: Mapping[str, np.ndarray]) -> Any:
-    """The columns as one Arrow batch with nulls. Typed here: DuckDB would guess text and booleans from a sample."""
+    """The columns as one Arrow batch with nulls. Typed here: DuckDB would guess types from a sample."""
     import nanoarrow as na
 
     schema, children = {}, []

@@ -208,7 +208,7 @@ def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
 def _kept(curves: list[np.ndarray], steps: int) -> np.ndarray:
     if steps <= STEPS:
         return np.arange(steps)
-    every = np.linspace(0, steps - 1, STEPS * 3).astype(int)
+    every = np.linspace(0, steps - 1, STEPS - len(curves)).astype(int)
     lowest = [int(np.argmin(np.where(np.isfinite(curve), curve, np.inf))) for curve in curves]
     return np.unique(np.concatenate([every, np.array(lowest, int)]))
 

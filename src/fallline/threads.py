@@ -1,0 +1,19 @@
+"""One BLAS thread while a descent runs.
+
+The factorisations of a descent are small: a second thread gains nothing, and where other
+work shares the processor BLAS threads wait for each other in busy loops, five times slower
+than one thread alone.
+"""
+
+from contextlib import AbstractContextManager
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """A block in which BLAS uses one thread; after it, as many as before.
+
+    Where several threads run such blocks at once, the first one rules and puts the number back.
+    """
+    import scipy.linalg  # noqa: F401  the LAPACK that JAX calls: only a library that is loaded can be limited
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().limit(limits=1, user_api="blas")
