@@ -73,13 +73,14 @@ class Columns:
         drop: Sequence[str] = (),
         keep: Sequence[str] = (),
         categories: Sequence[str] = (),
+        row_numbers: np.ndarray | None = None,
     ) -> "Columns":
         """Find the role of every column in one pass over the blocks.
 
-        Rows without all ``targets`` do not count, except that row numbers in messages are those of the blocks
-        as given, from 1. ``drop`` leaves columns out, ``keep`` takes back what would be left out by itself,
-        ``categories`` reads whole numbers or text as categories. The result does not depend on where the rows
-        were cut into blocks, beyond rounding.
+        Rows without all ``targets`` do not count. ``drop`` leaves columns out, ``keep`` takes back what
+        would be left out by itself, ``categories`` reads whole numbers or text as categories. Messages number
+        the rows as given, from 1, or by ``row_numbers``, one for each row, where rows of a file were set
+        aside. The result does not depend on where the rows were cut into blocks, beyond rounding.
         Raises TableError where there is nothing to learn from: see the messages.
         """
         asked = _Asked(tuple(targets), frozenset(drop), frozenset(keep), frozenset(categories))
@@ -91,7 +92,7 @@ class Columns:
             sums = part if sums is None else sums.merge(part)
         if sums is None:
             raise TableError("The table has no rows: at least two rows with a target value are needed.")
-        return _decide(sums, asked)
+        return _decide(sums, asked, row_numbers)
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
@@ -118,20 +119,24 @@ class Columns:
             f"{'it' if len(lacking) == 1 else 'them'}."
         )
 
-    def encode(self, block: Block, start: int = 0) -> np.ndarray:
-        """The inputs of a block as float64 (n, d). ``start``, the rows before it, is for messages only.
+    def encode(self, block: Block, start: int = 0, row_numbers: np.ndarray | None = None) -> np.ndarray:
+        """The inputs of a block as float64 (n, d).
 
         A missing number or date becomes the training mean, with 1 in its ``missing`` column if it has one; an
         unseen category goes to ``other``, or to 0 in every column if there was nothing rare in training.
-        Raises TableError for a missing column, another type than in training, and infinite values.
+        Raises TableError for a missing column, another type than in training, and infinite values; messages
+        number the rows from ``start`` + 1, or by ``row_numbers`` (n,).
         """
         self.check(block)
         rows = len(next(iter(block.values()))) if block else 0
+        numbers = np.arange(start + 1, start + 1 + rows) if row_numbers is None else row_numbers
         out = np.zeros((rows, len(self.encoded_names)))
         at = 0
         for entry in self.plan:
             width = len(_encoded(entry))
-            _ENCODERS[entry["kind"]](entry, _Values.of(block[entry["name"]]), out[:, at : at + width], start)
+            _ENCODERS[entry["kind"]](
+                entry, _Values.of(block[entry["name"]]), out[:, at : at + width], numbers
+            )
             at += width
         return out
 
@@ -471,39 +476,45 @@ def _first_texts(known: Mapping[str, int], new: Mapping[str, int]) -> tuple[dict
 
 @dataclass(frozen=True)
 class _Counting:
-    """Whether a column counts up by one from row to row; it may start again at 0 or 1."""
+    """How a column goes up from row to row: how often it does not, and by how much it does in all."""
 
     rows: int
     first: float
     last: float
-    steady: bool
-    restarts: int
+    falls: int
+    rise: float
 
     @classmethod
     def of(cls, values: _Values) -> "_Counting":
         rows = len(values.missing)
-        if values.kind != "number" or rows == 0 or values.missing.any() or not np.isfinite(values.data).all():
-            return cls(rows, 0.0, 0.0, rows == 0, 0)
-        numbers = values.data
-        steps = np.diff(numbers) == 1
-        steady = bool(np.all(steps | np.isin(numbers[1:], _STARTS)))
-        return cls(rows, float(numbers[0]), float(numbers[-1]), steady, int(np.sum(~steps)))
+        if values.kind != "number" or values.missing.any() or not (np.abs(values.data) <= _LARGEST).all():
+            return cls(rows, 0.0, 0.0, rows, 0.0)
+        steps = np.diff(values.data)
+        up = steps > 0
+        return cls(
+            rows,
+            float(values.data[0]),
+            float(values.data[-1]),
+            int(np.sum(~up)),
+            float(steps[up].sum()),
+        )
 
     def merge(self, other: "_Counting") -> "_Counting":
-        if other.rows == 0 or self.rows == 0:
-            return self if other.rows == 0 else other
-        step = other.first == self.last + 1
-        again = other.first in _STARTS
+        step = other.first - self.last
         return _Counting(
             self.rows + other.rows,
             self.first,
             other.last,
-            self.steady and other.steady and (step or again),
-            self.restarts + other.restarts + (not step),
+            self.falls + other.falls + (step <= 0),
+            self.rise + other.rise + max(step, 0.0),
         )
 
+    @property
+    def like_rows(self) -> bool:
+        """Whether it counts the rows, though some may be left out, and it may start again now and then."""
+        return self.rows > 2 and self.falls <= 0.05 * self.rows and self.rise <= 2.5 * self.rows
 
-_STARTS = (0.0, 1.0)
+
 _MASK = 2**64 - 1
 
 
@@ -673,8 +684,8 @@ class _Verdict:
     entry: dict[str, Any] | None  # what encoding needs; also of a dropped column, if it could be encoded
 
 
-def _decide(sums: _TableSums, asked: _Asked) -> Columns:
-    _judge_targets(sums, asked)
+def _decide(sums: _TableSums, asked: _Asked, row_numbers: np.ndarray | None) -> Columns:
+    _judge_targets(sums, asked, row_numbers)
     inputs = [name for name in sums.columns if name not in asked.targets]
     verdicts = {name: _judge(name, sums.columns[name], asked) for name in inputs}
     _drop_row_numbers(verdicts, sums, asked)
@@ -689,7 +700,7 @@ def _decide(sums: _TableSums, asked: _Asked) -> Columns:
     for name, verdict in verdicts.items():
         column = sums.columns[name]
         if verdict.role != "dropped" and column.too_large is not None:
-            row, value = column.too_large
+            row, value = _numbered(column.too_large, row_numbers)
             what = "is infinite" if math.isinf(value) else f"is {value:g}, too large to be squared"
             raise TableError(
                 f"Column `{name}` {what} in row {row}, but finite numbers are expected: correct or empty "
@@ -723,13 +734,18 @@ def _unique(names: Iterable[str], taken: set[str]) -> tuple[str, ...]:
     return tuple(unique)
 
 
-def _judge_targets(sums: _TableSums, asked: _Asked) -> None:
+def _numbered(found: tuple[int, float], row_numbers: np.ndarray | None) -> tuple[int, float]:
+    row, value = found
+    return (row, value) if row_numbers is None else (int(row_numbers[row - 1]), value)
+
+
+def _judge_targets(sums: _TableSums, asked: _Asked, row_numbers: np.ndarray | None) -> None:
     for name in asked.targets:
         column = sums.columns[name]
         if column.present == 0:
             raise TableError(f"The target `{name}` has no value in any row: choose another column.")
         if column.too_large is not None:
-            row, value = column.too_large
+            row, value = _numbered(column.too_large, row_numbers)
             what = "infinite" if math.isinf(value) else f"{value:g}, too large to be squared"
             raise TableError(
                 f"The target `{name}` is {what} in row {row}, but finite numbers are expected: correct that "
@@ -879,18 +895,16 @@ def _looks_like_row_number(name: str) -> bool:
 def _drop_row_numbers(verdicts: Mapping[str, _Verdict], sums: _TableSums, asked: _Asked) -> None:
     numbers = []
     for name, verdict in verdicts.items():
-        count = sums.columns[name].counting
-        few_restarts = count.restarts == 0 or (count.first in _STARTS and count.restarts <= 0.05 * count.rows)
-        counts_up = count.steady and count.rows > 2 and few_restarts and sums.columns[name].whole
+        column = sums.columns[name]
         free = verdict.role == "number" and name not in asked.keep
-        if free and counts_up and _looks_like_row_number(name):
+        if free and column.whole and column.counting.like_rows and _looks_like_row_number(name):
             numbers.append(verdict)
     others = [v for v in verdicts.values() if v.role != "dropped" and v not in numbers]
     if others:
         for verdict in numbers:
             column = sums.columns[verdict.name]
             verdict.role = "dropped"
-            low, high = _short(float(column.counting.first)), _short(float(column.moments.high))
+            low, high = _short(float(column.moments.low)), _short(float(column.moments.high))
             verdict.says = f"dropped: row number, {low} to {high}"
 
 
@@ -975,19 +989,19 @@ def _encoded(entry: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return columns + gap
 
 
-def _wrong_kind(entry: Mapping[str, Any], values: _Values, expected: str, start: int) -> TableError:
+def _wrong_kind(entry: Mapping[str, Any], values: _Values, expected: str, numbers: np.ndarray) -> TableError:
     row = int(np.flatnonzero(~values.missing)[0])
     found = values.data.tolist()[row]
     shown = f"'{_cut(found)}'" if isinstance(found, str) else found
     return TableError(
-        f"Column `{entry['name']}` held {expected} in training, but row {start + row + 1} holds {shown}: "
+        f"Column `{entry['name']}` held {expected} in training, but row {numbers[row]} holds {shown}: "
         f"give {expected}, or leave the cell empty."
     )
 
 
-def _encode_number(entry: Mapping[str, Any], values: _Values, out: np.ndarray, start: int) -> None:
+def _encode_number(entry: Mapping[str, Any], values: _Values, out: np.ndarray, numbers: np.ndarray) -> None:
     if values.kind in ("text", "date"):
-        raise _wrong_kind(entry, values, "numbers", start)
+        raise _wrong_kind(entry, values, "numbers", numbers)
     if values.kind == "empty":
         out[:, 0] = entry["mean"]
     else:
@@ -996,7 +1010,7 @@ def _encode_number(entry: Mapping[str, Any], values: _Values, out: np.ndarray, s
             found = values.data[large[0]]
             what = "infinite" if np.isinf(found) else f"{found:g}, too large,"
             raise TableError(
-                f"Column `{entry['name']}` is {what} in row {start + int(large[0]) + 1}, but finite "
+                f"Column `{entry['name']}` is {what} in row {numbers[large[0]]}, but finite "
                 "numbers are expected: correct or empty that cell."
             )
         out[:, 0] = np.where(values.missing, entry["mean"], values.data)
@@ -1004,15 +1018,15 @@ def _encode_number(entry: Mapping[str, Any], values: _Values, out: np.ndarray, s
         out[:, 1] = values.missing
 
 
-def _encode_boolean(entry: Mapping[str, Any], values: _Values, out: np.ndarray, start: int) -> None:
+def _encode_boolean(entry: Mapping[str, Any], values: _Values, out: np.ndarray, numbers: np.ndarray) -> None:
     if values.kind in ("text", "date") or not np.isin(values.data[~values.missing], (0.0, 1.0)).all():
-        raise _wrong_kind(entry, values, "true or false", start)
-    _encode_number(entry, values, out, start)
+        raise _wrong_kind(entry, values, "true or false", numbers)
+    _encode_number(entry, values, out, numbers)
 
 
-def _encode_category(entry: Mapping[str, Any], values: _Values, out: np.ndarray, start: int) -> None:
+def _encode_category(entry: Mapping[str, Any], values: _Values, out: np.ndarray, numbers: np.ndarray) -> None:
     if values.kind == "date":
-        raise _wrong_kind(entry, values, "categories", start)
+        raise _wrong_kind(entry, values, "categories", numbers)
     keys = values.keys()
     places = {category: i for i, category in enumerate(entry["categories"])}
     if "share" in entry:
@@ -1027,9 +1041,9 @@ def _encode_category(entry: Mapping[str, Any], values: _Values, out: np.ndarray,
     out[seen, at[seen]] = 1.0
 
 
-def _encode_date(entry: Mapping[str, Any], values: _Values, out: np.ndarray, start: int) -> None:
+def _encode_date(entry: Mapping[str, Any], values: _Values, out: np.ndarray, numbers: np.ndarray) -> None:
     if values.kind not in ("date", "empty"):
-        raise _wrong_kind(entry, values, "dates", start)
+        raise _wrong_kind(entry, values, "dates", numbers)
     there = ~values.missing
     micros = (
         np.asarray(values.data[there]).astype("datetime64[us]").astype(np.int64)

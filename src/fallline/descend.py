@@ -18,7 +18,7 @@ import numpy as np
 
 from fallline.descent import Descent, Stop, Walk, words_of
 from fallline.descent.choose import choose
-from fallline.descent.penalty import Penalty, weight_decay
+from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.rate import first_direction, power_step, stability_limit
 from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
@@ -59,6 +59,8 @@ class DescentPath:
     ``weights`` and ``gradient`` (k, p) at the steps ``weight_steps`` (k,): every step (k = m) up to
     1 000 weights, thinned to 64 MB above, the first and the last always kept.
 
+    ``alpha`` is the weight decay asked for, ``strength`` (p,) what each weight's was at the end: F = E + ½ Σ strength_i w_i².
+
     ``best_weights`` (p,) are those of the lowest penalised error, or of the lowest validation error where a
     validation set judged; ``best_step`` is their step. ``stop`` and ``stop_message`` say why it ended.
     """
@@ -83,7 +85,8 @@ class DescentPath:
     stop_message: str
     n_passes: int
     seconds: float
-    alpha: float = 0.0
+    alpha: float | str
+    strength: np.ndarray
 
     @property
     def n_steps(self) -> int:
@@ -184,9 +187,11 @@ def _note(record: _Record, walk: Walk, watched: Any, stride: Any) -> _Record:
     )
 
 
-def _track(tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limits: _Limits) -> _Tracker:
+def _track(tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limits: _Limits, adapts: bool) -> _Tracker:
     moved = walk.moved
-    news = moved & (walk.penalised < tracker.reference * (1.0 - limits.tol))
+    fall = tracker.reference - walk.penalised
+    # Under a penalty that is still being found the penalised error may rise: that is news too.
+    news = moved & ((jnp.abs(fall) if adapts else fall) > limits.tol * jnp.minimum(tracker.reference, walk.penalised))
     tracker = tracker._replace(
         reference=jnp.where(news, walk.penalised, tracker.reference),
         since=jnp.where(news, 0, jnp.where(moved, tracker.since + 1, tracker.since)),
@@ -240,10 +245,10 @@ def _chunk(
         watched = tracker.watched
         if len(rows) > 1:
             watched = jax.lax.cond(walk.moved, lambda: watch(walk.weights), lambda: tracker.watched)
-        tracker = _track(tracker, walk, watched, judge, limits)
+        tracker = _track(tracker, walk, watched, judge, limits, state.penalty.adapts)
         return state, tracker, _note(record, walk, watched, limits.stride), passes + 1
 
-    record = _empty_record(length, slots, model.n_weights, len(descent.shows), len(rows) - 1)
+    record = _empty_record(length, slots, model.n_weights, state.walk.shown.shape[0], len(rows) - 1)
     state, tracker, record, _ = jax.lax.while_loop(going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64)))
     return state, tracker, record
 
@@ -295,7 +300,7 @@ def descend(
     max_iter: int = 1000,
     tol: float = 0.0,
     n_iter_no_change: int = 10,
-    alpha: float = 0.0,
+    alpha: float | str = 0.0,
     watched: Mapping[str, InMemory] | None = None,
     judge: str | None = None,
     progress: Callable[[Progress], Any] | None = None,
@@ -309,7 +314,9 @@ def descend(
     ``GradientDescent(learning_rate=0.1)``, or ``"auto"``. weights (n_weights,): where to start; without them,
     ``model.initial(seed)``. max_iter: steps. The walk ends before that when the error falls by less than ``tol``
     (relative) over ``n_iter_no_change`` steps; with tol = 0 it takes every step it was asked for, unless there is
-    nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended.
+    nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"auto"``: Bayesian
+    regularisation, F = E + ½ Σ strength_i w_i² with strengths found on the way (by Levenberg–Marquardt; another
+    descent takes 0.1).
 
     watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses
     ``best_weights``, and the walk ends when it has not fallen for ``n_iter_no_change`` steps. progress is called
@@ -336,7 +343,7 @@ def descend(
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x))
     descent.check()
-    penalty = weight_decay(model, alpha)
+    penalty = penalty_for(model, alpha, descent.finds_penalty)
 
     with jax.enable_x64(True), one_blas_thread():
         return _run(
@@ -357,7 +364,7 @@ def _run(
     judge: str | None,
     progress: Callable[[Progress], Any] | None,
     every_step: bool,
-    alpha: float,
+    alpha: float | str,
 ) -> DescentPath:
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
@@ -410,7 +417,7 @@ def _run(
     limit = None
     if stop == Stop.DIVERGED:
         block = block_rows(model, ("curvature",), held[0].x.shape[0])
-        curvature = float(_steepest_curvature(walk.lowest_weights, penalty.strength, held[0], model=model, block=block))
+        curvature = float(_steepest_curvature(walk.lowest_weights, state.penalty.strength, held[0], model=model, block=block))
         limit = float(stability_limit(curvature, getattr(descent, "momentum", 0.0))) if curvature > 0 else None
 
     record = _Record(None, None, *(np.concatenate(parts) for parts in zip(*(point[2:] for point in points), strict=True)))
@@ -428,7 +435,7 @@ def _run(
         penalised_error=record.penalised,
         gradient_norm=record.gradient_norm,
         passes=record.passes,
-        shown={name: record.shown[:, i] for i, name in enumerate(descent.shows)},
+        shown={name: record.shown[:, i] for i, name in enumerate(descent.shows(penalty))},
         watched={name: record.watched[:, i] for i, name in enumerate(names)},
         watched_rows={name: each.count for name, each in watched.items()},
         n_rows=rows.count,
@@ -441,7 +448,8 @@ def _run(
         stop_message=_sentence(stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit),
         n_passes=int(walk.passes),
         seconds=time.perf_counter() - began,
-        alpha=float(alpha),
+        alpha=alpha,
+        strength=np.asarray(state.penalty.strength),
     )
 
 

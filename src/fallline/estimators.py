@@ -37,8 +37,10 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
     descent : "auto", "levenberg-marquardt", "gradient" or a descent, default="auto"
         How the weights move. A descent has settings of its own: ``GradientDescent(learning_rate=0.1)``, tuned as
         ``descent__learning_rate``.
-    alpha : float, default=0.1
+    alpha : "auto" or float, default="auto"
         Weight decay, in standardised units; scikit-learn's ``alpha``: both terms of its objective are divided by n.
+        ``"auto"`` finds it on the way by Bayesian regularisation, one strength for each layer, where the descent is
+        Levenberg–Marquardt, and takes 0.1 elsewhere.
     max_iter : int, default=1000
         The most steps.
     tol : float, default=1e-4
@@ -98,7 +100,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         activation: str = core.ACTIVATION,
         *,
         descent: Any = "auto",
-        alpha: float = core.ALPHA,
+        alpha: Any = core.ALPHA,
         max_iter: int = core.MAX_ITER,
         tol: float = core.TOL,
         n_iter_no_change: int = core.N_ITER_NO_CHANGE,

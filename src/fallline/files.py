@@ -48,7 +48,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def atomic_write(path: Path | str, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all. Raises OutputError, with the reason, if it cannot."""
+    """Write ``content`` to ``path``, whole or not at all. Raises OutputError, with the reason."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -81,7 +81,7 @@ def _sentence(path: Path, problem: OSError) -> OutputError:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OutputError, with the reason, unless a file can be made in ``folder``; makes a missing folder."""
+    """Make ``folder`` if it is missing. Raises OutputError, with the reason, if no file can be made in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".fallline."):

@@ -20,7 +20,7 @@ from fallline.rows.memory import InMemory
 # What both faces start from. Chosen on splits 0-4 of the tables in benchmarks/README.md.
 HIDDEN_LAYER_SIZES = (20,)
 ACTIVATION = "tanh"
-ALPHA = 0.1
+ALPHA = "auto"
 MAX_ITER = 1000
 TOL = 1e-4
 N_ITER_NO_CHANGE = 10
@@ -90,7 +90,7 @@ def fit_network(
     scale: bool = True,
     indicators: np.ndarray | None = None,
     descent: Descent | str = "auto",
-    alpha: float = ALPHA,
+    alpha: float | str = ALPHA,
     max_iter: int = MAX_ITER,
     tol: float = TOL,
     n_iter_no_change: int = N_ITER_NO_CHANGE,

@@ -40,6 +40,10 @@ class Model(Protocol):
         """Which weights a weight decay acts on: (n_weights,) bool."""
         ...
 
+    def groups(self) -> np.ndarray:
+        """Which weights share one precision under Bayesian regularisation: (n_weights,) int, −1 where free."""
+        ...
+
     def predict(self, weights: Any, x: Any, xp: Any = np) -> Any:
         """ŷ of (n, inputs) rows: (n, outputs), with the array namespace ``xp``."""
         ...
@@ -235,6 +239,21 @@ class Network:
         for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
             mask += [True] * (inputs * outputs) + [False] * (outputs if self.bias else 0)
         return np.array(mask, bool)
+
+    def groups(self) -> np.ndarray:
+        """Which weights share one precision under Bayesian regularisation: (n_weights,) int, −1 where free.
+
+        The coefficients of each layer are a group, the biases of each hidden layer another; output biases are free.
+        A layer has its own scale: one precision for all would have to fit inputs, hidden units and outputs alike.
+        Source: MacKay (1992), Neural Computation 4:448, sec. 4.
+        """
+        group: list[int] = []
+        shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
+        for number, (inputs, outputs) in enumerate(shapes):
+            group += [2 * number] * (inputs * outputs)
+            if self.bias:
+                group += [2 * number + 1 if number < len(shapes) - 1 else -1] * outputs
+        return np.array(group, int)
 
     def initial(self, seed: int | np.random.Generator | None = None) -> np.ndarray:
         """Random weights for inputs of unit spread: (n_weights,) float64.

@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 
@@ -145,9 +145,25 @@ def write_table(path: Path | str, columns: Mapping[str, np.ndarray]) -> None:
         raise TableError(f"Columns of one length are expected, not of {sorted(lengths)} rows.")
     with replacing(path) as temporary:
         if suffix == ".csv":
-            _write_csv(temporary, columns)
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                write_csv(file, columns)
         else:
             _write_parquet(temporary, columns, path)
+
+
+def write_csv(file: TextIO, columns: Mapping[str, np.ndarray]) -> None:
+    """Write columns, all of one length, as CSV to an open text file, as ``write_table`` does."""
+    values = [np.asarray(column) for column in columns.values()]
+    # Columns of whole numbers are written without ".0", whichever block they are in.
+    whole = [column.dtype.kind == "f" and _all_whole(column) for column in values]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for start in range(0, len(values[0]), 65536):
+        texts = [
+            _csv_cells(column[start : start + 65536], ints)
+            for column, ints in zip(values, whole, strict=True)
+        ]
+        writer.writerows(zip(*texts, strict=True))
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -155,12 +171,12 @@ def write_table(path: Path | str, columns: Mapping[str, np.ndarray]) -> None:
 
 
 def _must_be_a_file(path: Path) -> None:
-    if path.is_dir():
-        raise TableError(f"{path} is a folder, but one table is expected: name a file in it.")
     try:
         found = path.exists()
     except OSError:  # a name longer than the file system can hold
         found = False
+    if found and path.is_dir():
+        raise TableError(f"{path} is a folder, but one table is expected: name a file in it.")
     if found:
         return
     if not path.parent.is_dir():
@@ -423,12 +439,12 @@ def _from_relation(relation: "duckdb.DuckDBPyRelation", name: str) -> Block:
             wanted.append((quoted, "BOOLEAN"))
         elif kind in ("VARCHAR", "UUID", "JSON") or (kind.startswith("ENUM") and not kind.endswith("]")):
             wanted.append((f"{quoted}::varchar", "VARCHAR"))
-        elif kind == "TIMESTAMP WITH TIME ZONE":
-            wanted.append((f"timezone('UTC', {quoted})", "TIMESTAMP"))
+        elif kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "TIMESTAMPTZ_NS"):
+            wanted.append((f"timezone('UTC', {quoted}::timestamptz)", "TIMESTAMP"))
         elif kind in ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"):
             wanted.append((f"{quoted}::timestamp", "TIMESTAMP"))
-        elif kind == "TIME":
-            wanted.append((f"(date '1970-01-01' + {quoted})", "TIMESTAMP"))
+        elif kind in ("TIME", "TIME_NS"):
+            wanted.append((f"(date '1970-01-01' + {quoted}::time)", "TIMESTAMP"))
         elif kind == "INTERVAL":
             wanted.append((f"epoch({quoted})", "DOUBLE"))
         elif kind in ('"NULL"', "NULL"):
@@ -557,21 +573,24 @@ def _mended(text: str, separator: str, width: int, name: str) -> bytes:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, doublequote=True)
     out = io.StringIO()
     writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+    lines, open_quote = text.rstrip("\n").count("\n") + 1, text.count('"') % 2 == 1
     start, records, filled = 1, 0, 0
     short: tuple[int, int] | None = None  # the shortest line so far: its number, how many fields it has
     try:
         for record in reader:
             line, start = start, reader.line_num + 1
+            if open_quote and line < reader.line_num >= lines:  # a record that took in the rest of the file
+                raise TableError(
+                    f"A quotation mark opened in line {line} of {name} is never closed: close or remove it."
+                )
             if width > 1 and (not record or (len(record) == 1 and not record[0].strip())):
                 continue
             if len(record) > width and not any(cell.strip() for cell in record[width:]):
                 record = record[:width]
             if len(record) > width:
-                raise _ragged(name, line, len(record), width, _never_closed(text, line, reader.line_num))
+                raise _ragged(name, line, len(record), width)
             if len(record) < width and (short is None or len(record) < short[1]):
                 short = line, len(record)
-                if _never_closed(text, line, reader.line_num):
-                    raise _ragged(name, *short, width, True)
             if records:
                 filled = max([filled] + [i + 1 for i, cell in enumerate(record) if cell.strip()])
             records += 1
@@ -582,24 +601,15 @@ def _mended(text: str, separator: str, width: int, name: str) -> bytes:
             "or save the table anew as CSV."
         ) from problem
     if short is not None and short[1] < filled:
-        raise _ragged(name, *short, width, False)
+        raise _ragged(name, *short, width)
     return out.getvalue().encode("utf-8")
 
 
-def _ragged(name: str, line: int, fields: int, width: int, open_quote: bool) -> TableError:
-    if open_quote:
-        return TableError(
-            f"A quotation mark opened in line {line} of {name} is never closed: close it, or remove it."
-        )
+def _ragged(name: str, line: int, fields: int, width: int) -> TableError:
     return TableError(
         f"Line {line} of {name} has {fields} field{'s' if fields != 1 else ''}, but {width} are expected, as "
         "in its first line. Correct the line, or put text that holds the separator in quotation marks."
     )
-
-
-def _never_closed(text: str, line: int, last: int) -> bool:
-    """Whether the record from ``line`` to ``last`` ran to the end of the text because a quote is open."""
-    return last > line and last >= text.rstrip("\n").count("\n") + 1 and text.count('"') % 2 == 1
 
 
 def _all_numbers(first: Sequence[str]) -> bool:
@@ -642,6 +652,8 @@ def _read_json(source: _Source) -> tuple[Block, dict[str, str]]:
     expected = 'an array of rows [{"a": 1}, …] or one row {"a": 1} on each line was expected'
     if source.sample.lstrip()[:1] not in (b"[", b"{"):
         raise TableError(f"{name} is not a JSON table: {expected}.")
+    if re.fullmatch(rb"\[\s*\]\s*", source.sample):
+        raise TableError(f"{name} has no rows: {expected}.")
     shape = "array" if source.sample.lstrip()[:1] == b"[" else "auto"
     with _on_disk(source, None) as path, _database(path) as database:
         try:
@@ -703,19 +715,12 @@ def _number_form(mark: str, decimal: str, note: str, family: str) -> _Form:
 
 _CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.]\d+)?)?"
 _ZONE = r"( ?(Z|UTC|[+-]\d{2}(:?\d{2})?))?"
-_CLOCK_FORMATS = (
-    "",
-    " %H:%M",
-    " %H:%M:%S",
-    " %H:%M:%S.%f",
-    " %I:%M %p",
-    " %I:%M:%S %p",
-    " %I:%M%p",
-    " %I:%M:%S%p",
-)
+_HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p", " %I:%M%p", " %I:%M:%S%p")
+_WHOLE_DAYS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f")
 
 
-def _strptime(cell: str, dates: Sequence[str], clocks: Sequence[str] = _CLOCK_FORMATS) -> str:
+# Years of two and of four digits are forms apart: %Y would read 31/01/20 as in the year 20.
+def _strptime(cell: str, dates: Sequence[str], clocks: Sequence[str] = _WHOLE_DAYS + _HALF_DAYS) -> str:
     formats = ", ".join(_quoted(date + clock) for date in dates for clock in clocks)
     return f"try_strptime({cell}, [{formats}])::timestamp"
 
@@ -725,11 +730,24 @@ def _iso(cell: str) -> str:
     return f"try_cast({dashes} as timestamptz)::timestamp"
 
 
-def _slashed(order: str) -> Callable[[str], str]:
-    # In one spelling: 1.2.2012, 1-2-2012 -> 1/2/2012, one blank before the time.
+def _long_year(order: str) -> Callable[[str], str]:
+    iso = {"day first": r"\3-\2-\1 ", "month first": r"\3-\1-\2 "}[order]
+
     def value(cell: str) -> str:
-        slashes = rf"regexp_replace({cell}, '^(\d{{1,2}})[-./](\d{{1,2}})[-./](\d+)[ T]*', '\1/\2/\3 ')"
-        return _strptime(f"trim({slashes})", [order])
+        # By way of ISO: a cast takes a tenth of the time that strptime takes to try several formats.
+        turned = rf"trim(regexp_replace({cell}, '^(\d{{1,2}})[-./](\d{{1,2}})[-./](\d{{4}})[ T]*', '{iso}'))"
+        half_days = _strptime(turned, ["%Y-%m-%d"], _HALF_DAYS)
+        return f"case when {cell} ilike '%m' then {half_days} else try_cast({turned} as timestamp) end"
+
+    return value
+
+
+def _short_year(order: str) -> Callable[[str], str]:
+    date = {"day first": "%d/%m/%y", "month first": "%m/%d/%y"}[order]
+
+    def value(cell: str) -> str:
+        turned = rf"regexp_replace({cell}, '^(\d{{1,2}})[/.](\d{{1,2}})[/.](\d{{2}})[ T]*', '\1/\2/\3 ')"
+        return _strptime(f"trim({turned})", [date])
 
     return value
 
@@ -772,22 +790,28 @@ _FORMS: dict[str, _Form] = {
     "year-month": _Form(
         "TIMESTAMP", r"\d{4}-\d{2}", lambda cell: _iso(f"({cell} || '-01')"), "year-month dates"
     ),
-    "day first": _Form("TIMESTAMP", _LONG_YEAR, _slashed("%d/%m/%Y"), _DAY_MONTH, "day first"),
-    "month first": _Form("TIMESTAMP", _LONG_YEAR, _slashed("%m/%d/%Y"), _MONTH_DAY, "month first"),
-    "day first, short": _Form("TIMESTAMP", _SHORT_YEAR, _slashed("%d/%m/%y"), _DAY_MONTH, "day first"),
-    "month first, short": _Form("TIMESTAMP", _SHORT_YEAR, _slashed("%m/%d/%y"), _MONTH_DAY, "month first"),
+    "day first": _Form("TIMESTAMP", _LONG_YEAR, _long_year("day first"), _DAY_MONTH, "day first"),
+    "month first": _Form("TIMESTAMP", _LONG_YEAR, _long_year("month first"), _MONTH_DAY, "month first"),
+    "day first, short": _Form("TIMESTAMP", _SHORT_YEAR, _short_year("day first"), _DAY_MONTH, "day first"),
+    "month first, short": _Form(
+        "TIMESTAMP", _SHORT_YEAR, _short_year("month first"), _MONTH_DAY, "month first"
+    ),
     "day month-name": _Form(
         "TIMESTAMP",
-        rf"\d{{1,2}}[- ][A-Za-z]{{3,9}}[- ](\d{{4}}|\d{{2}})([ ]+{_CLOCK})?",
-        lambda cell: _strptime(
-            f"replace({cell}, '-', ' ')", ["%d %b %Y", "%d %B %Y", "%d %b %y", "%d %B %y"], _CLOCK_FORMATS[:4]
-        ),
+        rf"\d{{1,2}}[- ][A-Za-z]{{3,9}}[- ]\d{{4}}([ ]+{_CLOCK})?",
+        lambda cell: _strptime(f"replace({cell}, '-', ' ')", ["%d %b %Y", "%d %B %Y"], _WHOLE_DAYS),
+        "dates with month names",
+    ),
+    "day month-name, short": _Form(
+        "TIMESTAMP",
+        rf"\d{{1,2}}[- ][A-Za-z]{{3,9}}[- ]\d{{2}}([ ]+{_CLOCK})?",
+        lambda cell: _strptime(f"replace({cell}, '-', ' ')", ["%d %b %y", "%d %B %y"], _WHOLE_DAYS),
         "dates with month names",
     ),
     "month-name day": _Form(
         "TIMESTAMP",
         rf"[A-Za-z]{{3,9}} \d{{1,2}},? \d{{4}}([ ]+{_CLOCK})?",
-        lambda cell: _strptime(f"replace({cell}, ',', '')", ["%b %d %Y", "%B %d %Y"], _CLOCK_FORMATS[:4]),
+        lambda cell: _strptime(f"replace({cell}, ',', '')", ["%b %d %Y", "%B %d %Y"], _WHOLE_DAYS),
         "dates with month names",
     ),
     "time": _Form(
@@ -799,28 +823,30 @@ _FORMS: dict[str, _Form] = {
     "iso or day first": _Form(
         "TIMESTAMP",
         f"{_ISO}|{_LONG_YEAR}",
-        _either(_iso, _slashed("%d/%m/%Y")),
+        _either(_iso, _long_year("day first")),
         "dates in two forms, year-month-day and day/month/year",
         "day first",
     ),
     "iso or month first": _Form(
         "TIMESTAMP",
         f"{_ISO}|{_LONG_YEAR}",
-        _either(_iso, _slashed("%m/%d/%Y")),
+        _either(_iso, _long_year("month first")),
         "dates in two forms, year-month-day and month/day/year",
         "month first",
     ),
 }
 _TEXT = _Form("VARCHAR", "", lambda cell: cell)
-# %d-%m-%Y reads a two-digit year as the year 12: the pattern decides, not strptime.
 _LEADING_ZERO = r"[+-]?0\d+"
 
 
 def _unmarked(cell: str) -> str:
     """The SQL of a cell without blanks around it, null where it says that nothing was recorded."""
-    markers = ", ".join(_quoted(marker) for marker in MISSING)
+    markers = _quoted("|".join(re.escape(marker) for marker in MISSING))
     trimmed = f"trim({cell}, {_quoted(_SPACES)})"
-    return f"case when {trimmed} not in ({markers}) then {trimmed} end"
+    # Not "in" or list_contains: DuckDB makes a join of a long one, and a join mixes the rows.
+    longest = max(map(len, MISSING))
+    marked = f"length({trimmed}) <= {longest} and regexp_full_match({trimmed}, {markers})"
+    return f"case when not ({marked}) then {trimmed} end"
 
 
 def _typed(
@@ -846,7 +872,9 @@ def _typed(
     others = [i for i in range(len(names)) if i not in readable]
     if others:
         cells = ", ".join(_unmarked(f"c{i}") + f" as c{i}" for i in others)
-        database.execute(f"create temp table others as select {cells} from cells where rowid >= {first}")
+        database.execute(
+            f"create temp table others as select rowid as place, {cells} from cells where rowid >= {first}"
+        )
         for i in others:
             readable[i] = _forms_of(database, i)
     chosen = {i: _FORMS[forms[0]] if forms else _TEXT for i, forms in readable.items()}
@@ -857,8 +885,13 @@ def _typed(
     for table, members in (("cells", [i for i in chosen if i not in others]), ("others", others)):
         if members:
             values = ", ".join(f"{chosen[i].value(f'c{i}')} as c{i}" for i in members)
-            rows = f" where rowid >= {first}" if table == "cells" else ""
-            fetched |= database.execute(f"select {values} from {table}{rows}").fetchnumpy()
+            place = "rowid as place" if table == "cells" else "place"
+            part = database.execute(f"select {place}, {values} from {table}").fetchnumpy()
+            places = part.pop("place")
+            if np.any(places[1:] < places[:-1]):  # no promise of DuckDB's keeps rows in order after a join
+                order = np.argsort(places)
+                places, part = places[order], {key: column[order] for key, column in part.items()}
+            fetched |= {key: column[np.searchsorted(places, first) :] for key, column in part.items()}
     for i, name in enumerate(names):
         columns[name] = _plain(fetched[f"c{i}"], chosen[i].kind)
         note = doubts.get(i, chosen[i].note)
@@ -890,21 +923,24 @@ def _forms_of(database: "duckdb.DuckDBPyConnection", i: int) -> list[str]:
     ]
     if not likely:
         return []
-    counts = ", ".join(
-        f"count(case when regexp_full_match({cell}, {_quoted(_FORMS[name].pattern)}) "
-        f"then {_FORMS[name].value(cell)} end)"
-        for name in likely
-    )
-    codes = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
-    [(present, zeros, *fits)] = database.execute(
-        f"select count({cell}), {codes}, {counts} from others"
-    ).fetchall()
-    if zeros:  # 00123 is a code: as a number it would lose its zeros
-        return []
-    fitting = [name for name, count in zip(likely, fits, strict=True) if count == present]
-    # A mixture of two forms is a reading only where neither alone is one.
-    alone = [name for name in fitting if not name.startswith("iso or")]
-    return alone or fitting
+    # First the sample, then every row: a form that fails is slow to try.
+    for rows in (f"(select {cell} from others where {cell} is not null limit 500)", "others"):
+        counts = ", ".join(
+            f"count(case when regexp_full_match({cell}, {_quoted(_FORMS[name].pattern)}) "
+            f"then {_FORMS[name].value(cell)} end)"
+            for name in likely
+        )
+        codes = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
+        [(present, zeros, *fits)] = database.execute(
+            f"select count({cell}), {codes}, {counts} from {rows}"
+        ).fetchall()
+        likely = [name for name, count in zip(likely, fits, strict=True) if count == present]
+        if zeros or not likely:  # 00123 is a code: as a number it would lose its zeros
+            return []
+        # A mixture of two forms is a reading only where neither alone is one; but that takes every row.
+        if rows == "others":
+            likely = [name for name in likely if not name.startswith("iso or")] or likely
+    return likely
 
 
 def _settle(
@@ -969,7 +1005,7 @@ def _date_order(database: "duckdb.DuckDBPyConnection", i: int, forms: Mapping[st
     for order in ("day first", "month first"):
         row = database.execute(
             f"select count(*) from (select {forms[order].value(cell)} as t, "
-            "lag(t) over (order by rowid) as before from others) where t < before"
+            "lag(t) over (order by place) as before from others) where t < before"
         ).fetchone()
         backward[order] = row[0] if row else 0
     return "month first" if backward["month first"] < backward["day first"] else "day first"
@@ -1073,21 +1109,6 @@ def _naive(moment: datetime.date) -> datetime.date:
 
 # ----------------------------------------------------------------------------------------------------
 # Files out
-
-
-def _write_csv(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    values = [np.asarray(column) for column in columns.values()]
-    # Columns of whole numbers are written without ".0", whichever block they are in.
-    whole = [column.dtype.kind == "f" and _all_whole(column) for column in values]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for start in range(0, len(values[0]), 65536):
-            texts = [
-                _csv_cells(column[start : start + 65536], ints)
-                for column, ints in zip(values, whole, strict=True)
-            ]
-            writer.writerows(zip(*texts, strict=True))
 
 
 def _all_whole(values: np.ndarray) -> bool:

@@ -195,7 +195,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         fitted_on=fit.prepared.rows_said,
         facts=(
             ("Descent", f"{path.n_steps:,} steps, {path.n_passes:,} passes over the rows, {path.seconds:.2f} s"),
-            ("Weight decay", f"alpha = {path.alpha:g}, in standardised units"),
+            ("Weight decay", _decay(path)),
             *facts,
             *versions().items(),
         ),
@@ -233,6 +233,18 @@ def versions() -> dict[str, str]:
     import jax
 
     return {"fallline": fallline.__version__, "jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
+def _decay(path: Any) -> str:
+    """The penalty in words."""
+    if "effective_weights" not in path.shown:
+        decay = 0.1 if path.alpha == "auto" else path.alpha
+        return f"alpha = {decay:g}, in standardised units"
+    gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
+    return (
+        f"found by Bayesian regularisation: the rows determine {gamma:.0f} of {len(path.strength)} weights; "
+        f"noise of {noise**-0.5:.2g} target standard deviations"
+    )
 
 
 def held_out_figures(fit: TableFit) -> tuple[Figures, ...]:

@@ -68,13 +68,17 @@ class Descent:
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()  # the kinds of pass it asks for
-    shows: ClassVar[tuple[str, ...]] = ()  # the names of walk.shown
+    finds_penalty: ClassVar[bool] = False  # whether it can find the strength of a Bayesian penalty on the way
 
     def __init_subclass__(cls) -> None:
         jax.tree_util.register_pytree_node(cls, _flatten, _unflatten(cls))
 
     def check(self) -> None:
         """Raises SettingsError, naming the setting, where one is out of its range."""
+
+    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+        """The names of ``walk.shown``."""
+        raise NotImplementedError
 
     def start(self, weights: Any, penalty: Penalty) -> Any:
         raise NotImplementedError
@@ -156,14 +160,29 @@ def first_walk(weights: Any, n_shown: int) -> Walk:
     )
 
 
-def arrive(walk: Walk, arrived: Any, weights: Any, error: Any, penalised: Any, gradient: Any, shown: Any, stop: Any) -> Walk:
-    """The walk after a pass: at ``weights`` if ``arrived``, else where it stood; the lowest point kept."""
+def arrive(
+    walk: Walk,
+    arrived: Any,
+    weights: Any,
+    error: Any,
+    penalised: Any,
+    gradient: Any,
+    shown: Any,
+    stop: Any,
+    *,
+    newest: bool = False,
+) -> Walk:
+    """The walk after a pass: at ``weights`` if ``arrived``, else where it stood; the lowest point kept.
+
+    ``newest``: the penalty changes on the way, so that errors of different steps do not compare; the newest point
+    counts as the lowest.
+    """
 
     def either(new: Any, old: Any) -> Any:
         return jnp.where(arrived, new, old)
 
     steps = jnp.where(arrived, walk.steps + 1, walk.steps)
-    lower = arrived & (penalised < walk.lowest_penalised)
+    lower = arrived if newest else arrived & (penalised < walk.lowest_penalised)
     return Walk(
         weights=either(weights, walk.weights),
         error=either(error, walk.error),

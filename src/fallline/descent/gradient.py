@@ -5,7 +5,7 @@ Nothing here knows where rows live or how a path is drawn: the sums come from
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,8 +45,6 @@ class GradientDescent(Descent):
     learning_rate: float | str = "auto"
     momentum: float = 0.0
 
-    shows: ClassVar[tuple[str, ...]] = ("learning_rate",)
-
     @property
     def kinds(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("gradient", "curvature") if self.reads_curvature else ("gradient",)
@@ -58,6 +56,9 @@ class GradientDescent(Descent):
     def check(self) -> None:
         check_number(self, "learning_rate", 0.0, float("inf"), open_low=True, words=("auto",))
         check_number(self, "momentum", 0.0, 0.999999)
+
+    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+        return ("learning_rate",)
 
     def start(self, weights: Any, penalty: Penalty) -> GradientState:
         dtype = weights.dtype

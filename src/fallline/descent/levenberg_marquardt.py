@@ -7,12 +7,13 @@ block by block, so that J never exists whole.
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import jax.scipy.linalg
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
-from fallline.descent.penalty import Penalised, Penalty, penalise
-from fallline.error import Request, Sums
+from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
+from fallline.error import Request, Sums, nothing
 
 # The damping is in units of the scaled curvature, whose diagonal is 1. At the floor the step is Gauss–Newton's;
 # at the ceiling it is a gradient step 1e16 times shorter than the scale of the surface: no step helps any more.
@@ -20,12 +21,18 @@ _LEAST_DAMPING = 1e-12
 _MOST_DAMPING = 1e16
 
 
+# Bayesian regularisation: the first steps go down a fixed penalty, because far from any valley the local
+# quadratic says nothing of the noise; afterwards it is looked at again every few steps, at the cost of a factorisation.
+_STEPS_BEFORE_EVIDENCE = 8
+_STEPS_BETWEEN_EVIDENCE = 2
+
+
 class LevenbergMarquardtState(NamedTuple):
     walk: Walk
     trial: Any
     step: Any  # trial − weights
     gain: Any  # the fall in F that the local quadratic promises for that step
-    square: Any  # JᵀJ + penalty at the weights
+    sums: Sums  # E, g and JᵀJ at the weights, without penalty
     scale: Any  # D: the largest column norm of J seen so far, per weight
     damping: Any
     growth: Any  # factor for the damping at the next rejection
@@ -48,31 +55,34 @@ class LevenbergMarquardt(Descent):
     damping: float = 1e-3
 
     kinds: ClassVar[tuple[str, ...]] = ("gauss_newton",)
-    shows: ClassVar[tuple[str, ...]] = ("damping",)
+    finds_penalty: ClassVar[bool] = True
 
     def check(self) -> None:
         check_number(self, "damping", 0.0, 1e10, open_low=True)
 
+    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+        return ("damping", "effective_weights", "noise_precision") if penalty.adapts else ("damping",)
+
     def start(self, weights: Any, penalty: Penalty) -> LevenbergMarquardtState:
         n, dtype = weights.shape[0], weights.dtype
         return LevenbergMarquardtState(
-            walk=first_walk(weights, 1),
+            walk=first_walk(weights, len(self.shows(penalty))),
             trial=weights,
             step=jnp.zeros_like(weights),
             gain=jnp.zeros((), dtype),
-            square=jnp.zeros((n, n), dtype),
+            sums=nothing(self.kinds, n),
             scale=jnp.zeros(n, dtype),
             damping=jnp.asarray(self.damping, dtype),
             growth=jnp.full((), 2.0, dtype),
-            penalty=penalty,
+            penalty=jax.tree.map(jnp.asarray, penalty),
         )
 
     def ask(self, state: LevenbergMarquardtState) -> Request:
         return Request(jnp.zeros((), jnp.int32), state.trial, state.step[:0])
 
     def tell(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
-        walk = state.walk
-        there = penalise(state.penalty, state.trial, sums)
+        walk, penalty = state.walk, state.penalty
+        there = penalise(penalty, state.trial, sums)
         start = walk.steps < 0
         finite = jnp.isfinite(there.error) & jnp.all(jnp.isfinite(there.gradient)) & jnp.all(jnp.isfinite(there.gauss_newton))
         fall = walk.penalised - there.error
@@ -84,21 +94,28 @@ class LevenbergMarquardt(Descent):
         damping = jnp.maximum(damping, _LEAST_DAMPING)
         growth = jnp.where(accepted, 2.0, 2.0 * state.growth)
 
-        square = jnp.where(accepted, there.gauss_newton, state.square)
-        gradient = jnp.where(accepted, there.gradient, walk.gradient)
-        scale = jnp.maximum(state.scale, jnp.sqrt(jnp.maximum(jnp.diagonal(square), 0.0)))
-        step, gain = damped_step(Penalised(there.error, gradient, square), scale, damping)
+        weights = jnp.where(accepted, state.trial, walk.weights)
+        sums = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), sums, state.sums)
+        if penalty.adapts:
+            steps = walk.steps + 1
+            due = accepted & (steps >= _STEPS_BEFORE_EVIDENCE) & (steps % _STEPS_BETWEEN_EVIDENCE == 0)
+            penalty = jax.lax.cond(due, reestimated, lambda penalty, *_: penalty, penalty, weights, sums)
+        here = penalise(penalty, weights, sums)
+        scale = jnp.maximum(state.scale, jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0)))
+        step, gain = damped_step(here, scale, damping)
 
         # Below the rounding of F itself a fall can be neither promised nor seen.
-        lowest = jnp.minimum(walk.penalised, jnp.where(finite, there.error, jnp.inf))
-        rounding = 4.0 * jnp.finfo(lowest.dtype).eps * lowest
-        flat = ((gain <= rounding) & accepted) | jnp.all(gradient == 0)
+        rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
+        flat = ((gain <= rounding) & accepted) | jnp.all(here.gradient == 0)
         stalled = ~accepted & ((damping > _MOST_DAMPING) | (state.gain <= rounding))
         stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
         stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
 
-        walk = arrive(walk, accepted, state.trial, sums.error, there.error, there.gradient, damping[None], stop)
-        return LevenbergMarquardtState(walk, walk.weights + step, step, gain, square, scale, damping, growth, state.penalty)
+        shown = [damping, penalty.effective_weights, penalty.noise_precision] if penalty.adapts else [damping]
+        walk = arrive(
+            walk, accepted, weights, sums.error, here.error, here.gradient, jnp.stack(shown), stop, newest=penalty.adapts
+        )
+        return LevenbergMarquardtState(walk, weights + step, step, gain, sums, scale, damping, growth, penalty)
 
 
 def damped_step(here: Penalised, scale: Any, damping: Any) -> tuple[Any, Any]:

@@ -1,22 +1,43 @@
 """What is added to E before a descent goes down it: F = E + ½ Σ_i strength_i w_i².
 
-Sums over rows are of E alone; every descent adds the penalty here, in its ``tell``.
+Sums over rows are of E alone; every descent adds the penalty here, in its ``tell``. The
+strength is fixed (weight decay), or found on the way as the ratio of two precisions
+(Bayesian regularisation): that of the weights, one for each group of them, and that of
+the noise.
 """
 
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import jax.scipy.linalg
 import numpy as np
 
 from fallline.error import Sums
 from fallline.exceptions import SettingsError
 from fallline.network import Model
 
+_FIRST_STRENGTH = 0.1  # before anything is known of the noise, in standardised units
+_LEAST, _MOST = 1e-10, 1e8
+_LARGEST_CHANGE = 10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
+
 
 class Penalty(NamedTuple):
-    """strength (n_weights,): each weight's own weight decay, 0 where it is free."""
+    """strength (n_weights,): each weight's own weight decay, 0 where it is free.
+
+    members (groups, n_weights): 1 where a weight belongs to a group whose strength is re-estimated; no groups
+    where it is fixed. outputs: values to a row. effective_weights γ and noise_precision are what the last re-estimate found.
+    """
 
     strength: Any
+    members: Any
+    outputs: Any
+    effective_weights: Any
+    noise_precision: Any
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the strength is found on the way."""
+        return bool(self.members.shape[0])
 
 
 class Penalised(NamedTuple):
@@ -27,14 +48,33 @@ class Penalised(NamedTuple):
     gauss_newton: Any
 
 
+def penalty_for(model: Model, alpha: float | str, adapts: bool) -> Penalty:
+    """The penalty that ``alpha`` asks for: a weight decay, or found on the way ("auto") where the descent can.
+
+    A descent that cannot see JᵀJ takes "auto" as a light weight decay of 0.1.
+    """
+    if alpha != "auto":
+        return weight_decay(model, alpha)  # type: ignore[arg-type]
+    return bayesian(model) if adapts else weight_decay(model, _FIRST_STRENGTH)
+
+
 def weight_decay(model: Model, alpha: float) -> Penalty:
     """½ · alpha · Σ coef², biases free: scikit-learn's ``alpha``, whose objective divides both terms by n.
 
     Raises SettingsError if alpha is negative or not a number.
     """
     if isinstance(alpha, (bool, str)) or not np.isfinite(alpha) or alpha < 0:
-        raise SettingsError(f"alpha={alpha!r} is not possible: weight decay is a number from 0 up, such as 0.1.")
-    return Penalty(np.where(model.penalised(), float(alpha), 0.0))
+        raise SettingsError(f"alpha={alpha!r} is not possible: weight decay is 'auto' or a number from 0 up, such as 0.1.")
+    strength = np.where(model.penalised(), float(alpha), 0.0)
+    return Penalty(strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), np.float64(0.0), np.float64(0.0))
+
+
+def bayesian(model: Model) -> Penalty:
+    """A strength for each group of weights, to be found on the way by ``reestimated``."""
+    group = model.groups()
+    members = (group[None, :] == np.unique(group[group >= 0])[:, None]).astype(np.float64)
+    strength = _FIRST_STRENGTH * members.sum(axis=0)
+    return Penalty(strength, members, np.float64(model.outputs), np.float64(model.n_weights), np.float64(0.0))
 
 
 def penalise(penalty: Penalty, weights: Any, sums: Sums) -> Penalised:
@@ -44,3 +84,39 @@ def penalise(penalty: Penalty, weights: Any, sums: Sums) -> Penalised:
     if square.shape[0]:
         square = square + jnp.diag(penalty.strength)
     return Penalised(sums.error + 0.5 * pull @ weights, sums.gradient + pull, square)
+
+
+def reestimated(penalty: Penalty, weights: Any, sums: Sums) -> Penalty:
+    """The penalty whose evidence is highest on the local quadratic at ``weights``.
+
+    With A = JᵀJ + diag(strength), group by group: γ_g = Σ_i (1 − strength_i (A⁻¹)_ii), the number of its weights
+    that the rows determine; weight precision γ_g/Σ w_i²; noise precision (N − γ − free)/2E over N = rows · outputs
+    values; strength is the ratio of the two. One step of a fixed point, bounded.
+    Source: MacKay (1992), Neural Computation 4:415, eq. 4.8-4.10; Foresee & Hagan (1997), ICNN 3:1930.
+    """
+    square = sums.gauss_newton + jnp.diag(penalty.strength)
+    scale = jnp.sqrt(jnp.maximum(jnp.diagonal(square), jnp.finfo(square.dtype).tiny))
+    scaled = square / scale[:, None] / scale[None, :] + 1e-12 * jnp.eye(len(scale), dtype=square.dtype)
+    factor = jax.scipy.linalg.cholesky(scaled, lower=True, check_finite=False)
+    root = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(scale), dtype=square.dtype), lower=True, check_finite=False)
+    variance = jnp.sum(root * root, axis=0) / scale**2  # the diagonal of A⁻¹
+    determined = penalty.members @ jnp.clip(1.0 - penalty.strength * variance, 0.0, 1.0)
+    free = weights.shape[0] - jnp.sum(penalty.members)
+    gamma = jnp.sum(determined) + free
+    values = sums.rows * penalty.outputs
+    # A network that can pass through every row leaves no freedom to see the noise by: never less than a hundredth.
+    freedom = jnp.maximum(values - gamma, 0.01 * values)
+    tiny = jnp.finfo(weights.dtype).tiny
+    noise = freedom / jnp.maximum(2.0 * sums.error, tiny)
+    size = penalty.members @ (weights * weights)
+    now = penalty.members @ penalty.strength / jnp.sum(penalty.members, axis=1)
+    new = (determined + tiny) / jnp.maximum(noise * size, tiny)
+    new = jnp.clip(jnp.clip(new, now / _LARGEST_CHANGE, now * _LARGEST_CHANGE), _LEAST, _MOST)
+    sound = jnp.all(jnp.isfinite(variance)) & jnp.all(jnp.isfinite(new))
+    return Penalty(
+        jnp.where(sound, new @ penalty.members, penalty.strength),
+        penalty.members,
+        penalty.outputs,
+        jnp.where(sound, gamma, penalty.effective_weights),
+        jnp.where(sound, noise, penalty.noise_precision),
+    )
