@@ -160,6 +160,10 @@ REMARKS = objects(
             objects(*[f"N{i // 2}A" for i in range(300)]),
             "identifier or free text: 150 different texts in 300 rows",
         ),
+        (
+            objects(*[f"N{i // 2 if i < 16 else i}" for i in range(20)]),
+            "identifier or free text: 12 different texts in 20 rows",
+        ),
         (texts("Anvers", 60), "all values are 'Anvers'"),
         (np.zeros(60), "all values are 0"),
         (np.full(60, 0.998), "all values are 0.998"),
@@ -171,7 +175,15 @@ REMARKS = objects(
         (REMARKS, "remarks in 8 rows of 60"),
     ],
     ids=[
-        *["distinct", "nearly distinct", "one text", "zeros", "one number", "one number and a gap"],
+        *[
+            "distinct",
+            "pairs",
+            "more than half distinct",
+            "one text",
+            "zeros",
+            "one number",
+            "one number and a gap",
+        ],
         *["one truth", "one date", "empty", "empty text", "remarks"],
     ],
 )
@@ -217,6 +229,11 @@ def test_a_row_number_is_known_where_some_rows_are_held_out(share, random):
     assert use(fit(id=rows, x=spread(len(rows))), "id").role == "dropped"
 
 
+def test_a_short_cycle_is_no_row_number_wherever_the_blocks_are_cut():
+    block = {"no": np.arange(60) % 3 + 1.0, "x": spread(), "y": spread() ** 2}
+    assert [use(Columns.fit(cut(block, size), ["y"]), "no").role for size in (1, 3, 60)] == ["number"] * 3
+
+
 def test_a_row_number_that_is_the_only_input_stays():
     assert fit(id=np.arange(60) + 1.0).encoded_names == ("id",)
 
@@ -251,6 +268,11 @@ def test_a_date_is_elapsed_days_year_cycle_and_weekday():
     assert encoded[0, 3:].tolist() == [0, 0, 1, 0, 0, 0, 0]  # a Wednesday
     assert encoded[1, 3:].tolist() == [0, 0, 0, 1, 0, 0, 0]  # a Thursday
     assert encoded[2, 1:].tolist() == [0] * 9
+
+
+def test_only_weekdays_that_were_seen_have_a_column():
+    columns = fit(d=np.sort(np.r_[dates("2020-01-06", "W", 10), dates("2020-01-09", "W", 10)]))
+    assert columns.encoded_names == ("d days", "d Monday", "d Thursday")
 
 
 def test_dates_before_1970_fall_on_their_weekdays():
@@ -435,6 +457,11 @@ def test_in_a_handful_of_rows_a_sum_may_be_chance(rows):
     x1, x2 = np.arange(rows) % 2 * 1.0, np.arange(rows) // 2 % 2 * 1.0
     x1[-1], x2[-1] = 1.0, 1.0
     assert fit(x1=x1, x2=x2, x3=spread(rows), y=x1 + x2).encoded_names == ("x1", "x2", "x3")
+
+
+@pytest.mark.parametrize(("rows", "role"), [(9, "number"), (10, "dropped")])
+def test_a_copy_of_the_target_takes_ten_rows_to_be_believed(rows, role):
+    assert use(fit(a=spread(rows), x=spread(rows) ** 2, y=spread(rows)), "a").role == role
 
 
 def test_a_teaching_table_keeps_its_input():

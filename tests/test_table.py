@@ -131,6 +131,7 @@ def test_a_separator_that_ends_every_line_makes_no_trouble(tmp_path):
     table = read(tmp_path, "a;b;\n1;2;\n3;4;\n")
     assert cells(table.columns["b"]) == [2.0, 4.0]
     assert cells(table.columns["column_3"]) == [None, None]
+    assert read(tmp_path, "a;b\n1;2;\n3;4;\n").columns["b"].tolist() == [2.0, 4.0]
 
 
 def test_fields_that_are_empty_in_every_row_may_be_left_out_at_the_end(tmp_path):
@@ -181,9 +182,20 @@ def test_a_file_name_is_a_name_and_not_a_pattern(tmp_path, name):
     assert read(tmp_path, "a,b\n1,2\n", name).columns["a"].tolist() == [1.0]
 
 
-def test_a_folder_named_like_a_partition_adds_no_column(tmp_path):
-    (tmp_path / "year=2020").mkdir()
-    assert list(read(tmp_path / "year=2020", "a,b\n1,2\n").columns) == ["a", "b"]
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.json"])
+def test_a_folder_named_like_a_partition_adds_no_column(tmp_path, name):
+    folder = tmp_path / "year=2020"
+    folder.mkdir()
+    write_table(folder / "t.csv", {"a": np.array([1.0]), "b": np.array([2.0])})
+    write_table(folder / "t.parquet", {"a": np.array([1.0]), "b": np.array([2.0])})
+    saved(folder, '{"a":1,"b":2}\n', "t.json")
+    assert list(read_table(folder / name).columns) == ["a", "b"]
+
+
+def test_a_parquet_file_name_is_a_name_and_not_a_pattern(tmp_path):
+    write_table(tmp_path / "a1.parquet", {"a": np.array([9.0])})
+    write_table(tmp_path / "a[1].parquet", {"a": np.array([1.0])})
+    assert read_table(tmp_path / "a[1].parquet").columns["a"].tolist() == [1.0]
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -432,9 +444,10 @@ def test_a_table_like_a_city_publishes_it(tmp_path):
         ("t.jsonl", '{"a":1,"b":"x","c":true}\n{"a":2.5,"b":null,"c":false}\n'),
         ("t.ndjson", '{"a":1,"b":"x","c":true}\n\n{"a":2.5,"c":false}\n'),
         ("t.json", '[{"a":1,"b":"x","c":true},{"a":2.5,"b":null,"c":false}]'),
+        ("t.txt", '[{"a":1,"b":"x","c":true},{"a":2.5,"b":null,"c":false}]'),
         ("t.json", '[\n  {"a": 1,\n   "b": "x", "c": true},\n  {"a": 2.5, "c": false}\n]\n'),
     ],
-    ids=["lines", "lines with gaps", "array", "array over lines"],
+    ids=["lines", "lines with gaps", "array", "another name", "array over lines"],
 )
 def test_json_is_read(tmp_path, name, text):
     table = read(tmp_path, text, name)
@@ -541,8 +554,9 @@ def test_a_ragged_line_late_in_a_long_file_is_named(tmp_path):
     assert refusal(tmp_path, "a,b,c\n" + "\n".join(lines)).startswith("Line 40002 ")
 
 
-def test_an_open_quotation_mark_is_named(tmp_path):
-    assert "quotation mark opened in line 3" in refusal(tmp_path, 'a,b\n1,2\n3,"4\n5,6\n7,8\n')
+@pytest.mark.parametrize("rest", ["4\n5,6\n7,8\n", "4", "4\n"], ids=["lines follow", "cut off", "ended"])
+def test_an_open_quotation_mark_is_named(tmp_path, rest):
+    assert "quotation mark opened in line 3" in refusal(tmp_path, f'a,b\n1,2\n3,"{rest}')
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + bytes(13)
@@ -553,6 +567,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes(
     ("content", "words"),
     [
         (NOISE, "not text"),
+        (NOISE.replace(b"\0", b""), "not text"),
         (PNG, "PNG picture"),
         (b"PK\x03\x04" + NOISE, "as CSV"),
         (b"\xd0\xcf\x11\xe0" + NOISE, "as CSV"),
@@ -562,7 +577,18 @@ NOISE = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes(
         (bytes(1000), "not text"),
         (b"a,b\n1,2\n\0\0\0\n", "not text"),
     ],
-    ids=["noise", "png", "xlsx", "xls", "sqlite", "zstd", "packed noise", "zeros", "zeros inside"],
+    ids=[
+        "noise",
+        "noise without zeros",
+        "png",
+        "xlsx",
+        "xls",
+        "sqlite",
+        "zstd",
+        "packed noise",
+        "zeros",
+        "zeros inside",
+    ],
 )
 def test_what_is_not_text_is_refused(tmp_path, content, words):
     assert words in refusal(tmp_path, content)

@@ -217,8 +217,6 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         table = _as_table(X)
         if table is None or _numbers_without_gaps(table):
             x, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-            if table is not None and not hasattr(self, "feature_names_in_"):
-                self.feature_names_in_ = np.array(list(table.columns), dtype=object)
             return None, x, np.asarray(y, np.float64)
         validate_data(self, X, skip_check_array=True)
         y = validate_data(self, y=y, X="no_validation", multi_output=True, y_numeric=True)

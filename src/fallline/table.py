@@ -18,6 +18,7 @@ import difflib
 import gzip
 import io
 import re
+import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -249,6 +250,7 @@ class _Source:
         if not head.strip():
             raise TableError(f"{path.name} is empty: a header line and rows of values were expected.")
         is_json = any(suffix in (".json", ".jsonl", ".ndjson") for suffix in suffixes)
+        is_json = is_json or re.match(rb'\s*(\[\s*)?\{\s*"', head) is not None
         size = len(content) if content is not None else path.stat().st_size
         return cls(path, "json" if is_json else "text", content, head, size <= _SAMPLE)
 
@@ -276,8 +278,6 @@ _ODD = bytes(set(range(32)) - set(b"\t\n\r\f\v\x1a\x1b")) + b"\x7f"
 
 def _is_clean(path: Path) -> bool:
     """Whether DuckDB can read the file where it lies: UTF-8, no mark at its start, plain line ends."""
-    if any(letter in str(path.resolve()) for letter in "*?[]{}"):
-        return False  # DuckDB would take the name for a pattern
     decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         first = True
@@ -371,12 +371,17 @@ def _identifier(name: str) -> str:
 @contextlib.contextmanager
 def _on_disk(source: _Source, content: bytes | None) -> Iterator[Path]:
     """A path DuckDB may read: the file itself, or a private copy of the cleaned content."""
-    if content is None and source.content is None:
-        yield source.path.resolve()
+    content = source.content if content is None else content
+    path = source.path.resolve()
+    if content is None and not any(letter in str(path) for letter in "*?[]{}"):
+        yield path
         return
     with tempfile.TemporaryDirectory(prefix="fallline-") as folder:
         copy = Path(folder).resolve() / "table"
-        copy.write_bytes(content if content is not None else source.content or b"")
+        if content is None:
+            shutil.copyfile(path, copy)  # under its own name, DuckDB could take it for a pattern
+        else:
+            copy.write_bytes(content)
         yield copy
 
 
@@ -410,9 +415,7 @@ def _plain(values: Any, sql_type: str) -> np.ndarray:
 def _read_parquet(source: _Source) -> Block:
     import duckdb
 
-    plain_name = not any(letter in str(source.path.resolve()) for letter in "*?[]{}")
-    content = source.content if source.content is not None or plain_name else source.path.read_bytes()
-    with _on_disk(source, content) as path, _database(path) as database:
+    with _on_disk(source, None) as path, _database(path) as database:
         try:
             relation = database.sql(
                 f"select * from read_parquet({_quoted(str(path))}, hive_partitioning=false)"
@@ -516,7 +519,7 @@ def _load(database: "duckdb.DuckDBPyConnection", path: Path, separator: str, wid
         f"create temp table cells as select * from read_csv({_quoted(str(path))}, "
         f"""delim={_quoted(separator)}, quote='"', escape='"', new_line='\\n', header=false, """
         f"columns={shape}, nullstr=[{markers}], auto_detect=false, strict_mode=true, null_padding=false, "
-        "ignore_errors=false, hive_partitioning=false, compression='none')"
+        "ignore_errors=false, compression='none')"
     )
 
 
@@ -549,9 +552,10 @@ def _separator(sample: str, whole: bool) -> str:
         if not records or len(records[0]) < 2:
             continue
         width = len(records[0])
-        even = [record for record in records[1:] if len(record) == width]
+        # A separator may end the lines and not the header.
+        even = [record for record in records[1:] if len(record) >= width and not any(record[width:])]
         share = len(even) / (len(records) - 1) if len(records) > 1 else 1.0
-        cells = [cell.strip() for record in even for cell in record]
+        cells = [cell.strip() for record in even for cell in record[:width]]
         plain = sum(1 for cell in cells if _NUMBER.fullmatch(cell) or cell in MISSING)
         score = (round(share, 1), plain / max(1, len(cells)))
         if separator == " " and share < 0.9:
@@ -573,13 +577,13 @@ def _mended(text: str, separator: str, width: int, name: str) -> bytes:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, doublequote=True)
     out = io.StringIO()
     writer = csv.writer(out, delimiter=separator, lineterminator="\n")
-    lines, open_quote = text.rstrip("\n").count("\n") + 1, text.count('"') % 2 == 1
+    lines = text.rstrip("\n").count("\n") + 1
     start, records, filled = 1, 0, 0
     short: tuple[int, int] | None = None  # the shortest line so far: its number, how many fields it has
     try:
         for record in reader:
             line, start = start, reader.line_num + 1
-            if open_quote and line < reader.line_num >= lines:  # a record that took in the rest of the file
+            if reader.line_num >= lines and _never_closed(text, line, separator):
                 raise TableError(
                     f"A quotation mark opened in line {line} of {name} is never closed: close or remove it."
                 )
@@ -603,6 +607,16 @@ def _mended(text: str, separator: str, width: int, name: str) -> bytes:
     if short is not None and short[1] < filled:
         raise _ragged(name, *short, width)
     return out.getvalue().encode("utf-8")
+
+
+def _never_closed(text: str, line: int, separator: str) -> bool:
+    """Whether the last record of the text, which begins in that line, ends inside quotation marks."""
+    rest = io.StringIO("\n".join(text.split("\n")[line - 1 :]), newline="")
+    try:
+        list(csv.reader(rest, delimiter=separator, strict=True))
+    except csv.Error as problem:
+        return "unexpected end" in str(problem)
+    return False
 
 
 def _ragged(name: str, line: int, fields: int, width: int) -> TableError:

@@ -1,0 +1,285 @@
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fallline import DescentWarning, GradientDescent, LevenbergMarquardt, NetworkRegressor
+
+# The one check that may be skipped, by its own word: array API support is not claimed.
+ARRAY_API = "check_array_api_input"
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the checks set max_iter to 5
+@parametrize_with_checks([NetworkRegressor(hidden_layer_sizes=(4,))])
+def test_scikit_learn_check(estimator, check):
+    name = getattr(check, "func", check).__name__
+    try:
+        check(estimator)
+    except pytest.skip.Exception:  # an exception of pytest's own, raised by the check itself
+        assert name == ARRAY_API
+    except Exception as problem:
+        if type(problem).__name__ == "SkipTest":
+            assert name == ARRAY_API, f"{name} was skipped: {problem}"
+        else:
+            raise
+
+
+@pytest.fixture
+def waves(random):
+    x = random.uniform(-2, 2, size=(120, 2))
+    return x, np.sin(2 * x[:, 0]) + x[:, 1] ** 2
+
+
+def small(**settings):
+    return NetworkRegressor(**({"hidden_layer_sizes": (6,), "random_state": 0} | settings))
+
+
+def by_hand(estimator, x):
+    """The forward pass from coefs_ and intercepts_ alone."""
+    for layer, (coef, intercept) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+        x = x @ coef + intercept
+        if layer < len(estimator.coefs_) - 1:
+            x = np.tanh(x)
+    return x
+
+
+def test_coefs_are_in_the_users_units(waves):
+    x, y = waves
+    fit = small().fit(1000 * x + 5, 1e-3 * y - 7)
+    np.testing.assert_allclose(by_hand(fit, 1000 * x + 5)[:, 0], fit.predict(1000 * x + 5), rtol=1e-10)
+    assert fit.score(1000 * x + 5, 1e-3 * y - 7) > 0.99
+
+
+def test_several_targets_are_predicted_as_columns(waves):
+    x, y = waves
+    both = np.column_stack([y, x[:, 0] * x[:, 1]])
+    fit = small(hidden_layer_sizes=(12,)).fit(x, both)
+    assert fit.predict(x).shape == (120, 2)
+    assert fit.n_outputs_ == 2
+    assert fit.score(x, both) > 0.98
+
+
+def test_loss_curve_is_the_penalised_error_per_row(waves):
+    x, y = waves
+    fit = small(alpha=0.5).fit(x, y)
+    scaled = fit.scaling_.x(x)
+    residual = fit.network_.predict(fit.weights_, scaled) - fit.scaling_.y(y[:, None])
+    coef = fit.weights_[fit.network_.penalised()]
+    expected = (0.5 * (residual**2).sum() + 0.25 * (coef**2).sum()) / 120
+    assert fit.loss_curve_[-1] == pytest.approx(expected, rel=1e-10)
+    assert fit.best_loss_ == min(fit.loss_curve_)
+    assert fit.n_iter_ == len(fit.loss_curve_) - 1
+
+
+def test_sample_weights_are_repetitions(waves):
+    x, y = waves
+    weights = np.arange(120) % 3
+    settings = {"max_iter": 12, "alpha": 0.1}
+    with pytest.warns(ConvergenceWarning):
+        weighted = small(**settings).fit(x, y, sample_weight=weights)
+    with pytest.warns(ConvergenceWarning):
+        repeated = small(**settings).fit(np.repeat(x, weights, axis=0), np.repeat(y, weights))
+    np.testing.assert_allclose(weighted.predict(x), repeated.predict(x), rtol=1e-6)
+
+
+def test_early_stopping_divides_in_three_and_keeps_the_lowest_validation_weights(random):
+    x = random.normal(size=(200, 5))
+    y = x[:, 0] + random.normal(size=200)
+    fit = small(early_stopping=True, alpha=0.0, hidden_layer_sizes=(20,), n_iter_no_change=6).fit(x, y)
+    parts = [fit.train_rows_, fit.validation_rows_, fit.test_rows_]
+    assert [len(part) for part in parts] == [140, 30, 30]
+    assert sorted(np.concatenate(parts)) == list(range(200))
+    assert fit.path_.best_step == int(np.argmin(fit.validation_loss_curve_))
+    on_validation = 0.5 * np.sum((fit.predict(x[parts[1]]) - y[parts[1]]) ** 2) / 30 / fit.scaling_.y_scale[0] ** 2
+    assert min(fit.validation_loss_curve_) == pytest.approx(on_validation, rel=1e-9)
+    assert "Stopped early" in fit.stop_reason_
+    assert set(fit.path_.watched) == {"validation", "test"}
+
+
+def test_early_stopping_without_a_test_part_trains_on_the_rest(waves):
+    fit = small(early_stopping=True, test_fraction=0).fit(*waves)
+    assert (len(fit.train_rows_), len(fit.validation_rows_), len(fit.test_rows_)) == (102, 18, 0)
+
+
+def test_warm_start_goes_on_where_it_stopped(waves):
+    x, y = waves
+    first = small(max_iter=5, warm_start=True, alpha=0.1)
+    with pytest.warns(ConvergenceWarning):
+        first.fit(x, y)
+    before = first.loss_curve_[-1]
+    first.set_params(max_iter=300).fit(x, y)
+    assert first.loss_curve_[0] == pytest.approx(before, rel=1e-12)
+    assert first.loss_curve_[-1] < before
+    with pytest.raises(ValueError, match="set warm_start=False"):
+        first.set_params(hidden_layer_sizes=(7,)).fit(x, y)
+
+
+def test_a_grid_search_tunes_the_settings_of_a_descent(waves):
+    x, y = waves
+    rough = small(descent=GradientDescent(0.1), max_iter=20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search = GridSearchCV(rough, {"descent__learning_rate": [1e-6, 0.3], "descent__momentum": [0.0, 0.9]}, cv=3).fit(x, y)
+    assert search.best_params_["descent__learning_rate"] == 0.3
+    assert rough.descent == GradientDescent(0.1)
+    assert clone(rough).descent == rough.descent
+    assert clone(rough).descent is not rough.descent
+
+
+def test_it_works_in_a_pipeline_and_cross_validation(waves):
+    scores = cross_val_score(make_pipeline(PolynomialFeatures(2), small()), *waves, cv=3)
+    assert scores.min() > 0.9
+
+
+def test_a_pickled_fit_predicts_the_same(waves):
+    x, y = waves
+    fit = small().fit(x, y)
+    again = pickle.loads(pickle.dumps(fit))
+    np.testing.assert_array_equal(again.predict(x), fit.predict(x))
+    np.testing.assert_array_equal(again.path_.weights, fit.path_.weights)
+
+
+def test_the_notebook_representation_names_the_descent():
+    page = small(descent=LevenbergMarquardt(damping=0.5))._repr_html_()
+    assert "NetworkRegressor" in page
+    assert "damping" in page
+
+
+class Recorder:
+    def __init__(self, stop_at=None):
+        self.calls, self.stop_at, self.scores = [], stop_at, []
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.calls.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.calls.append(f"end {context.task_name}")
+        self.scores.append(fitted_estimator.score(X, y))
+        return context.task_name == "step" and context.task_id + 1 == self.stop_at
+
+
+def test_each_step_is_a_task_of_scikit_learns_callbacks(waves):
+    recorder = Recorder(stop_at=4)
+    fit = small().set_callbacks(recorder).fit(*waves)
+    step = ["begin step", "end step"]
+    assert recorder.calls == ["setup", "begin fit", *step * 4, "end fit", "teardown"]
+    assert fit.n_iter_ == 4
+    assert recorder.scores[-1] == pytest.approx(fit.score(*waves))
+    assert recorder.scores[3] > recorder.scores[0]
+
+
+def test_scikit_learns_own_callbacks_follow_a_fit(waves, capsys):
+    monitor = ScoringMonitor(scoring="r2")
+    fit = small().set_callbacks(ProgressBar(), monitor).fit(*waves)
+    log = monitor.get_logs(select="most_recent").data if hasattr(monitor.get_logs(), "data") else monitor.get_logs()
+    assert str(log)
+    assert fit.score(*waves) > 0.98
+
+
+def frame(rows=90):
+    random = np.random.default_rng(5)
+    kind = random.choice(["ash", "birch", "oak"], size=rows)
+    age = random.uniform(1, 50, size=rows)
+    felled = np.array("2024-01-01", "datetime64[D]") + random.integers(0, 700, size=rows)
+    y = age + np.select([kind == "ash", kind == "oak"], [5.0, -5.0], 0.0)
+    age[::9] = np.nan
+    return {"kind": kind, "age": age, "felled": felled, "healthy": age > 20}, y
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "arrow"])
+def test_a_data_frame_of_mixed_columns_is_encoded(library):
+    data, y = frame()
+    X = library(data)
+    fit = small(alpha=1.0).fit(X, y)
+    assert list(fit.feature_names_in_) == list(data)
+    assert {use.name: use.role for use in fit.columns_.uses if use.name in data} == {
+        "kind": "category", "age": "number", "felled": "date", "healthy": "boolean",
+    }  # fmt: skip
+    assert fit.predict(X).shape == (90,)
+    assert fit.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "arrow"])
+def test_a_data_frame_of_numbers_is_taken_as_it_is(library, waves):
+    x, y = waves
+    X = library({"a": x[:, 0], "b": x[:, 1]})
+    fit = small().fit(X, y)
+    np.testing.assert_allclose(fit.predict(X), small().fit(x, y).predict(x), rtol=1e-10)
+    assert fit.columns_ is None
+    assert list(fit.feature_names_in_) == ["a", "b"]
+    with pytest.raises(ValueError, match="(?i)feature names|columns"):
+        fit.predict(library({"b": x[:, 1], "a": x[:, 0]}))
+
+
+def test_a_missing_column_is_named_at_predict():
+    data, y = frame()
+    fit = small(alpha=1.0).fit(pd.DataFrame(data), y)
+    with pytest.raises(ValueError, match="kind"):
+        fit.predict(pd.DataFrame(data).drop(columns="kind"))
+    with pytest.raises(ValueError, match="pass a data frame with the columns kind, age, felled, healthy"):
+        fit.predict(np.zeros((3, 4)))
+
+
+def test_a_rate_that_is_too_large_warns_and_keeps_the_lowest_weights(waves):
+    x, y = waves
+    with pytest.warns(DescentWarning, match="learning rate 1000 is too large.*largest stable rate"):
+        fit = small(descent=GradientDescent(1000.0), activation="identity").fit(x, y)
+    assert np.isfinite(fit.predict(x)).all()
+    assert fit.best_loss_ == min(fit.loss_curve_)
+
+
+def test_max_iter_warns_as_scikit_learn_does(waves):
+    with pytest.warns(ConvergenceWarning, match="max_iter = 3"):
+        small(max_iter=3).fit(*waves)
+
+
+def test_verbose_prints_the_error(waves, capsys):
+    small(verbose=True).fit(*waves)
+    assert "E/n = " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"activation": "sigmoid"}, "choose one of identity, logistic, tanh"),
+        ({"hidden_layer_sizes": (0,)}, r"such as \(20,\), or \(\) for none"),
+        ({"hidden_layer_sizes": "20"}, r"such as \(20,\)"),
+        ({"descent": "newton"}, "levenberg-marquardt, gradient"),
+        ({"alpha": -1}, "alpha=-1"),
+        ({"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2}, "leave rows to train on"),
+        ({"max_iter": 0.5}, "max_iter=0.5"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_a_sentence(settings, message, waves):
+    with pytest.raises(ValueError, match=message):
+        small(**settings).fit(*waves)
+
+
+def test_predicting_before_fitting_is_refused():
+    with pytest.raises(NotFittedError):
+        small().predict(np.zeros((2, 2)))
+
+
+def test_a_network_without_a_hidden_layer_is_the_linear_or_logistic_neuron(random):
+    x = random.normal(size=(80, 2))
+    y = 1 / (1 + np.exp(-(2 * x[:, 0] - x[:, 1])))
+    fit = small(hidden_layer_sizes=(), output_activation="logistic", bias=False, scale=False, alpha=0.0).fit(x, y)
+    np.testing.assert_allclose(fit.coefs_[0][:, 0], [2, -1], rtol=1e-6)
+    assert fit.intercepts_ == []
