@@ -314,9 +314,8 @@ def descend(
     ``GradientDescent(learning_rate=0.1)``, or ``"auto"``. weights (n_weights,): where to start; without them,
     ``model.initial(seed)``. max_iter: steps. The walk ends before that when the error falls by less than ``tol``
     (relative) over ``n_iter_no_change`` steps; with tol = 0 it takes every step it was asked for, unless there is
-    nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"auto"``: Bayesian
-    regularisation, F = E + ½ Σ strength_i w_i² with strengths found on the way (by Levenberg–Marquardt; another
-    descent takes 0.1).
+    nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
+    regularisation by Levenberg–Marquardt, F = E + ½ Σ strength_i w_i² with the strengths found on the way.
 
     watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses
     ``best_weights``, and the walk ends when it has not fallen for ``n_iter_no_change`` steps. progress is called
@@ -343,7 +342,11 @@ def descend(
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x))
     descent.check()
-    penalty = penalty_for(model, alpha, descent.finds_penalty)
+    penalty = penalty_for(model, alpha)
+    if penalty.adapts and not descent.finds_penalty:
+        raise SettingsError(
+            f"alpha='evidence' needs JᵀJ, which {type(descent).__name__} does not ask for: use LevenbergMarquardt, or a number."
+        )
 
     with jax.enable_x64(True), one_blas_thread():
         return _run(

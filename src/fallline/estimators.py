@@ -39,8 +39,8 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         ``descent__learning_rate``.
     alpha : "auto" or float, default="auto"
         Weight decay, in standardised units; scikit-learn's ``alpha``: both terms of its objective are divided by n.
-        ``"auto"`` finds it on the way by Bayesian regularisation, one strength for each layer, where the descent is
-        Levenberg–Marquardt, and takes 0.1 elsewhere.
+        ``"auto"`` chooses it on fifths of the rows held back in turn, where Levenberg–Marquardt descends without early
+        stopping, and takes 0.1 elsewhere; ``"evidence"`` finds one for each layer on the way (Bayesian regularisation).
     max_iter : int, default=1000
         The most steps.
     tol : float, default=1e-4
@@ -75,6 +75,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
     network_ : Network; scaling_ : Scaling; columns_ : Columns, or None where the columns were plain numbers
     loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
     validation_loss_curve_ : list of float, E/n on the validation part, or None
+    alpha_ : float or "evidence", the weight decay used
     n_iter_ : int, steps; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
     train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
     n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
@@ -250,6 +251,7 @@ def _told(path: DescentPath) -> dict[str, Any]:
     validation = path.watched.get("validation")
     return {
         "path_": path,
+        "alpha_": path.alpha,
         "loss_curve_": loss,
         "best_loss_": loss[int(np.searchsorted(path.steps, path.best_step))],
         "validation_loss_curve_": None if validation is None else (validation / path.watched_rows["validation"]).tolist(),

@@ -12,18 +12,27 @@ import numpy as np
 
 from fallline.columns import Scaling
 from fallline.descend import DescentPath, Progress, descend
-from fallline.descent import Descent
+from fallline.descent import Descent, Stop
+from fallline.descent.choose import choose
 from fallline.exceptions import SettingsError, TableError
 from fallline.network import Layer, Network
 from fallline.rows.memory import InMemory
 
-# What both faces start from. Chosen on splits 0-4 of the tables in benchmarks/README.md.
+# What both faces start from.
 HIDDEN_LAYER_SIZES = (20,)
 ACTIVATION = "tanh"
 ALPHA = "auto"
 MAX_ITER = 1000
 TOL = 1e-4
 N_ITER_NO_CHANGE = 10
+
+# Weight decays to choose from, strong to light: each fit starts where the stronger one ended.
+_DECAYS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+_LIGHT_DECAY = 0.1  # where nothing is chosen: a descent by the gradient, or early stopping, which holds back by itself
+_PARTS = 5  # a fifth of the rows judges
+_JUDGES = 200  # … and more fifths take their turn until so many rows have judged
+_PATIENCE = 3  # decays without a lower error before the lighter ones are left out
+_ROUGH = {"max_iter": 30, "tol": 3e-3}  # how far each of these fits goes
 
 _PREDICT_ROWS = 1 << 16  # a block of predictions: bounded memory however long the table
 
@@ -104,7 +113,8 @@ def fit_network(
     """Fit a network to rows x (n, inputs) and y (n, outputs) in the user's units; the way there lives in scaled units.
 
     With ``scale``, inputs and, under identity outputs, targets are standardised inside; ``indicators`` (inputs,)
-    marks columns of 0 and 1. ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
+    marks columns of 0 and 1. ``alpha``: weight decay; ``"auto"`` chooses it on fifths of the rows held back in turn,
+    where Levenberg–Marquardt descends and nobody judges, and is 0.1 elsewhere; ``"evidence"``: Bayesian. ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
     whose lowest error chooses the weights. ``before`` is a fit to go on from, in its scaling. ``progress`` is told
     how far the descent is, and gets a function that gives the network as it stands. The other arguments are those
     of ``descend``. Raises what ``Network`` and ``descend`` raise.
@@ -128,22 +138,73 @@ def fit_network(
     def told(now: Progress) -> Any:
         return progress and progress(now, lambda: FittedNetwork(network, now.weights, scaling))
 
+    rows = InMemory(scaling.x(x), scaling.y(y), sample_weight)
+    sets = {name: InMemory(scaling.x(a), scaling.y(b), *s) for name, (a, b, *s) in (watched or {}).items()}
+    start = network.initial(seed) if before is None else before.weights
+    if isinstance(descent, str):
+        descent, _ = choose(descent, network, len(x))
+    if isinstance(alpha, str) and alpha == "auto":
+        chooses = descent.finds_penalty and judge is None and max_iter > 0
+        alpha = choose_weight_decay(network, rows, descent, start, sets, seed) if chooses else _LIGHT_DECAY
     path = descend(
         network,
-        InMemory(scaling.x(x), scaling.y(y), sample_weight),
+        rows,
         descent,
-        weights=None if before is None else before.weights,
-        seed=seed,
+        weights=start,
         max_iter=max_iter,
         tol=tol,
         n_iter_no_change=n_iter_no_change,
         alpha=alpha,
-        watched={name: InMemory(scaling.x(a), scaling.y(b), *s) for name, (a, b, *s) in (watched or {}).items()},
+        watched=sets,
         judge=judge,
         progress=told if progress else None,
         every_step=every_step,
     )
     return FittedNetwork(network, path.best_weights, scaling), path
+
+
+def choose_weight_decay(
+    network: Network,
+    rows: InMemory,
+    descent: Descent,
+    start: np.ndarray,
+    watched: Mapping[str, InMemory],
+    seed: int | np.random.Generator | None,
+) -> float:
+    """The weight decay whose fits predict rows they have not seen best.
+
+    The rows are divided in five at random. A fifth is left out, the network is fitted to the rest under ever lighter
+    decays, each fit starting where the one before ended, and judged on the fifth; more fifths take their turn until
+    200 rows have judged. Leaving a row out is giving it no weight, so that every fit runs the program of the final
+    one; ``watched`` is passed on for the same reason alone. A decay grows with the number of rows it stands against.
+    """
+    n, random = len(rows.x), np.random.default_rng(seed)
+    part = random.permutation(n) % _PARTS
+    if n < 2 * _PARTS:
+        return _LIGHT_DECAY
+    weight = np.ones(n) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
+    turns = [part == k for k in range(min(-(-_JUDGES * _PARTS // n), _PARTS))]
+    turns = [judges for judges in turns if weight[judges].any() and weight[~judges].any()]
+    standing = [start for _ in turns]
+    best, chosen, since = np.inf, _LIGHT_DECAY, 0
+    for decay in _DECAYS:
+        error = 0.0
+        for turn, judges in enumerate(turns):
+            taught = InMemory(rows.x, rows.y, np.where(judges, 0.0, weight))
+            path = descend(
+                network, taught, descent, weights=standing[turn], alpha=decay * taught.count / rows.count, watched=watched, **_ROUGH
+            )
+            if path.stop == Stop.INTERRUPTED:
+                raise KeyboardInterrupt
+            standing[turn] = path.best_weights
+            residual = network.predict(path.best_weights, rows.x[judges]) - rows.y[judges]
+            error += float(weight[judges] @ (residual**2).sum(axis=1))
+        since += 1
+        if error < best:
+            best, chosen, since = error, decay, 0
+        if since == _PATIENCE:
+            break
+    return chosen
 
 
 def hidden_sizes(given: Sequence[int] | int) -> tuple[int, ...]:

@@ -238,8 +238,7 @@ def versions() -> dict[str, str]:
 def _decay(path: Any) -> str:
     """The penalty in words."""
     if "effective_weights" not in path.shown:
-        decay = 0.1 if path.alpha == "auto" else path.alpha
-        return f"alpha = {decay:g}, in standardised units"
+        return f"alpha = {path.alpha:g}, in standardised units"
     gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
     return (
         f"found by Bayesian regularisation: the rows determine {gamma:.0f} of {len(path.strength)} weights; "

@@ -48,23 +48,18 @@ class Penalised(NamedTuple):
     gauss_newton: Any
 
 
-def penalty_for(model: Model, alpha: float | str, adapts: bool) -> Penalty:
-    """The penalty that ``alpha`` asks for: a weight decay, or found on the way ("auto") where the descent can.
-
-    A descent that cannot see JᵀJ takes "auto" as a light weight decay of 0.1.
-    """
-    if alpha != "auto":
-        return weight_decay(model, alpha)  # type: ignore[arg-type]
-    return bayesian(model) if adapts else weight_decay(model, _FIRST_STRENGTH)
+def penalty_for(model: Model, alpha: float | str) -> Penalty:
+    """The penalty that ``alpha`` asks for: a weight decay, or "evidence", found on the way. Raises SettingsError."""
+    return bayesian(model) if isinstance(alpha, str) and alpha == "evidence" else weight_decay(model, alpha)
 
 
-def weight_decay(model: Model, alpha: float) -> Penalty:
+def weight_decay(model: Model, alpha: float | str) -> Penalty:
     """½ · alpha · Σ coef², biases free: scikit-learn's ``alpha``, whose objective divides both terms by n.
 
     Raises SettingsError if alpha is negative or not a number.
     """
     if isinstance(alpha, (bool, str)) or not np.isfinite(alpha) or alpha < 0:
-        raise SettingsError(f"alpha={alpha!r} is not possible: weight decay is 'auto' or a number from 0 up, such as 0.1.")
+        raise SettingsError(f"alpha={alpha!r} is not possible: weight decay is a number from 0 up, such as 0.1, or 'evidence'.")
     strength = np.where(model.penalised(), float(alpha), 0.0)
     return Penalty(strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), np.float64(0.0), np.float64(0.0))
 
