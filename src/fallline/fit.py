@@ -4,6 +4,7 @@ Scaling, the division of the rows, the descent, and the weights folded back into
 user's units. No file, no table and no scikit-learn is known here.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -186,9 +187,9 @@ def choose_weight_decay(
     turns = [part == k for k in range(min(-(-_JUDGES * _PARTS // n), _PARTS))]
     turns = [judges for judges in turns if weight[judges].any() and weight[~judges].any()]
     standing = [start for _ in turns]
-    best, chosen, since = np.inf, _LIGHT_DECAY, 0
+    errors: list[np.ndarray] = []  # for each decay, the squared error of every row that judged
     for decay in _DECAYS:
-        error = 0.0
+        squares = []
         for turn, judges in enumerate(turns):
             taught = InMemory(rows.x, rows.y, np.where(judges, 0.0, weight))
             path = descend(
@@ -198,13 +199,25 @@ def choose_weight_decay(
                 raise KeyboardInterrupt
             standing[turn] = path.best_weights
             residual = network.predict(path.best_weights, rows.x[judges]) - rows.y[judges]
-            error += float(weight[judges] @ (residual**2).sum(axis=1))
-        since += 1
-        if error < best:
-            best, chosen, since = error, decay, 0
-        if since == _PATIENCE:
+            squares.append((residual**2).sum(axis=1))
+        errors.append(np.concatenate(squares))
+        totals = [_mean(each, weight, turns) for each in errors]
+        if len(totals) - 1 - int(np.argmin(totals)) == _PATIENCE:
             break
-    return chosen
+    best = errors[int(np.argmin(totals))]
+    # The strongest decay that is not worse than the best by more than chance: one standard error of the difference
+    # row by row. Source: Breiman et al. (1984), *Classification and Regression Trees*, sec. 3.4.3, paired.
+    for decay, each in zip(_DECAYS, errors, strict=False):
+        worse = each - best
+        chance = math.sqrt(_mean((worse - _mean(worse, weight, turns)) ** 2, weight, turns) / len(worse))
+        if _mean(worse, weight, turns) <= chance:
+            return decay
+    return _LIGHT_DECAY
+
+
+def _mean(values: np.ndarray, weight: np.ndarray, turns: Sequence[np.ndarray]) -> float:
+    """The weighted mean of values over the rows that judged."""
+    return float(np.average(values, weights=np.concatenate([weight[judges] for judges in turns])))
 
 
 def hidden_sizes(given: Sequence[int] | int) -> tuple[int, ...]:
