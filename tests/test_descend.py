@@ -44,7 +44,9 @@ def test_weights_error_and_gradient_are_kept_at_every_step(table):
     gradient = (residual * predicted * (1 - predicted)) @ table.x
     np.testing.assert_allclose(path.gradient, gradient, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(path.gradient_norm, np.linalg.norm(gradient, axis=1), rtol=1e-9)
-    np.testing.assert_allclose(np.diff(path.weights, axis=0), -0.5 / 60 * gradient[:-1], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        np.diff(path.weights, axis=0), -0.5 / 60 * gradient[:-1], rtol=1e-9, atol=1e-12
+    )
 
 
 def test_max_iter_counts_steps_and_the_start_costs_a_pass(table):
@@ -60,13 +62,21 @@ def test_no_step_at_all_still_says_the_error_at_the_start(table):
 
 def test_levenberg_marquardt_counts_a_rejected_trial_as_a_pass_and_not_a_step(random):
     x = random.normal(size=(50, 2))
-    path = descend(Network((2, 5, 1)), InMemory(x, np.sin(3 * x[:, :1])), LevenbergMarquardt(damping=1e-10), seed=1, max_iter=60)
+    path = descend(
+        Network((2, 5, 1)),
+        InMemory(x, np.sin(3 * x[:, :1])),
+        LevenbergMarquardt(damping=1e-10),
+        seed=1,
+        max_iter=60,
+    )
     assert path.n_passes > path.n_steps + 1
     assert (np.diff(path.steps) == 1).all()
 
 
 def test_tol_ends_a_walk_that_no_longer_gains(table):
-    path = descend(NEURON, table, GradientDescent(1.0), weights=[2.0, 1.0], max_iter=10**6, tol=1e-3, n_iter_no_change=5)
+    path = descend(
+        NEURON, table, GradientDescent(1.0), weights=[2.0, 1.0], max_iter=10**6, tol=1e-3, n_iter_no_change=5
+    )
     assert path.stop == Stop.NO_CHANGE
     at = path.error
     assert at[-6] * (1 - 1e-3) <= at[-1]
@@ -79,7 +89,15 @@ def test_the_judge_chooses_the_weights_of_its_lowest_error(random):
     y = x[:, :1] + random.normal(size=(90, 1))
     rows, kept_back = InMemory(x[:30], y[:30]), InMemory(x[30:], y[30:])
     network = Network((3, 10, 1))
-    path = descend(network, rows, LevenbergMarquardt(), seed=0, watched={"validation": kept_back}, judge="validation", n_iter_no_change=6)
+    path = descend(
+        network,
+        rows,
+        LevenbergMarquardt(),
+        seed=0,
+        watched={"validation": kept_back},
+        judge="validation",
+        n_iter_no_change=6,
+    )
     lowest = path.watched["validation"].argmin()
     assert path.stop == Stop.VALIDATION
     assert path.best_step == path.steps[lowest] == path.steps[-1] - 6
@@ -110,7 +128,15 @@ def test_a_second_fit_of_the_same_shape_compiles_nothing(random, compilations):
     descend(network, InMemory(x, y), LevenbergMarquardt(), seed=0, max_iter=20, alpha=0.1)
     assert compilations
     compilations.clear()
-    descend(network, InMemory(x[:900], -y[:900]), LevenbergMarquardt(damping=1.0), seed=1, max_iter=33, alpha=0.2, tol=1e-3)
+    descend(
+        network,
+        InMemory(x[:900], -y[:900]),
+        LevenbergMarquardt(damping=1.0),
+        seed=1,
+        max_iter=33,
+        alpha=0.2,
+        tol=1e-3,
+    )
     assert compilations == []
 
 
@@ -126,7 +152,9 @@ def test_ctrl_c_keeps_the_walk_so_far(table):
         if progress.steps >= 20:
             raise KeyboardInterrupt
 
-    path = descend(NEURON, table, GradientDescent(0.5), weights=[-0.5, -5.0], max_iter=10**6, progress=interrupt)
+    path = descend(
+        NEURON, table, GradientDescent(0.5), weights=[-0.5, -5.0], max_iter=10**6, progress=interrupt
+    )
     assert path.stop == Stop.INTERRUPTED
     assert 20 <= path.n_steps < 10**6
     assert path.error[-1] == path.error.min()
@@ -157,15 +185,17 @@ def test_progress_is_told_every_step_if_asked_and_can_end_the_walk(table):
 
 
 def test_using_it_changes_nothing_global(table):
-    before = (jax.config.jax_enable_x64, np.random.get_state()[1].copy())
+    before = (jax.config.jax_enable_x64, np.random.get_state()[1].copy())  # noqa: NPY002
     descend(NEURON, table, seed=0, max_iter=3)
     assert jax.config.jax_enable_x64 == before[0]
-    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
 
 
 def test_float32_rows_walk_the_same_way_to_single_precision(table):
     single = InMemory(table.x, table.y, dtype=np.float32)
-    one, other = (descend(NEURON, rows, GradientDescent(0.5), seed=0, max_iter=50) for rows in (table, single))
+    one, other = (
+        descend(NEURON, rows, GradientDescent(0.5), seed=0, max_iter=50) for rows in (table, single)
+    )
     np.testing.assert_allclose(one.weights, other.weights, rtol=1e-4)
 
 

@@ -3,7 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fallline.error import Block, Request, curvature_product, gauss_newton, jacobian, squared_error, sums_of_block
+from fallline.error import (
+    Block,
+    Request,
+    curvature_product,
+    gauss_newton,
+    jacobian,
+    squared_error,
+    sums_of_block,
+)
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.network import ACTIVATIONS, Network
 
@@ -13,12 +21,16 @@ ALL = ("error", "gradient", "gauss_newton", "curvature")
 
 def some(network, random, rows=9):
     x, y = random.normal(size=(rows, network.inputs)), random.normal(size=(rows, network.outputs))
-    return jnp.asarray(random.normal(size=network.n_weights)), Block(*map(jnp.asarray, (x, y, random.uniform(0.5, 2, rows))))
+    return jnp.asarray(random.normal(size=network.n_weights)), Block(
+        *map(jnp.asarray, (x, y, random.uniform(0.5, 2, rows)))
+    )
 
 
 def differences(f, w, step=1e-6):
     """Central differences of f at w, one column per weight."""
-    return np.stack([(np.asarray(f(w + e)) - np.asarray(f(w - e))) / (2 * step) for e in step * np.eye(len(w))], axis=-1)
+    return np.stack(
+        [(np.asarray(f(w + e)) - np.asarray(f(w - e))) / (2 * step) for e in step * np.eye(len(w))], axis=-1
+    )
 
 
 def test_the_error_is_half_the_sum_of_squares_over_rows_and_outputs():
@@ -65,7 +77,9 @@ def test_the_triple_agrees_with_finite_differences_of_the_predictions(random):
     network = Network((2, 3, 2), "silu")
     w, block = some(network, random)
     x, y, s = map(np.asarray, block)
-    slopes = differences(lambda v: network.predict(np.asarray(v), x), np.asarray(w))  # (rows, outputs, weights)
+    slopes = differences(
+        lambda v: network.predict(np.asarray(v), x), np.asarray(w)
+    )  # (rows, outputs, weights)
     r = network.predict(np.asarray(w), x) - y
     error, gradient, square = gauss_newton(network, w, block)
     np.testing.assert_allclose(jacobian(network, w, block.x), slopes, rtol=1e-6, atol=1e-8)
@@ -78,7 +92,9 @@ def test_a_curvature_product_is_the_matrix_times_the_direction(random):
     network = Network((2, 3, 2))
     w, block = some(network, random)
     v = jnp.asarray(random.normal(size=network.n_weights))
-    np.testing.assert_allclose(curvature_product(network, w, block, v), gauss_newton(network, w, block)[2] @ v, rtol=1e-11)
+    np.testing.assert_allclose(
+        curvature_product(network, w, block, v), gauss_newton(network, w, block)[2] @ v, rtol=1e-11
+    )
 
 
 @pytest.mark.parametrize("kind", ALL)

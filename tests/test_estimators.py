@@ -1,4 +1,5 @@
 import pickle
+import unittest
 import warnings
 
 import numpy as np
@@ -16,23 +17,22 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fallline import DescentWarning, GradientDescent, LevenbergMarquardt, NetworkRegressor
 
-# The one check that may be skipped, by its own word: array API support is not claimed.
-ARRAY_API = "check_array_api_input"
+
+def outcome(check, estimator):
+    """ "passed", or why the check says it does not apply."""
+    try:
+        check(estimator)
+    except unittest.SkipTest as why:
+        return f"skipped: {why}"
+    return "passed"
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the checks set max_iter to 5
 @parametrize_with_checks([NetworkRegressor(hidden_layer_sizes=(4,))])
 def test_scikit_learn_check(estimator, check):
-    name = getattr(check, "func", check).__name__
-    try:
-        check(estimator)
-    except pytest.skip.Exception:  # an exception of pytest's own, raised by the check itself
-        assert name == ARRAY_API
-    except Exception as problem:
-        if type(problem).__name__ == "SkipTest":
-            assert name == ARRAY_API, f"{name} was skipped: {problem}"
-        else:
-            raise
+    # The one check that may be skipped, by its own word: array API support is not claimed.
+    array_api = getattr(check, "func", check).__name__ == "check_array_api_input"
+    assert outcome(check, estimator) == "passed" or array_api
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_coefs_are_in_the_users_units(waves):
 def test_several_targets_are_predicted_as_columns(waves):
     x, y = waves
     both = np.column_stack([y, x[:, 0] * x[:, 1]])
-    fit = small(hidden_layer_sizes=(12,)).fit(x, both)
+    fit = small(hidden_layer_sizes=(12,), alpha=0.01).fit(x, both)
     assert fit.predict(x).shape == (120, 2)
     assert fit.n_outputs_ == 2
     assert fit.score(x, both) > 0.98
@@ -101,7 +101,9 @@ def test_early_stopping_divides_in_three_and_keeps_the_lowest_validation_weights
     assert [len(part) for part in parts] == [140, 30, 30]
     assert sorted(np.concatenate(parts)) == list(range(200))
     assert fit.path_.best_step == int(np.argmin(fit.validation_loss_curve_))
-    on_validation = 0.5 * np.sum((fit.predict(x[parts[1]]) - y[parts[1]]) ** 2) / 30 / fit.scaling_.y_scale[0] ** 2
+    on_validation = (
+        0.5 * np.sum((fit.predict(x[parts[1]]) - y[parts[1]]) ** 2) / 30 / fit.scaling_.y_scale[0] ** 2
+    )
     assert min(fit.validation_loss_curve_) == pytest.approx(on_validation, rel=1e-9)
     assert "Stopped early" in fit.stop_reason_
     assert set(fit.path_.watched) == {"validation", "test"}
@@ -130,7 +132,9 @@ def test_a_grid_search_tunes_the_settings_of_a_descent(waves):
     rough = small(descent=GradientDescent(0.1), max_iter=20)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        search = GridSearchCV(rough, {"descent__learning_rate": [1e-6, 0.3], "descent__momentum": [0.0, 0.9]}, cv=3).fit(x, y)
+        search = GridSearchCV(
+            rough, {"descent__learning_rate": [1e-6, 0.3], "descent__momentum": [0.0, 0.9]}, cv=3
+        ).fit(x, y)
     assert search.best_params_["descent__learning_rate"] == 0.3
     assert rough.descent == GradientDescent(0.1)
     assert clone(rough).descent == rough.descent
@@ -138,7 +142,7 @@ def test_a_grid_search_tunes_the_settings_of_a_descent(waves):
 
 
 def test_it_works_in_a_pipeline_and_cross_validation(waves):
-    scores = cross_val_score(make_pipeline(PolynomialFeatures(2), small()), *waves, cv=3)
+    scores = cross_val_score(make_pipeline(PolynomialFeatures(2), small(alpha=0.1)), *waves, cv=3)
     assert scores.min() > 0.9
 
 
@@ -188,7 +192,11 @@ def test_each_step_is_a_task_of_scikit_learns_callbacks(waves):
 def test_scikit_learns_own_callbacks_follow_a_fit(waves, capsys):
     monitor = ScoringMonitor(scoring="r2")
     fit = small().set_callbacks(ProgressBar(), monitor).fit(*waves)
-    log = monitor.get_logs(select="most_recent").data if hasattr(monitor.get_logs(), "data") else monitor.get_logs()
+    log = (
+        monitor.get_logs(select="most_recent").data
+        if hasattr(monitor.get_logs(), "data")
+        else monitor.get_logs()
+    )
     assert str(log)
     assert fit.score(*waves) > 0.98
 
@@ -224,7 +232,7 @@ def test_a_data_frame_of_numbers_is_taken_as_it_is(library, waves):
     np.testing.assert_allclose(fit.predict(X), small().fit(x, y).predict(x), rtol=1e-10)
     assert fit.columns_ is None
     assert list(fit.feature_names_in_) == ["a", "b"]
-    with pytest.raises(ValueError, match="(?i)feature names|columns"):
+    with pytest.raises(ValueError, match=r"(?i)feature names|columns"):
         fit.predict(library({"b": x[:, 1], "a": x[:, 0]}))
 
 
@@ -263,7 +271,10 @@ def test_verbose_prints_the_error(waves, capsys):
         ({"hidden_layer_sizes": "20"}, r"such as \(20,\)"),
         ({"descent": "newton"}, "levenberg-marquardt, gradient"),
         ({"alpha": -1}, "alpha=-1"),
-        ({"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2}, "leave rows to train on"),
+        (
+            {"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2},
+            "leave rows to train on",
+        ),
         ({"max_iter": 0.5}, "max_iter=0.5"),
     ],
 )
@@ -280,6 +291,8 @@ def test_predicting_before_fitting_is_refused():
 def test_a_network_without_a_hidden_layer_is_the_linear_or_logistic_neuron(random):
     x = random.normal(size=(80, 2))
     y = 1 / (1 + np.exp(-(2 * x[:, 0] - x[:, 1])))
-    fit = small(hidden_layer_sizes=(), output_activation="logistic", bias=False, scale=False, alpha=0.0).fit(x, y)
+    fit = small(hidden_layer_sizes=(), output_activation="logistic", bias=False, scale=False, alpha=0.0).fit(
+        x, y
+    )
     np.testing.assert_allclose(fit.coefs_[0][:, 0], [2, -1], rtol=1e-6)
     assert fit.intercepts_ == []

@@ -62,7 +62,9 @@ def test_numpy_and_jax_predict_the_same(random, x64):
 def test_without_a_hidden_layer_it_is_f_of_the_weighted_sum(random):
     network = Network((2, 1), output_activation="tanh", bias=False)
     x = random.normal(size=(5, 2))
-    np.testing.assert_allclose(network.predict(np.array([2.0, -1.0]), x), np.tanh(x @ [[2.0], [-1.0]]), rtol=1e-14)
+    np.testing.assert_allclose(
+        network.predict(np.array([2.0, -1.0]), x), np.tanh(x @ [[2.0], [-1.0]]), rtol=1e-14
+    )
 
 
 def test_the_weights_are_counted_layer_by_layer():
@@ -105,7 +107,9 @@ def test_initial_weights_keep_the_spread_of_standardised_inputs(random):
 
 
 def test_an_unknown_activation_names_the_known_ones():
-    with pytest.raises(SettingsError, match=r"'sigmoid' is not known: choose one of identity, .*; did you mean 'logistic'\?"):
+    with pytest.raises(
+        SettingsError, match=r"'sigmoid' is not known: choose one of identity, .*; did you mean 'logistic'\?"
+    ):
         Network((2, 1), "sigmoid")
     with pytest.raises(SettingsError, match="did you mean 'tanh'"):
         Network((2, 1), output_activation="tanhh")
@@ -124,8 +128,18 @@ def test_sizes_that_make_no_network_are_refused(sizes):
         (lambda net: net.predict(net.initial(0), np.zeros((4, 2))), r"\(n, 3\)"),
         (lambda net: net.layers(np.zeros(5)), r"shape \(21,\)"),
         (lambda net: net.vector([Layer(np.zeros((3, 4)), np.zeros(4))]), "1 layers"),
-        (lambda net: net.vector([Layer(np.zeros((4, 3)), np.zeros(4)), Layer(np.zeros((4, 1)), np.zeros(1))]), r"\(3, 4\)"),
-        (lambda net: net.vector([Layer(np.zeros((3, 4)), np.zeros(3)), Layer(np.zeros((4, 1)), np.zeros(1))]), "biases"),
+        (
+            lambda net: net.vector(
+                [Layer(np.zeros((4, 3)), np.zeros(4)), Layer(np.zeros((4, 1)), np.zeros(1))]
+            ),
+            r"\(3, 4\)",
+        ),
+        (
+            lambda net: net.vector(
+                [Layer(np.zeros((3, 4)), np.zeros(3)), Layer(np.zeros((4, 1)), np.zeros(1))]
+            ),
+            "biases",
+        ),
     ],
     ids=["vector for rows", "wrong inputs", "wrong length", "missing layer", "transposed", "wrong biases"],
 )
@@ -136,4 +150,7 @@ def test_shapes_that_do_not_fit_are_refused_with_the_right_shape(call, advice):
 
 def test_a_network_says_what_it_is():
     assert str(Network((8, 20, 1))) == "8 inputs, 20 tanh units, 1 output: 201 weights"
-    assert str(Network((2, 1), output_activation="logistic", bias=False)) == "2 inputs, 1 logistic output, no biases: 2 weights"
+    assert (
+        str(Network((2, 1), output_activation="logistic", bias=False))
+        == "2 inputs, 1 logistic output, no biases: 2 weights"
+    )

@@ -5,7 +5,11 @@ from fallline.threads import one_blas_thread
 
 
 def blas_threads():
-    return {library["filepath"]: library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    return {
+        library["filepath"]: library["num_threads"]
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    }
 
 
 def test_blas_has_one_thread_inside_and_as_many_as_before_after():

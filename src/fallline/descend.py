@@ -103,7 +103,11 @@ class DescentPath:
         return len(self.weight_steps) == len(self.steps)
 
     def __str__(self) -> str:
-        thinned = "" if self.every_step else f" Weights kept at {len(self.weight_steps)} of {len(self.steps)} points."
+        thinned = (
+            ""
+            if self.every_step
+            else f" Weights kept at {len(self.weight_steps)} of {len(self.steps)} points."
+        )
         return (
             f"{words_of(self.descent)}: {self.n_steps} steps, {self.n_passes} passes, "
             f"E {self.error[0]:.6g} -> {self.error[-1]:.6g}. {self.stop_message}{thinned}"
@@ -187,11 +191,15 @@ def _note(record: _Record, walk: Walk, watched: Any, stride: Any) -> _Record:
     )
 
 
-def _track(tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limits: _Limits, adapts: bool) -> _Tracker:
+def _track(
+    tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limits: _Limits, adapts: bool
+) -> _Tracker:
     moved = walk.moved
     fall = tracker.reference - walk.penalised
     # Under a penalty that is still being found the penalised error may rise: that is news too.
-    news = moved & ((jnp.abs(fall) if adapts else fall) > limits.tol * jnp.minimum(tracker.reference, walk.penalised))
+    news = moved & (
+        (jnp.abs(fall) if adapts else fall) > limits.tol * jnp.minimum(tracker.reference, walk.penalised)
+    )
     tracker = tracker._replace(
         reference=jnp.where(news, walk.penalised, tracker.reference),
         since=jnp.where(news, 0, jnp.where(moved, tracker.since + 1, tracker.since)),
@@ -227,7 +235,10 @@ def _chunk(
 
     def watch(weights: Any) -> Any:
         request = Request(jnp.zeros((), jnp.int32), weights, nothing_asked)
-        errors = [sum_over_rows(model, ("error",), request, r, b).error for r, b in zip(rows[1:], blocks[1:], strict=True)]
+        errors = [
+            sum_over_rows(model, ("error",), request, r, b).error
+            for r, b in zip(rows[1:], blocks[1:], strict=True)
+        ]
         return jnp.stack(errors) if errors else jnp.zeros(0)
 
     def going(carry: tuple[Any, _Tracker, _Record, Any]) -> Any:
@@ -249,12 +260,20 @@ def _chunk(
         return state, tracker, _note(record, walk, watched, limits.stride), passes + 1
 
     record = _empty_record(length, slots, model.n_weights, state.walk.shown.shape[0], len(rows) - 1)
-    state, tracker, record, _ = jax.lax.while_loop(going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64)))
+    state, tracker, record, _ = jax.lax.while_loop(
+        going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64))
+    )
     return state, tracker, record
 
 
 def _progress(
-    walk: Walk, tracker: _Tracker, max_iter: int, rows: InMemory, sets: dict[str, InMemory], judge: str | None, stop: Stop
+    walk: Walk,
+    tracker: _Tracker,
+    max_iter: int,
+    rows: InMemory,
+    sets: dict[str, InMemory],
+    judge: str | None,
+    stop: Stop,
 ) -> Progress:
     weights = tracker.best_weights if judge and np.isfinite(float(tracker.best)) else walk.lowest_weights
     return Progress(
@@ -283,7 +302,9 @@ def _steepest_curvature(weights: Any, strength: Any, rows: Capacity, *, model: M
 
     def read(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         _, direction = carry
-        sums = sum_over_rows(model, ("curvature",), Request(jnp.zeros((), jnp.int32), weights, direction), rows, block)
+        sums = sum_over_rows(
+            model, ("curvature",), Request(jnp.zeros((), jnp.int32), weights, direction), rows, block
+        )
         return power_step((sums.curvature + strength * direction) / sums.rows)
 
     first = jnp.asarray(first_direction(model.n_weights))
@@ -329,14 +350,22 @@ def descend(
     for each in (rows, *watched.values()):
         check_fit(model, each)
     if judge is not None and judge not in watched:
-        raise SettingsError(f"judge={judge!r} is not one of the watched sets of rows ({', '.join(watched) or 'there are none'}).")
+        raise SettingsError(
+            f"judge={judge!r} is not one of the watched sets of rows ({', '.join(watched) or 'there are none'})."
+        )
     if isinstance(max_iter, bool) or max_iter < 0 or int(max_iter) != max_iter:
-        raise SettingsError(f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up.")
+        raise SettingsError(
+            f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
+        )
     if not tol >= 0 or not n_iter_no_change >= 1:
-        raise SettingsError(f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1.")
+        raise SettingsError(
+            f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1."
+        )
     start = model.initial(seed) if weights is None else np.asarray(weights, np.float64)
     if start.shape != (model.n_weights,):
-        raise ShapeError(f"weights have shape {start.shape}, but the model has {model.n_weights}: pass shape ({model.n_weights},).")
+        raise ShapeError(
+            f"weights have shape {start.shape}, but the model has {model.n_weights}: pass shape ({model.n_weights},)."
+        )
     if not np.isfinite(start).all():
         raise TableError("the weights to start from contain NaN or infinity: start from finite weights.")
     if isinstance(descent, str):
@@ -350,7 +379,19 @@ def descend(
 
     with jax.enable_x64(True), one_blas_thread():
         return _run(
-            model, rows, descent, start, penalty, max_iter, tol, n_iter_no_change, watched, judge, progress, every_step, alpha
+            model,
+            rows,
+            descent,
+            start,
+            penalty,
+            max_iter,
+            tol,
+            n_iter_no_change,
+            watched,
+            judge,
+            progress,
+            every_step,
+            alpha,
         )
 
 
@@ -399,7 +440,9 @@ def _run(
             state, tracker = result[:2]
             points.append(record)
             stop = _why(state.walk, tracker, max_iter, tol, patience, judge)
-            if progress is not None and progress(_progress(state.walk, tracker, max_iter, rows, watched, judge, stop)):
+            if progress is not None and progress(
+                _progress(state.walk, tracker, max_iter, rows, watched, judge, stop)
+            ):
                 stop = Stop.ASKED if stop == Stop.GOING_ON else stop
         except KeyboardInterrupt:
             stop = Stop.INTERRUPTED  # the state of the last whole chunk stands
@@ -414,16 +457,32 @@ def _run(
         )
     if not points:
         raise KeyboardInterrupt  # before the error at the start was known: there is nothing to keep
-    best_weights, best_step, best_error = np.asarray(walk.lowest_weights), int(walk.lowest_step), float(walk.lowest_error)
+    best_weights, best_step, best_error = (
+        np.asarray(walk.lowest_weights),
+        int(walk.lowest_step),
+        float(walk.lowest_error),
+    )
     if judge and np.isfinite(float(tracker.best)):
-        best_weights, best_step, best_error = np.asarray(tracker.best_weights), int(tracker.best_step), float(tracker.best)
+        best_weights, best_step, best_error = (
+            np.asarray(tracker.best_weights),
+            int(tracker.best_step),
+            float(tracker.best),
+        )
     limit = None
     if stop == Stop.DIVERGED:
         block = block_rows(model, ("curvature",), held[0].x.shape[0])
-        curvature = float(_steepest_curvature(walk.lowest_weights, state.penalty.strength, held[0], model=model, block=block))
-        limit = float(stability_limit(curvature, getattr(descent, "momentum", 0.0))) if curvature > 0 else None
+        curvature = float(
+            _steepest_curvature(
+                walk.lowest_weights, state.penalty.strength, held[0], model=model, block=block
+            )
+        )
+        limit = (
+            float(stability_limit(curvature, getattr(descent, "momentum", 0.0))) if curvature > 0 else None
+        )
 
-    record = _Record(None, None, *(np.concatenate(parts) for parts in zip(*(point[2:] for point in points), strict=True)))
+    record = _Record(
+        None, None, *(np.concatenate(parts) for parts in zip(*(point[2:] for point in points), strict=True))
+    )
     if record.kept_steps[-1] != record.steps[-1]:  # thinned: the last point is always kept
         record = record._replace(
             kept_steps=np.append(record.kept_steps, record.steps[-1]),
@@ -448,7 +507,9 @@ def _run(
         best_weights=best_weights,
         best_step=best_step,
         stop=stop,
-        stop_message=_sentence(stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit),
+        stop_message=_sentence(
+            stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit
+        ),
         n_passes=int(walk.passes),
         seconds=time.perf_counter() - began,
         alpha=alpha,
@@ -460,7 +521,9 @@ def _host(record: _Record) -> _Record:
     """The used part of a record as NumPy arrays."""
     points, kept = int(record.points), int(record.kept)
     arrays = [np.asarray(a) for a in record[2:]]
-    return _Record(points, kept, *(a[:points].copy() for a in arrays[:7]), *(a[:kept].copy() for a in arrays[7:]))
+    return _Record(
+        points, kept, *(a[:points].copy() for a in arrays[:7]), *(a[:kept].copy() for a in arrays[7:])
+    )
 
 
 def _why(walk: Walk, tracker: _Tracker, max_iter: int, tol: float, patience: int, judge: str | None) -> Stop:

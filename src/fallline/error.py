@@ -79,7 +79,9 @@ def nothing(kinds: tuple[str, ...], n_weights: int) -> Sums:
     wide = n_weights if "gauss_newton" in kinds else 0
     long = n_weights if "curvature" in kinds else 0
     zero = jnp.zeros((), dtype)
-    return Sums(zero, zero, jnp.zeros(n_weights, dtype), jnp.zeros((wide, wide), dtype), jnp.zeros(long, dtype))
+    return Sums(
+        zero, zero, jnp.zeros(n_weights, dtype), jnp.zeros((wide, wide), dtype), jnp.zeros(long, dtype)
+    )
 
 
 def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Request, block: Block) -> Sums:
@@ -97,7 +99,8 @@ def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Requ
         return empty._replace(rows=rows, error=error, gradient=gradient.astype(jnp.float64))
     if kind == "gauss_newton":
         error, gradient, square = gauss_newton(model, weights, block)
-        return Sums(rows, *(part.astype(jnp.float64) for part in (error, gradient, square)), empty.curvature)
+        error, gradient, square = (part.astype(jnp.float64) for part in (error, gradient, square))
+        return empty._replace(rows=rows, error=error, gradient=gradient, gauss_newton=square)
     if kind == "curvature":
         product = curvature_product(model, weights, block, request.direction.astype(weights.dtype))
         return empty._replace(rows=rows, curvature=product.astype(jnp.float64))

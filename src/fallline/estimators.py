@@ -142,11 +142,17 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         """
         columns, x, y = self._training_rows(X, y)
         targets = y[:, None] if y.ndim == 1 else y
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+        weights = (
+            None
+            if sample_weight is None
+            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+        )
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         parts, judge, watched = core.Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
         if self.early_stopping:
-            parts = core.divide(len(x), self.validation_fraction, self.test_fraction, np.random.default_rng(seed))
+            parts = core.divide(
+                len(x), self.validation_fraction, self.test_fraction, np.random.default_rng(seed)
+            )
             judge = "validation" if len(parts.validation) else None
             sets = {"validation": parts.validation, "test": parts.test}
             watched = {
@@ -159,7 +165,12 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         context.call_on_fit_task_begin(estimator=self, **given)
 
         def stored(fitted: core.FittedNetwork) -> dict[str, Any]:
-            return {"_fitted": fitted, "_one_dimensional": y.ndim == 1, "columns_": columns, **_folded(fitted)}
+            return {
+                "_fitted": fitted,
+                "_one_dimensional": y.ndim == 1,
+                "columns_": columns,
+                **_folded(fitted),
+            }
 
         progress: Any = _print_progress if self.verbose else None
         if stepwise := bool(getattr(self, "_skl_callbacks", [])):
@@ -254,7 +265,9 @@ def _told(path: DescentPath) -> dict[str, Any]:
         "alpha_": path.alpha,
         "loss_curve_": loss,
         "best_loss_": loss[int(np.searchsorted(path.steps, path.best_step))],
-        "validation_loss_curve_": None if validation is None else (validation / path.watched_rows["validation"]).tolist(),
+        "validation_loss_curve_": None
+        if validation is None
+        else (validation / path.watched_rows["validation"]).tolist(),
         "n_iter_": max(path.n_steps, 1),
         "n_passes_": path.n_passes,
         "stop_reason_": path.stop_message,
@@ -264,7 +277,9 @@ def _told(path: DescentPath) -> dict[str, Any]:
 class _StepTasks:
     """Each step of the descent as a task of scikit-learn's callbacks protocol."""
 
-    def __init__(self, estimator: NetworkRegressor, context: Any, stored: Callable[..., dict[str, Any]], **given: Any) -> None:
+    def __init__(
+        self, estimator: NetworkRegressor, context: Any, stored: Callable[..., dict[str, Any]], **given: Any
+    ) -> None:
         self._context, self._stored, self._given = context, stored, {"estimator": estimator, **given}
         self._steps = 0
 
@@ -274,11 +289,17 @@ class _StepTasks:
         self._steps = progress.steps
         task = self._context.subcontext(task_name="step")
         task.call_on_fit_task_begin(**self._given)
-        return bool(task.call_on_fit_task_end(**self._given, reconstruction_attributes=lambda: self._stored(standing())))
+        return bool(
+            task.call_on_fit_task_end(
+                **self._given, reconstruction_attributes=lambda: self._stored(standing())
+            )
+        )
 
 
 def _print_progress(progress: Progress, _: Any) -> None:
-    seen = "".join(f", {name} {error / progress.watched_rows[name]:.6g}" for name, error in progress.watched.items())
+    seen = "".join(
+        f", {name} {error / progress.watched_rows[name]:.6g}" for name, error in progress.watched.items()
+    )
     print(f"step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
 
 
@@ -301,5 +322,6 @@ def _as_table(X: Any) -> Table | None:
 
 def _numbers_without_gaps(table: Table) -> bool:
     return all(
-        column.dtype == bool or (column.dtype.kind == "f" and not np.isnan(column).any()) for column in table.columns.values()
+        column.dtype == bool or (column.dtype.kind == "f" and not np.isnan(column).any())
+        for column in table.columns.values()
     )

@@ -29,11 +29,13 @@ N_ITER_NO_CHANGE = 10
 
 # Weight decays to choose from, strong to light: each fit starts where the stronger one ended.
 _DECAYS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-_LIGHT_DECAY = 0.1  # where nothing is chosen: a descent by the gradient, or early stopping, which holds back by itself
+_LIGHT_DECAY = (
+    0.1  # where nothing is chosen: a descent by the gradient, or early stopping, which holds back by itself
+)
 _PARTS = 5  # a fifth of the rows judges
 _JUDGES = 200  # … and more fifths take their turn until so many rows have judged
 _PATIENCE = 3  # decays without a lower error before the lighter ones are left out
-_ROUGH = {"max_iter": 30, "tol": 3e-3}  # how far each of these fits goes
+_ROUGH_STEPS, _ROUGH_TOL = 30, 3e-3  # how far each of these fits goes
 
 _PREDICT_ROWS = 1 << 16  # a block of predictions: bounded memory however long the table
 
@@ -48,7 +50,7 @@ class Division:
 
 
 def divide(n: int, validation: float, test: float, random: np.random.Generator) -> Division:
-    """n rows at random into three parts, as fitnet's ``dividerand`` does: shares ``validation`` and ``test``, the rest to train on.
+    """n rows at random in three, as fitnet's ``dividerand`` does: shares ``validation`` and ``test``, the rest to train on.
 
     Raises SettingsError for shares outside [0, 1) or without a rest, TableError where a part that was asked for gets no row.
     """
@@ -82,7 +84,9 @@ class FittedNetwork:
     def predict(self, x: np.ndarray) -> np.ndarray:
         """ŷ of rows (n, inputs) in the user's units: (n, outputs), block by block."""
         parts = [
-            self.scaling.unscale_y(self.network.predict(self.weights, self.scaling.x(x[at : at + _PREDICT_ROWS])))
+            self.scaling.unscale_y(
+                self.network.predict(self.weights, self.scaling.x(x[at : at + _PREDICT_ROWS]))
+            )
             for at in range(0, len(x), _PREDICT_ROWS)
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.network.outputs))
@@ -115,7 +119,8 @@ def fit_network(
 
     With ``scale``, inputs and, under identity outputs, targets are standardised inside; ``indicators`` (inputs,)
     marks columns of 0 and 1. ``alpha``: weight decay; ``"auto"`` chooses it on fifths of the rows held back in turn,
-    where Levenberg–Marquardt descends and nobody judges, and is 0.1 elsewhere; ``"evidence"``: Bayesian. ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
+    where Levenberg–Marquardt descends and nobody judges, and is 0.1 elsewhere; ``"evidence"``: Bayesian.
+    ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
     whose lowest error chooses the weights. ``before`` is a fit to go on from, in its scaling. ``progress`` is told
     how far the descent is, and gets a function that gives the network as it stands. The other arguments are those
     of ``descend``. Raises what ``Network`` and ``descend`` raise.
@@ -132,7 +137,9 @@ def fit_network(
         scaling = before.scaling
     elif scale:
         blocks = [(x, y, sample_weight)]
-        scaling = Scaling.fit(blocks, indicators=indicators, centre=bias, scale_targets=output_activation == "identity")
+        scaling = Scaling.fit(
+            blocks, indicators=indicators, centre=bias, scale_targets=output_activation == "identity"
+        )
     else:
         scaling = Scaling.identity(x.shape[1], y.shape[1])
 
@@ -146,7 +153,8 @@ def fit_network(
         descent, _ = choose(descent, network, len(x))
     if isinstance(alpha, str) and alpha == "auto":
         chooses = descent.finds_penalty and judge is None and max_iter > 0
-        alpha = choose_weight_decay(network, rows, descent, start, sets, seed) if chooses else _LIGHT_DECAY
+        part = fifths(x, y, seed)
+        alpha = choose_weight_decay(network, rows, part, descent, start, sets) if chooses else _LIGHT_DECAY
     path = descend(
         network,
         rows,
@@ -164,28 +172,42 @@ def fit_network(
     return FittedNetwork(network, path.best_weights, scaling), path
 
 
+def fifths(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
+    """Which fifth each row belongs to, at random: (n,) int from 0 to 4.
+
+    Equal rows go together, wherever they stand: a repeated row must not be judged by its own twin, and a row that
+    is repeated falls where the same row with more weight would.
+    """
+    bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
+    key = np.zeros(len(x), np.uint64)
+    for column in bits.T:
+        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
+    key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
+    return np.asarray((key >> np.uint64(33)) % np.uint64(_PARTS), np.int64)
+
+
 def choose_weight_decay(
     network: Network,
     rows: InMemory,
+    part: np.ndarray,
     descent: Descent,
     start: np.ndarray,
     watched: Mapping[str, InMemory],
-    seed: int | np.random.Generator | None,
 ) -> float:
     """The weight decay whose fits predict rows they have not seen best.
 
-    The rows are divided in five at random. A fifth is left out, the network is fitted to the rest under ever lighter
+    part (n,): the fifth each row belongs to. A fifth is left out, the network is fitted to the rest under ever lighter
     decays, each fit starting where the one before ended, and judged on the fifth; more fifths take their turn until
     200 rows have judged. Leaving a row out is giving it no weight, so that every fit runs the program of the final
     one; ``watched`` is passed on for the same reason alone. A decay grows with the number of rows it stands against.
     """
-    n, random = len(rows.x), np.random.default_rng(seed)
-    part = random.permutation(n) % _PARTS
-    if n < 2 * _PARTS:
-        return _LIGHT_DECAY
-    weight = np.ones(n) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
-    turns = [part == k for k in range(min(-(-_JUDGES * _PARTS // n), _PARTS))]
+    weight = np.ones(len(part)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
+    turns = [part == k for k in range(min(math.ceil(_JUDGES * _PARTS / rows.count), _PARTS))]
     turns = [judges for judges in turns if weight[judges].any() and weight[~judges].any()]
+    if rows.count < 2 * _PARTS or not turns:
+        return _LIGHT_DECAY
     standing = [start for _ in turns]
     errors: list[np.ndarray] = []  # for each decay, the squared error of every row that judged
     for decay in _DECAYS:
@@ -193,7 +215,14 @@ def choose_weight_decay(
         for turn, judges in enumerate(turns):
             taught = InMemory(rows.x, rows.y, np.where(judges, 0.0, weight))
             path = descend(
-                network, taught, descent, weights=standing[turn], alpha=decay * taught.count / rows.count, watched=watched, **_ROUGH
+                network,
+                taught,
+                descent,
+                weights=standing[turn],
+                alpha=decay * taught.count / rows.count,
+                watched=watched,
+                max_iter=_ROUGH_STEPS,
+                tol=_ROUGH_TOL,
             )
             if path.stop == Stop.INTERRUPTED:
                 raise KeyboardInterrupt
@@ -209,7 +238,8 @@ def choose_weight_decay(
     # row by row. Source: Breiman et al. (1984), *Classification and Regression Trees*, sec. 3.4.3, paired.
     for decay, each in zip(_DECAYS, errors, strict=False):
         worse = each - best
-        chance = math.sqrt(_mean((worse - _mean(worse, weight, turns)) ** 2, weight, turns) / len(worse))
+        spread = _mean((worse - _mean(worse, weight, turns)) ** 2, weight, turns)
+        chance = math.sqrt(spread / sum(weight[judges].sum() for judges in turns))
         if _mean(worse, weight, turns) <= chance:
             return decay
     return _LIGHT_DECAY
@@ -222,11 +252,13 @@ def _mean(values: np.ndarray, weight: np.ndarray, turns: Sequence[np.ndarray]) -
 
 def hidden_sizes(given: Sequence[int] | int) -> tuple[int, ...]:
     """``20``, ``(20,)`` or ``[]`` as a tuple of layer sizes. Raises SettingsError for anything else."""
-    sizes = (given,) if np.ndim(given) == 0 else tuple(given)  # type: ignore[arg-type]
-    if any(isinstance(size, (bool, str, float)) or size is None or int(size) != size or size < 1 for size in sizes):
+    sizes: tuple[Any, ...] = (given,) if np.ndim(given) == 0 else tuple(given)  # type: ignore[arg-type]
+    if any(
+        isinstance(size, (bool, str, float)) or size is None or int(size) != size or size < 1
+        for size in sizes
+    ):
         raise SettingsError(
             f"hidden_layer_sizes={given!r} is not possible: give one whole number from 1 up for each hidden layer, "
             "such as (20,), or () for none."
         )
     return tuple(int(size) for size in sizes)
-

@@ -10,6 +10,7 @@ Nothing here knows an error, a table or a descent.
 """
 
 import difflib
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ class Network:
 
     @property
     def n_weights(self) -> int:
-        return sum((a + self.bias) * b for a, b in zip(self.sizes, self.sizes[1:], strict=False))
+        return sum((a + self.bias) * b for a, b in itertools.pairwise(self.sizes))
 
     @property
     def linear(self) -> bool:
@@ -193,7 +194,7 @@ class Network:
                 f"{'with' if self.bias else 'without'} biases has {self.n_weights}: pass a vector of shape ({self.n_weights},)."
             )
         layers, at = [], 0
-        for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(self.sizes):
             coef = weights[at : at + inputs * outputs].reshape(inputs, outputs)
             at += inputs * outputs
             intercept = weights[at : at + outputs] if self.bias else None
@@ -203,23 +204,29 @@ class Network:
 
     def vector(self, layers: Sequence[Layer]) -> np.ndarray:
         """Layers as one (n_weights,) float64 vector: the inverse of ``layers``. Raises ShapeError if they do not fit."""
-        shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
+        shapes = list(itertools.pairwise(self.sizes))
         if len(layers) != len(shapes):
             raise ShapeError(f"{len(layers)} layers were given, but sizes {self.sizes} make {len(shapes)}.")
         parts = []
         for number, ((coef, intercept), shape) in enumerate(zip(layers, shapes, strict=True)):
             coef = np.asarray(coef, np.float64)
             if coef.shape != shape:
-                raise ShapeError(f"coefficients of layer {number} have shape {coef.shape}; expected (inputs, outputs) = {shape}.")
+                raise ShapeError(
+                    f"coefficients of layer {number} have shape {coef.shape}; expected (inputs, outputs) = {shape}."
+                )
             parts.append(coef.ravel())
             if self.bias:
                 intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, np.float64)
                 if intercept.shape != shape[1:]:
-                    raise ShapeError(f"biases of layer {number} have shape {intercept.shape}; expected {shape[1:]}.")
+                    raise ShapeError(
+                        f"biases of layer {number} have shape {intercept.shape}; expected {shape[1:]}."
+                    )
                 parts.append(intercept)
         return np.concatenate(parts)
 
-    def weight_names(self, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None) -> tuple[str, ...]:
+    def weight_names(
+        self, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+    ) -> tuple[str, ...]:
         """A name for each weight, in order: ``x1->h1``, ``bias->h1``, ``h1->y1``; layers of several are ``h2.1``."""
         deep = len(self.hidden) > 1
         units = [list(inputs) if inputs is not None else [f"x{i + 1}" for i in range(self.inputs)]]
@@ -227,7 +234,7 @@ class Network:
             units.append([f"h{number}.{i + 1}" if deep else f"h{i + 1}" for i in range(size)])
         units.append(list(outputs) if outputs is not None else [f"y{j + 1}" for j in range(self.outputs)])
         names: list[str] = []
-        for below, above in zip(units, units[1:], strict=False):
+        for below, above in itertools.pairwise(units):
             names += [f"{i}->{j}" for i in below for j in above]
             if self.bias:
                 names += [f"bias->{j}" for j in above]
@@ -236,7 +243,7 @@ class Network:
     def penalised(self) -> np.ndarray:
         """Which weights a weight decay acts on: (n_weights,) bool; coefficients are, biases are free."""
         mask = []
-        for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(self.sizes):
             mask += [True] * (inputs * outputs) + [False] * (outputs if self.bias else 0)
         return np.array(mask, bool)
 
@@ -248,7 +255,7 @@ class Network:
         Source: MacKay (1992), Neural Computation 4:448, sec. 4.
         """
         group: list[int] = []
-        shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
+        shapes = list(itertools.pairwise(self.sizes))
         for number, (inputs, outputs) in enumerate(shapes):
             group += [2 * number] * (inputs * outputs)
             if self.bias:
@@ -265,7 +272,7 @@ class Network:
         random = np.random.default_rng(seed)
         last = len(self.sizes) - 2
         layers = []
-        for number, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(self.sizes)):
             gain = 2.0 if number < last and self.activation in _RECTIFIERS else 1.0
             coef = random.standard_normal((inputs, outputs)) * math.sqrt(gain / inputs)
             bias = random.uniform(-1.0, 1.0, outputs) if number < last else np.zeros(outputs)

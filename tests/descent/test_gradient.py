@@ -25,7 +25,9 @@ def test_plain_descent_on_a_bowl_follows_its_closed_form(rate):
     steps = np.arange(51)[:, None]
     expected = BEST + (1 - rate * CURVATURE) ** steps * (START - BEST)
     np.testing.assert_allclose(path.weights, expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(path.error, 0.5 * 4 * ((expected - BEST) ** 2 @ CURVATURE), rtol=1e-9, atol=1e-20)
+    np.testing.assert_allclose(
+        path.error, 0.5 * 4 * ((expected - BEST) ** 2 @ CURVATURE), rtol=1e-9, atol=1e-20
+    )
 
 
 @pytest.mark.parametrize(("rate", "momentum"), [(0.1, 0.5), (0.4, 0.9), (0.85, 0.8)])
@@ -45,7 +47,10 @@ def test_a_descent_converges_below_the_stability_limit_and_diverges_above_it(mom
     above = descend(LINEAR, ROWS, GradientDescent(1.02 * limit, momentum), weights=START, max_iter=3000)
     assert below.error[-1] < 1e-12
     assert above.stop == Stop.DIVERGED
-    assert f"largest stable rate there{f' for momentum {momentum:g}' if momentum else ''} is about {limit:.3g}" in above.stop_message
+    assert (
+        f"largest stable rate there{f' for momentum {momentum:g}' if momentum else ''} is about {limit:.3g}"
+        in above.stop_message
+    )
     assert f"learning rate {1.02 * limit:g} is too large" in above.stop_message
 
 
@@ -68,7 +73,9 @@ def test_the_automatic_rate_recovers_where_the_curvature_rises_on_the_way(random
     network = Network((3, 8, 1))
     x = random.normal(size=(60, 3))
     rows = InMemory(x, np.sin(3 * x[:, :1]))
-    path = descend(network, rows, GradientDescent(momentum=0.9), weights=30 * network.initial(1), max_iter=2000)
+    path = descend(
+        network, rows, GradientDescent(momentum=0.9), weights=30 * network.initial(1), max_iter=2000
+    )
     assert path.stop in (Stop.MAX_ITER, Stop.FLAT)
     assert path.error.min() < 0.2 * path.error[0]
     assert np.isfinite(path.error).all()
@@ -82,7 +89,9 @@ def test_weight_decay_shrinks_to_the_ridge_solution():
 
 def test_a_rate_suits_any_number_of_rows():
     many = InMemory(np.tile(X, (5, 1)), np.tile(ROWS.y, (5, 1)))
-    few, more = (descend(LINEAR, rows, GradientDescent(0.2), weights=START, max_iter=20) for rows in (ROWS, many))
+    few, more = (
+        descend(LINEAR, rows, GradientDescent(0.2), weights=START, max_iter=20) for rows in (ROWS, many)
+    )
     np.testing.assert_allclose(few.weights, more.weights, rtol=1e-12)
 
 

@@ -40,7 +40,11 @@ def test_scipy_finds_nothing_lower_from_where_it_stopped(random):
     network, rows = Network((1, 4, 1)), wave(random)
     path = descend(network, rows, LevenbergMarquardt(), seed=3, max_iter=500)
     judge = scipy.optimize.least_squares(
-        lambda w: (network.predict(w, rows.x) - rows.y)[:, 0], path.best_weights, xtol=1e-15, ftol=1e-15, gtol=1e-15
+        lambda w: (network.predict(w, rows.x) - rows.y)[:, 0],
+        path.best_weights,
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-15,
     )
     assert path.error[-1] <= judge.cost * (1 + 1e-6)
     assert path.error[-1] < 0.1 * path.error[0]
@@ -55,7 +59,9 @@ def test_a_step_solves_the_damped_equations(random, x64):
     j, r = random.normal(size=(20, 5)) * [1, 1e3, 1e-3, 1, 1], random.normal(size=20)
     square, slope = j.T @ j, j.T @ r
     scale = np.sqrt(np.diag(square))
-    step, gain = damped_step(Penalised(0.0, jnp.asarray(slope), jnp.asarray(square)), jnp.asarray(scale), jnp.asarray(0.3))
+    step, gain = damped_step(
+        Penalised(0.0, jnp.asarray(slope), jnp.asarray(square)), jnp.asarray(scale), jnp.asarray(0.3)
+    )
     np.testing.assert_allclose(step, np.linalg.solve(square + 0.3 * np.diag(scale**2), -slope), rtol=1e-9)
     promised = -(slope @ step + 0.5 * step @ square @ step)
     np.testing.assert_allclose(gain, promised, rtol=1e-9)
@@ -63,7 +69,13 @@ def test_a_step_solves_the_damped_equations(random, x64):
 
 def test_a_weight_that_no_row_feels_stays_where_it_is(random):
     x = np.column_stack([random.normal(size=20), np.zeros(20)])
-    path = descend(Network((2, 1), bias=False), InMemory(x, x[:, :1] * 3), LevenbergMarquardt(), weights=[0.0, 0.7], max_iter=50)
+    path = descend(
+        Network((2, 1), bias=False),
+        InMemory(x, x[:, :1] * 3),
+        LevenbergMarquardt(),
+        weights=[0.0, 0.7],
+        max_iter=50,
+    )
     np.testing.assert_allclose(path.best_weights, [3.0, 0.7], rtol=1e-12)
 
 
@@ -75,11 +87,15 @@ def test_twin_columns_are_no_singular_matrix(random):
 
 def test_the_path_shows_the_damping_falling_on_a_bowl(random):
     x = random.normal(size=(30, 2))
-    path = descend(Network((2, 1)), InMemory(x, x[:, :1]), LevenbergMarquardt(damping=1.0), seed=0, max_iter=5)
+    path = descend(
+        Network((2, 1)), InMemory(x, x[:, :1]), LevenbergMarquardt(damping=1.0), seed=0, max_iter=5
+    )
     np.testing.assert_allclose(path.shown["damping"][:3], [1.0, 1 / 3, 1 / 9], rtol=1e-6)
 
 
 def test_a_damping_that_is_not_positive_is_refused():
     rows = InMemory(np.ones((3, 1)), np.ones((3, 1)))
-    with pytest.raises(SettingsError, match="damping=0 is not possible for LevenbergMarquardt: expected a number above 0"):
+    with pytest.raises(
+        SettingsError, match="damping=0 is not possible for LevenbergMarquardt: expected a number above 0"
+    ):
         descend(Network((1, 1)), rows, LevenbergMarquardt(damping=0))

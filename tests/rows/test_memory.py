@@ -35,9 +35,17 @@ def test_sums_over_blocks_are_sums_over_rows(kind, block, random, x64):
     x, y, s = random.normal(size=(77, 3)), random.normal(size=(77, 2)), random.uniform(size=77)
     rows = InMemory(x, y, s)
     w = network.initial(0)
-    whole = sums_of_block(network, ALL, kind, Request(0, jax.numpy.asarray(w), jax.numpy.asarray(w)), Block(*map(jax.numpy.asarray, (x, y, s))))
+    whole = sums_of_block(
+        network,
+        ALL,
+        kind,
+        Request(0, jax.numpy.asarray(w), jax.numpy.asarray(w)),
+        Block(*map(jax.numpy.asarray, (x, y, s))),
+    )
     kinds = np.int32(ALL.index(kind))
-    summed = jax.jit(lambda w, held: sum_over_rows(network, ALL, Request(kinds, w, w), held, block))(w, rows.padded())
+    summed = jax.jit(lambda w, held: sum_over_rows(network, ALL, Request(kinds, w, w), held, block))(
+        w, rows.padded()
+    )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), summed, whole)
     assert rows.count == pytest.approx(s.sum())
 

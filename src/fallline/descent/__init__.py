@@ -96,7 +96,9 @@ class Descent:
         known = self.get_params()
         for name, value in params.items():
             if name not in known:
-                raise SettingsError(f"{type(self).__name__} has no setting {name!r}: it has {', '.join(known)}.")
+                raise SettingsError(
+                    f"{type(self).__name__} has no setting {name!r}: it has {', '.join(known)}."
+                )
             setattr(self, name, value)
         return self
 
@@ -115,7 +117,7 @@ def _flatten(settings: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 def _unflatten(cls: type) -> Any:
     def build(static: tuple[Any, ...], numbers: Any) -> Any:
         names, words = static
-        settings = object.__new__(cls)  # tracers take the place of numbers: nothing to check
+        settings: Any = object.__new__(cls)  # tracers take the place of numbers: nothing to check
         for name, value in (*zip(names, numbers, strict=True), *words):
             setattr(settings, name, value)
         return settings
@@ -123,7 +125,9 @@ def _unflatten(cls: type) -> Any:
     return build
 
 
-def check_number(owner: object, name: str, low: float, high: float, *, open_low: bool = False, words: tuple[str, ...] = ()) -> None:
+def check_number(
+    owner: object, name: str, low: float, high: float, *, open_low: bool = False, words: tuple[str, ...] = ()
+) -> None:
     """SettingsError unless the setting is one of the words, or a number in [low, high] (or (low, high])."""
     value = getattr(owner, name)
     if isinstance(value, str) and value in words:
@@ -134,9 +138,13 @@ def check_number(owner: object, name: str, low: float, high: float, *, open_low:
         number = float("nan")
     above = number > low if open_low else number >= low
     if isinstance(value, (bool, str)) or not (above and number <= high):
-        allowed = f"a number {'above' if open_low else 'from'} {low:g}" + (f" to {high:g}" if high < float("inf") else "")
+        allowed = f"a number {'above' if open_low else 'from'} {low:g}" + (
+            f" to {high:g}" if high < float("inf") else ""
+        )
         either = "".join(f"'{word}' or " for word in words)
-        raise SettingsError(f"{name}={value!r} is not possible for {type(owner).__name__}: expected {either}{allowed}.")
+        raise SettingsError(
+            f"{name}={value!r} is not possible for {type(owner).__name__}: expected {either}{allowed}."
+        )
 
 
 def first_walk(weights: Any, n_shown: int) -> Walk:

@@ -27,10 +27,15 @@ def choose(name: str, model: Model, rows: int) -> tuple[Descent, str]:
     if name != "auto":
         near = difflib.get_close_matches(name, DESCENTS, n=1, cutoff=0.4)
         hint = f"; did you mean '{near[0]}'?" if near else "."
-        raise SettingsError(f"descent {name!r} is not known: choose 'auto' or one of {', '.join(DESCENTS)}{hint}")
+        raise SettingsError(
+            f"descent {name!r} is not known: choose 'auto' or one of {', '.join(DESCENTS)}{hint}"
+        )
     p, work = model.n_weights, rows * model.outputs * model.n_weights**2
     if p <= _MOST_WEIGHTS and work <= _MOST_WORK:
-        return LevenbergMarquardt(), f"Levenberg–Marquardt, because the network is small ({p} weights for {rows} rows)."
+        return (
+            LevenbergMarquardt(),
+            f"Levenberg–Marquardt, because the network is small ({p} weights for {rows} rows).",
+        )
     why = f"{p} weights" if p > _MOST_WEIGHTS else f"{p} weights times {rows} rows"
     return (
         GradientDescent(momentum=0.9),

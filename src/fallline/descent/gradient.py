@@ -12,7 +12,14 @@ import jax.numpy as jnp
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
 from fallline.descent.penalty import Penalty, penalise
-from fallline.descent.rate import FIRST_READS, READS, STEPS_BETWEEN_READS, first_direction, power_step, rate_for
+from fallline.descent.rate import (
+    FIRST_READS,
+    READS,
+    STEPS_BETWEEN_READS,
+    first_direction,
+    power_step,
+    rate_for,
+)
 from fallline.error import Request, Sums
 
 # An error that has grown by this factor over the lowest seen will not come back by itself.
@@ -66,7 +73,9 @@ class GradientDescent(Descent):
         direction = jnp.asarray(first_direction(weights.shape[0] if self.reads_curvature else 1), dtype)
         reads = jnp.asarray(FIRST_READS if self.reads_curvature else 0, jnp.int32)
         one = jnp.ones((), dtype)
-        return GradientState(first_walk(weights, 1), weights, jnp.zeros_like(weights), rate, direction, reads, one, penalty)
+        return GradientState(
+            first_walk(weights, 1), weights, jnp.zeros_like(weights), rate, direction, reads, one, penalty
+        )
 
     def ask(self, state: GradientState) -> Request:
         return Request((state.reads > 0).astype(jnp.int32), state.trial, state.direction)
@@ -83,7 +92,9 @@ class GradientDescent(Descent):
         # No curvature at all (saturated units, a zero gradient): any rate does, and 1 is finite.
         rate = jnp.where(length > 0, state.caution * rate_for(length, self.momentum), 1.0)
         walk = state.walk._replace(moved=jnp.zeros((), bool), passes=state.walk.passes + 1)
-        return state._replace(walk=walk, rate=jnp.where(reads == 0, rate, state.rate), direction=direction, reads=reads)
+        return state._replace(
+            walk=walk, rate=jnp.where(reads == 0, rate, state.rate), direction=direction, reads=reads
+        )
 
     def _move(self, state: GradientState, sums: Sums) -> GradientState:
         walk = state.walk
@@ -107,7 +118,9 @@ class GradientDescent(Descent):
         else:
             arrived, ended = finite & (start | ~lost), lost
         flat = arrived & jnp.all(here.gradient == 0) & jnp.all(state.step == 0)
-        stop = jnp.where(ended, jnp.where(start, Stop.NOT_FINITE, Stop.DIVERGED), jnp.where(flat, Stop.FLAT, Stop.GOING_ON))
+        stop = jnp.where(
+            ended, jnp.where(start, Stop.NOT_FINITE, Stop.DIVERGED), jnp.where(flat, Stop.FLAT, Stop.GOING_ON)
+        )
         stop = jnp.where(start & finite & ~flat, Stop.GOING_ON, stop)
         shown = state.rate[None]
         walk = arrive(walk, arrived, state.trial, sums.error, here.error, here.gradient, shown, stop)

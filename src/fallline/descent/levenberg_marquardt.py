@@ -25,6 +25,8 @@ _MOST_DAMPING = 1e16
 # quadratic says nothing of the noise; afterwards it is looked at again every few steps, at the cost of a factorisation.
 _STEPS_BEFORE_EVIDENCE = 8
 _STEPS_BETWEEN_EVIDENCE = 2
+_AT_REST = 1e-9  # share of F that a step still promises
+_SETTLED = 1e-3  # relative change of the strengths
 
 
 class LevenbergMarquardtState(NamedTuple):
@@ -84,7 +86,11 @@ class LevenbergMarquardt(Descent):
         walk, penalty = state.walk, state.penalty
         there = penalise(penalty, state.trial, sums)
         start = walk.steps < 0
-        finite = jnp.isfinite(there.error) & jnp.all(jnp.isfinite(there.gradient)) & jnp.all(jnp.isfinite(there.gauss_newton))
+        finite = (
+            jnp.isfinite(there.error)
+            & jnp.all(jnp.isfinite(there.gradient))
+            & jnp.all(jnp.isfinite(there.gauss_newton))
+        )
         fall = walk.penalised - there.error
         accepted = finite & (start | (fall > 0))
 
@@ -96,26 +102,40 @@ class LevenbergMarquardt(Descent):
 
         weights = jnp.where(accepted, state.trial, walk.weights)
         sums = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), sums, state.sums)
+        settled = jnp.ones((), bool)
         if penalty.adapts:
             steps = walk.steps + 1
             due = accepted & (steps >= _STEPS_BEFORE_EVIDENCE) & (steps % _STEPS_BETWEEN_EVIDENCE == 0)
+            due |= ~start & (state.gain <= _AT_REST * walk.penalised)  # the minimum under the present penalty
             penalty = jax.lax.cond(due, reestimated, lambda penalty, *_: penalty, penalty, weights, sums)
+            change = jnp.abs(penalty.strength - state.penalty.strength)
+            settled = due & jnp.all(change <= _SETTLED * state.penalty.strength)
         here = penalise(penalty, weights, sums)
         scale = jnp.maximum(state.scale, jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0)))
         step, gain = damped_step(here, scale, damping)
 
         # Below the rounding of F itself a fall can be neither promised nor seen.
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
-        flat = ((gain <= rounding) & accepted) | jnp.all(here.gradient == 0)
-        stalled = ~accepted & ((damping > _MOST_DAMPING) | (state.gain <= rounding))
+        flat = settled & (((gain <= rounding) & accepted) | jnp.all(here.gradient == 0))
+        stalled = ~accepted & ((damping > _MOST_DAMPING) | ((state.gain <= rounding) & settled))
         stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
         stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
 
         shown = [damping, penalty.effective_weights, penalty.noise_precision] if penalty.adapts else [damping]
         walk = arrive(
-            walk, accepted, weights, sums.error, here.error, here.gradient, jnp.stack(shown), stop, newest=penalty.adapts
+            walk,
+            accepted,
+            weights,
+            sums.error,
+            here.error,
+            here.gradient,
+            jnp.stack(shown),
+            stop,
+            newest=penalty.adapts,
         )
-        return LevenbergMarquardtState(walk, weights + step, step, gain, sums, scale, damping, growth, penalty)
+        return LevenbergMarquardtState(
+            walk, weights + step, step, gain, sums, scale, damping, growth, penalty
+        )
 
 
 def damped_step(here: Penalised, scale: Any, damping: Any) -> tuple[Any, Any]:

@@ -18,7 +18,9 @@ from fallline.network import Model
 
 _FIRST_STRENGTH = 0.1  # before anything is known of the noise, in standardised units
 _LEAST, _MOST = 1e-10, 1e8
-_LARGEST_CHANGE = 10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
+_LARGEST_CHANGE = (
+    10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
+)
 
 
 class Penalty(NamedTuple):
@@ -59,9 +61,13 @@ def weight_decay(model: Model, alpha: float | str) -> Penalty:
     Raises SettingsError if alpha is negative or not a number.
     """
     if isinstance(alpha, (bool, str)) or not np.isfinite(alpha) or alpha < 0:
-        raise SettingsError(f"alpha={alpha!r} is not possible: weight decay is a number from 0 up, such as 0.1, or 'evidence'.")
+        raise SettingsError(
+            f"alpha={alpha!r} is not possible: weight decay is a number from 0 up, such as 0.1, or 'evidence'."
+        )
     strength = np.where(model.penalised(), float(alpha), 0.0)
-    return Penalty(strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), np.float64(0.0), np.float64(0.0))
+    return Penalty(
+        strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), np.float64(0.0), np.float64(0.0)
+    )
 
 
 def bayesian(model: Model) -> Penalty:
@@ -93,7 +99,9 @@ def reestimated(penalty: Penalty, weights: Any, sums: Sums) -> Penalty:
     scale = jnp.sqrt(jnp.maximum(jnp.diagonal(square), jnp.finfo(square.dtype).tiny))
     scaled = square / scale[:, None] / scale[None, :] + 1e-12 * jnp.eye(len(scale), dtype=square.dtype)
     factor = jax.scipy.linalg.cholesky(scaled, lower=True, check_finite=False)
-    root = jax.scipy.linalg.solve_triangular(factor, jnp.eye(len(scale), dtype=square.dtype), lower=True, check_finite=False)
+    root = jax.scipy.linalg.solve_triangular(
+        factor, jnp.eye(len(scale), dtype=square.dtype), lower=True, check_finite=False
+    )
     variance = jnp.sum(root * root, axis=0) / scale**2  # the diagonal of A⁻¹
     determined = penalty.members @ jnp.clip(1.0 - penalty.strength * variance, 0.0, 1.0)
     free = weights.shape[0] - jnp.sum(penalty.members)

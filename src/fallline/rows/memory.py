@@ -77,7 +77,9 @@ class InMemory:
                 "For a single column, pass x[:, None] or y[:, None]."
             )
         if len(x) != len(y):
-            raise ShapeError(f"x has {len(x)} rows and y has {len(y)}: give one target row for each input row.")
+            raise ShapeError(
+                f"x has {len(x)} rows and y has {len(y)}: give one target row for each input row."
+            )
         if len(x) == 0:
             raise TableError("there are no rows: a descent needs at least one row to sum over.")
         for name, array in (("x", x), ("y", y)):
@@ -90,9 +92,13 @@ class InMemory:
         if s is not None:
             s = np.asarray(s, self.dtype)
             if s.shape != (len(x),):
-                raise ShapeError(f"sample_weight has shape {s.shape}: expected one number for each of the {len(x)} rows.")
+                raise ShapeError(
+                    f"sample_weight has shape {s.shape}: expected one number for each of the {len(x)} rows."
+                )
             if not np.isfinite(s).all() or (s < 0).any():
-                raise TableError("sample_weight must be finite and not negative: it says how often each row counts.")
+                raise TableError(
+                    "sample_weight must be finite and not negative: it says how often each row counts."
+                )
             if not (s > 0).any():
                 raise TableError("sample_weight is 0 for every row: at least one row must count.")
         object.__setattr__(self, "x", x)
