@@ -5,7 +5,7 @@ from fallline.columns import Scaling
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import SettingsError, TableError
-from fallline.fit import FittedNetwork, choose_weight_decay, divide, fifths, fit_network, hidden_sizes
+from fallline.fit import FittedNetwork, choose_weight_decay, content_keys, divide, fit_network, hidden_sizes
 from fallline.network import Network
 from fallline.rows.memory import InMemory
 
@@ -88,25 +88,24 @@ def noisy(random, noise):
 
 
 def decay_for(network, rows, start):
-    return choose_weight_decay(network, rows, fifths(rows.x, rows.y, 0), LevenbergMarquardt(), start, {})
+    return choose_weight_decay(
+        network, rows, content_keys(rows.x, rows.y, 0), LevenbergMarquardt(), start, {}
+    )
 
 
-def test_fifths_are_fifths_and_equal_rows_go_together(random):
+def test_keys_are_uniform_and_equal_rows_share_theirs(random):
     x, y = random.normal(size=(5000, 3)), random.normal(size=(5000, 1))
-    part = fifths(x, y, 1)
-    assert (np.abs(np.bincount(part, minlength=5) - 1000) < 120).all()
+    keys = content_keys(x, y, 1)
+    assert (np.abs(np.histogram(keys, 5, (0, 1))[0] - 1000) < 120).all()
     order = random.permutation(np.repeat(np.arange(5000), 2))
-    np.testing.assert_array_equal(fifths(x[order], y[order], 1), part[order])
-    assert not np.array_equal(fifths(x, y, 2), part)
+    np.testing.assert_array_equal(content_keys(x[order], y[order], 1), keys[order])
+    assert not np.array_equal(content_keys(x, y, 2), keys)
 
 
 def test_noise_asks_for_a_strong_decay_and_a_clean_curve_for_a_light_one(random):
     network = Network((6, 8, 1))
     start = network.initial(0)
-    clean, rough = (
-        choose_weight_decay(network, noisy(random, noise), LevenbergMarquardt(), start, {}, seed=0)
-        for noise in (0.0, 2.0)
-    )
+    clean, rough = (decay_for(network, noisy(random, noise), start) for noise in (0.0, 2.0))
     assert clean <= 0.3
     assert rough >= 3.0
 
@@ -134,6 +133,13 @@ def test_the_decay_is_light_where_none_is_chosen(settings, random):
     x = random.normal(size=(40, 1))
     _, path = fit_network(x, x**2, hidden_layer_sizes=(2,), max_iter=3, seed=0, **settings)
     assert path.alpha == 0.1
+
+
+def test_a_long_table_is_judged_by_rows_that_did_not_teach(random):
+    x = random.normal(size=(6000, 2))
+    rows = InMemory(x, np.sin(x[:, :1]) + random.normal(size=(6000, 1)))
+    network = Network((2, 3, 1))
+    assert decay_for(network, rows, network.initial(0)) in (0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def test_the_decay_chosen_is_the_one_descended(random):

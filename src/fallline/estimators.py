@@ -43,7 +43,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         stopping, and takes 0.1 elsewhere; ``"evidence"`` finds one for each layer on the way (Bayesian regularisation).
     max_iter : int, default=1000
         The most steps.
-    tol : float, default=1e-4
+    tol : float, default=3e-4
         Stop when F fell by less than this, relative, over ``n_iter_no_change`` steps; 0 never stops for it.
     n_iter_no_change : int, default=10
         Steps without news (see ``tol``), or without a lower validation error, before stopping.

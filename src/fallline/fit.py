@@ -24,10 +24,10 @@ HIDDEN_LAYER_SIZES = (20,)
 ACTIVATION = "tanh"
 ALPHA = "auto"
 MAX_ITER = 1000
-TOL = 1e-4
+TOL = 3e-4
 N_ITER_NO_CHANGE = 10
 
-# Weight decays to choose from, strong to light: each fit starts where the stronger one ended.
+# Weight decays to choose from, strong to light.
 _DECAYS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _LIGHT_DECAY = (
     0.1  # where nothing is chosen: a descent by the gradient, or early stopping, which holds back by itself
@@ -36,6 +36,7 @@ _PARTS = 5  # a fifth of the rows judges
 _JUDGES = 200  # … and more fifths take their turn until so many rows have judged
 _PATIENCE = 3  # decays without a lower error before the lighter ones are left out
 _ROUGH_STEPS, _ROUGH_TOL = 30, 3e-3  # how far each of these fits goes
+_ENOUGH = 2000  # of a long table, so many rows teach: the decay that suits does not depend on their number
 
 _PREDICT_ROWS = 1 << 16  # a block of predictions: bounded memory however long the table
 
@@ -153,8 +154,8 @@ def fit_network(
         descent, _ = choose(descent, network, len(x))
     if isinstance(alpha, str) and alpha == "auto":
         chooses = descent.finds_penalty and judge is None and max_iter > 0
-        part = fifths(x, y, seed)
-        alpha = choose_weight_decay(network, rows, part, descent, start, sets) if chooses else _LIGHT_DECAY
+        keys = content_keys(x, y, seed)
+        alpha = choose_weight_decay(network, rows, keys, descent, start, sets) if chooses else _LIGHT_DECAY
     path = descend(
         network,
         rows,
@@ -172,11 +173,11 @@ def fit_network(
     return FittedNetwork(network, path.best_weights, scaling), path
 
 
-def fifths(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
-    """Which fifth each row belongs to, at random: (n,) int from 0 to 4.
+def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
+    """A random number for each row, (n,) in [0, 1), the same for equal rows wherever they stand.
 
-    Equal rows go together, wherever they stand: a repeated row must not be judged by its own twin, and a row that
-    is repeated falls where the same row with more weight would.
+    Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
+    where the same row with more weight would.
     """
     bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
     key = np.zeros(len(x), np.uint64)
@@ -185,69 +186,81 @@ def fifths(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None)
         key ^= key >> np.uint64(29)
     salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
     key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
-    return np.asarray((key >> np.uint64(33)) % np.uint64(_PARTS), np.int64)
+    key ^= key >> np.uint64(32)
+    return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53
+
+
+def _turns(keys: np.ndarray, weight: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Which rows teach and which judge, turn by turn, as masks (n,): see ``choose_weight_decay``."""
+    rows = float(weight.sum())
+    if rows > 2 * _ENOUGH:
+        teaches = keys < _ENOUGH / rows
+        turns = [(teaches, ~teaches & (keys < 4 * _ENOUGH / rows))]
+    else:
+        part = (keys * _PARTS).astype(int)
+        turns = [(part != k, part == k) for k in range(min(math.ceil(_JUDGES * _PARTS / rows), _PARTS))]
+    return [(teaches, judges) for teaches, judges in turns if weight[judges].any() and weight[teaches].any()]
 
 
 def choose_weight_decay(
     network: Network,
     rows: InMemory,
-    part: np.ndarray,
+    keys: np.ndarray,
     descent: Descent,
     start: np.ndarray,
     watched: Mapping[str, InMemory],
 ) -> float:
     """The weight decay whose fits predict rows they have not seen best.
 
-    part (n,): the fifth each row belongs to. A fifth is left out, the network is fitted to the rest under ever lighter
-    decays, each fit starting where the one before ended, and judged on the fifth; more fifths take their turn until
-    200 rows have judged. Leaving a row out is giving it no weight, so that every fit runs the program of the final
-    one; ``watched`` is passed on for the same reason alone. A decay grows with the number of rows it stands against.
+    keys (n,) in [0, 1) divide the rows in fifths. A fifth is left out, the network is fitted to the rest under ever
+    lighter decays, each time from the weights the final descent will start from, and judged on the fifth; more fifths
+    take their turn until 200 rows have judged. Leaving a row out is giving it no weight, so that every fit runs the
+    program of the final one; ``watched`` is passed on for the same reason alone. Of a long table 2 000 rows teach and
+    6 000 judge.
     """
-    weight = np.ones(len(part)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
-    turns = [part == k for k in range(min(math.ceil(_JUDGES * _PARTS / rows.count), _PARTS))]
-    turns = [judges for judges in turns if weight[judges].any() and weight[~judges].any()]
+    weight = np.ones(len(keys)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
+    turns = _turns(keys, weight)
     if rows.count < 2 * _PARTS or not turns:
         return _LIGHT_DECAY
-    standing = [start for _ in turns]
+    long = rows.count > 2 * _ENOUGH
+    taught = [
+        InMemory(rows.x[teaches], rows.y[teaches], weight[teaches])
+        if long
+        else InMemory(rows.x, rows.y, np.where(teaches, weight, 0.0))
+        for teaches, _ in turns
+    ]
+    judging = np.concatenate([weight[judges] for _, judges in turns])
     errors: list[np.ndarray] = []  # for each decay, the squared error of every row that judged
     for decay in _DECAYS:
         squares = []
-        for turn, judges in enumerate(turns):
-            taught = InMemory(rows.x, rows.y, np.where(judges, 0.0, weight))
+        for given, (_, judges) in zip(taught, turns, strict=True):
             path = descend(
                 network,
-                taught,
+                given,
                 descent,
-                weights=standing[turn],
-                alpha=decay * taught.count / rows.count,
-                watched=watched,
+                weights=start,
+                alpha=decay,
+                watched={} if long else watched,
                 max_iter=_ROUGH_STEPS,
                 tol=_ROUGH_TOL,
             )
             if path.stop == Stop.INTERRUPTED:
                 raise KeyboardInterrupt
-            standing[turn] = path.best_weights
             residual = network.predict(path.best_weights, rows.x[judges]) - rows.y[judges]
             squares.append((residual**2).sum(axis=1))
         errors.append(np.concatenate(squares))
-        totals = [_mean(each, weight, turns) for each in errors]
+        totals = [np.average(each, weights=judging) for each in errors]
         if len(totals) - 1 - int(np.argmin(totals)) == _PATIENCE:
             break
     best = errors[int(np.argmin(totals))]
     # The strongest decay that is not worse than the best by more than chance: one standard error of the difference
     # row by row. Source: Breiman et al. (1984), *Classification and Regression Trees*, sec. 3.4.3, paired.
     for decay, each in zip(_DECAYS, errors, strict=False):
-        worse = each - best
-        spread = _mean((worse - _mean(worse, weight, turns)) ** 2, weight, turns)
-        chance = math.sqrt(spread / sum(weight[judges].sum() for judges in turns))
-        if _mean(worse, weight, turns) <= chance:
+        worse = np.average(each - best, weights=judging)
+        spread = np.average((each - best - worse) ** 2, weights=judging)
+        if worse <= math.sqrt(spread / judging.sum()):
             return decay
     return _LIGHT_DECAY
-
-
-def _mean(values: np.ndarray, weight: np.ndarray, turns: Sequence[np.ndarray]) -> float:
-    """The weighted mean of values over the rows that judged."""
-    return float(np.average(values, weights=np.concatenate([weight[judges] for judges in turns])))
 
 
 def hidden_sizes(given: Sequence[int] | int) -> tuple[int, ...]:
