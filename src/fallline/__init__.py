@@ -11,7 +11,7 @@ __version__ = "0.1.0.dev0"
 
 _HOME = {
     "Columns": "fallline.columns",
-    "DescentPath": "fallline.descend",
+    "DescentPath": "fallline.loop",
     "DescentWarning": "fallline.exceptions",
     "FalllineError": "fallline.exceptions",
     "FittedNetwork": "fallline.fit",
@@ -22,7 +22,7 @@ _HOME = {
     "NetworkRegressor": "fallline.estimators",
     "SavedModel": "fallline.model_file",
     "Scaling": "fallline.columns",
-    "descend": "fallline.descend",
+    "descend": "fallline.loop",
     "load_model": "fallline.model_file",
     "read_table": "fallline.table",
     "save_model": "fallline.model_file",

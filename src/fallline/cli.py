@@ -32,7 +32,9 @@ class _Commands(click.Group):
             raise click.ClickException(str(problem)) from problem
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="fallline")
 def main() -> None:
     """Fit neural networks to a table by least squares, and see how it went."""
@@ -53,7 +55,11 @@ class _Sizes(click.ParamType):
         except ValueError:
             sizes = (0,)
         if min(sizes) < 1:
-            self.fail(f"{value!r} is not a list of layer sizes: write 20, or 20,10 for two layers, or none.", param, ctx)
+            self.fail(
+                f"{value!r} is not a list of layer sizes: write 20, or 20,10 for two layers, or none.",
+                param,
+                ctx,
+            )
         return sizes
 
 
@@ -70,7 +76,11 @@ class _Holdout(click.ParamType):
         except ValueError:
             return Path(value)
         if not 0 <= share < 1:
-            self.fail(f"{value} is not a share of the rows: write a number from 0 to below 1, such as 0.2.", param, ctx)
+            self.fail(
+                f"{value} is not a share of the rows: write a number from 0 to below 1, such as 0.2.",
+                param,
+                ctx,
+            )
         return share
 
 
@@ -87,33 +97,100 @@ class _Rate(click.ParamType):
         except ValueError:
             rate = float("nan")
         if not 0 < rate < float("inf"):
-            self.fail(f"{value!r} is not a learning rate: write auto, or a positive number such as 0.1.", param, ctx)
+            self.fail(
+                f"{value!r} is not a learning rate: write auto, or a positive number such as 0.1.", param, ctx
+            )
         return rate
 
 
 @main.command()
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("--target", "-t", "targets", multiple=True, required=True, metavar="COLUMN", help="Column to predict; repeat for several.")
-@click.option("--hidden", type=_Sizes(), default=(20,), show_default="20", help="Units in each hidden layer, such as 20 or 20,10; none for none.")
-@click.option("--activation", default="tanh", show_default=True, help="Activation of the hidden layers, such as tanh, logistic, relu.")
-@click.option("--descent", type=click.Choice(["auto", "levenberg-marquardt", "gradient"]), default="auto", show_default=True, help="How the weights move.")
-@click.option("--learning-rate", type=_Rate(), help="Rate of gradient descent (implies --descent gradient); auto reads it off the curvature.")
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="Momentum of gradient descent (implies --descent gradient).")
+@click.option(
+    "--target",
+    "-t",
+    "targets",
+    multiple=True,
+    required=True,
+    metavar="COLUMN",
+    help="Column to predict; repeat for several.",
+)
+@click.option(
+    "--hidden",
+    type=_Sizes(),
+    default=(20,),
+    show_default="20",
+    help="Units in each hidden layer, such as 20 or 20,10; none for none.",
+)
+@click.option(
+    "--activation",
+    default="tanh",
+    show_default=True,
+    help="Activation of the hidden layers, such as tanh, logistic, relu.",
+)
+@click.option(
+    "--descent",
+    type=click.Choice(["auto", "levenberg-marquardt", "gradient"]),
+    default="auto",
+    show_default=True,
+    help="How the weights move.",
+)
+@click.option(
+    "--learning-rate",
+    type=_Rate(),
+    help="Rate of gradient descent (implies --descent gradient); auto reads it off the curvature.",
+)
+@click.option(
+    "--momentum",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Momentum of gradient descent (implies --descent gradient).",
+)
 @click.option("--alpha", type=click.FloatRange(0), help="Weight decay, in standardised units.")
 @click.option("--max-iter", type=click.IntRange(1), help="The most steps.")
-@click.option("--holdout", type=_Holdout(), default=0.2, show_default=True, help="Rows to judge by: a share at random, last, or another file.")
+@click.option(
+    "--holdout",
+    type=_Holdout(),
+    default=0.2,
+    show_default=True,
+    help="Rows to judge by: a share at random, last, or another file.",
+)
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out; repeatable.")
-@click.option("--keep", multiple=True, metavar="COLUMN", help="Use this column although fallline would drop it; repeatable.")
-@click.option("--category", "categories", multiple=True, metavar="COLUMN", help="Treat this column's numbers as codes; repeatable.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the held-out rows and the starting weights.")
-@click.option("--output", "-o", type=click.Path(path_type=Path, file_okay=False), default=Path(), show_default="this folder", help="Folder for the model and the report.")
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="COLUMN",
+    help="Use this column although fallline would drop it; repeatable.",
+)
+@click.option(
+    "--category",
+    "categories",
+    multiple=True,
+    metavar="COLUMN",
+    help="Treat this column's numbers as codes; repeatable.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the held-out rows and the starting weights.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    show_default="this folder",
+    help="Folder for the model and the report.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but complaints.")
-def fit(table: Path, targets: tuple[str, ...], output: Path, holdout: Any, seed: int, quiet: bool, **options: Any) -> None:
+def fit(
+    table: Path, targets: tuple[str, ...], output: Path, holdout: Any, seed: int, quiet: bool, **options: Any
+) -> None:
     """Fit a network to TABLE (CSV, Parquet or JSON lines) and write a model file and a report.
 
     \b
     fallline fit examples/concrete.csv --target strength
-    """  # noqa: D301
+    """
     with _heavy_imports():
         from fallline.table import read_table
 
@@ -149,7 +226,12 @@ def fit(table: Path, targets: tuple[str, ...], output: Path, holdout: Any, seed:
 @main.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="A .csv or .parquet file; without it, CSV on stdout.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .csv or .parquet file; without it, CSV on stdout.",
+)
 def predict(model: Path, table: Path, output: Path | None) -> None:
     """Predict the rows of TABLE with MODEL, and write the predictions beside them."""
     from fallline.model_file import load_model
@@ -174,12 +256,15 @@ def predict(model: Path, table: Path, output: Path | None) -> None:
 def show(model: Path) -> None:
     """Say what is inside MODEL: network, columns, figures, how it was made."""
     from fallline.model_file import load_model
+    from fallline.table_fit import column_lines
 
     saved = load_model(model)
     about = saved.about
     console = _console()
-    console.print(f"[bold]{_escaped(', '.join(saved.columns.targets))}[/] from {_escaped(about.get('table', 'a table'))}")
-    console.print(_columns_table([(use.name, use.role, use.says) for use in saved.columns.uses]))
+    console.print(
+        f"[bold]{_escaped(', '.join(saved.columns.targets))}[/] from {_escaped(about.get('table', 'a table'))}"
+    )
+    console.print(_columns_table(column_lines(saved.columns)))
     console.print(_figures_table(about.get("figures", {}), saved.columns.targets))
     lines = {
         "Network": str(saved.fitted.network),
@@ -200,7 +285,9 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     descent: Any = name
     if rate is not None or momentum is not None:
         if name == "levenberg-marquardt":
-            raise click.UsageError("--learning-rate and --momentum belong to gradient descent: leave out --descent levenberg-marquardt.")
+            raise click.UsageError(
+                "--learning-rate and --momentum belong to gradient descent: leave out --descent levenberg-marquardt."
+            )
         from fallline.descent.gradient import GradientDescent
 
         descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0)
@@ -221,11 +308,17 @@ def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, P
     from fallline.report import is_report
 
     check_writable(folder)
-    stem = table.name.split(".")[0] + "-" + "-".join("".join(c if c.isalnum() else "_" for c in name).strip("_") for name in targets)
+    stem = (
+        table.name.split(".")[0]
+        + "-"
+        + "-".join("".join(c if c.isalnum() else "_" for c in name).strip("_") for name in targets)
+    )
     model, report = folder / f"{stem[:120]}{SUFFIX}", folder / f"{stem[:120]}.html"
     for path, ours in ((model, is_model_file), (report, is_report)):
         if path.exists() and not ours(path):
-            raise OutputError(f"{path} exists and was not written by fallline: move it away, or choose another folder with --output.")
+            raise OutputError(
+                f"{path} exists and was not written by fallline: move it away, or choose another folder with --output."
+            )
     return model, report
 
 
@@ -233,7 +326,10 @@ def _save(result: "TableFit", path: Path, command: str, seed: int) -> None:
     from fallline.model_file import SavedModel, save_model
     from fallline.table_fit import about, curve_of
 
-    save_model(SavedModel(result.fitted, result.prepared.columns, curve_of(result), about(result, command, seed)), path)
+    save_model(
+        SavedModel(result.fitted, result.prepared.columns, curve_of(result), about(result, command, seed)),
+        path,
+    )
 
 
 def _command() -> str:
@@ -265,14 +361,24 @@ def _progress_bar(quiet: bool) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = _console(stderr=True)
-    columns = (TextColumn("descending"), BarColumn(30), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("descending"),
+        BarColumn(30),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("descent", total=None, said="compiling")
 
         def told(now: Any, _: Any) -> None:
-            sets = {"training": now.error / now.n_rows, **{k: v / now.watched_rows[k] for k, v in now.watched.items()}}
+            sets = {
+                "training": now.error / now.n_rows,
+                **{k: v / now.watched_rows[k] for k, v in now.watched.items()},
+            }
             errors = ", ".join(f"{name} {value:.4g}" for name, value in sets.items())
-            bar.update(task, completed=now.steps, total=now.max_iter, said=f"step {now.steps}, E per row: {errors}")
+            bar.update(
+                task, completed=now.steps, total=now.max_iter, said=f"step {now.steps}, E per row: {errors}"
+            )
 
         yield told
 
@@ -293,11 +399,9 @@ def _escaped(text: str) -> str:
 
 
 def _print_columns(prepared: "Prepared") -> None:
-    uses = [
-        (use.name, use.role, use.says + (f" (read with {prepared.notes[use.name]})" if use.name in prepared.notes else ""))
-        for use in prepared.columns.uses
-    ]
-    _console().print(_columns_table(uses))
+    from fallline.table_fit import column_lines
+
+    _console().print(_columns_table(column_lines(prepared.columns, prepared.notes)))
 
 
 def _columns_table(uses: Sequence[tuple[str, str, str]]) -> Any:
@@ -340,7 +444,9 @@ def _print_fit(result: "TableFit") -> None:
 
     console = _console()
     path = result.path
-    console.print(_figures_table({rows.name: figures(rows) for rows in result.rowsets}, result.prepared.columns.targets))
+    console.print(
+        _figures_table({rows.name: figures(rows) for rows in result.rowsets}, result.prepared.columns.targets)
+    )
     lines = [
         result.prepared.rows_said,
         f"{result.fitted.network}. Descent: {result.why_this_descent}",
@@ -374,7 +480,10 @@ def _judge_predictions(saved: "SavedModel", rows: "Table") -> None:
         if actual is None or actual.dtype.kind != "f" or not (known := np.isfinite(actual)).any():
             continue
         said = figures_of(actual[known], predicted[known])
-        click.echo(f"{name}: RMSE {written(said.rmse)}, R² {written_share(said.r2)} on {known.sum():,} rows", err=True)
+        click.echo(
+            f"{name}: RMSE {written(said.rmse)}, R² {written_share(said.r2)} on {known.sum():,} rows",
+            err=True,
+        )
 
 
 def _new_name(name: str, taken: Any) -> str:

@@ -16,9 +16,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fallline import fit as core
 from fallline.columns import Columns
-from fallline.descend import DescentPath, Progress
 from fallline.descent import Stop
 from fallline.exceptions import DescentWarning, TableError
+from fallline.loop import DescentPath, Progress
 from fallline.table import Table, table_from_frame
 
 

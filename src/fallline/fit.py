@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fallline.columns import Scaling
-from fallline.descend import DescentPath, Progress, descend
 from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.exceptions import SettingsError, TableError
+from fallline.loop import DescentPath, Progress, descend
 from fallline.network import Layer, Network
 from fallline.rows.memory import InMemory
 

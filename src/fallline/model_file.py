@@ -63,7 +63,9 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         "about": dict(model.about),
     }
     text = json.dumps(said, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    atomic_write(Path(path), safetensors.numpy.save(arrays, {"fallline": text, "digest": _digest(text, arrays)}))
+    atomic_write(
+        Path(path), safetensors.numpy.save(arrays, {"fallline": text, "digest": _digest(text, arrays)})
+    )
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -72,9 +74,13 @@ def load_model(path: Path | str) -> SavedModel:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ModelFileError(f"there is no model file {str(path)!r}: give the file that `fallline fit` wrote.") from None
+        raise ModelFileError(
+            f"there is no model file {str(path)!r}: give the file that `fallline fit` wrote."
+        ) from None
     except OSError as problem:
-        raise ModelFileError(f"the model file {str(path)!r} cannot be read ({problem.strerror}): check the path.") from None
+        raise ModelFileError(
+            f"the model file {str(path)!r} cannot be read ({problem.strerror}): check the path."
+        ) from None
     return parse_model(content, path.name)
 
 
@@ -83,7 +89,9 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
     arrays, metadata = _unpack(content, name)
     text = metadata.get("fallline")
     if not isinstance(text, str):
-        raise ModelFileError(f"{name} is a safetensors file of another program: give a file that `fallline fit` wrote.")
+        raise ModelFileError(
+            f"{name} is a safetensors file of another program: give a file that `fallline fit` wrote."
+        )
     if metadata.get("digest") != _digest(text, arrays):
         raise _damaged(name)
     try:
@@ -107,9 +115,18 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]))
     except ModelFileError:
         raise
-    except (FalllineError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as problem:
+    except (
+        FalllineError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as problem:
         raise ModelFileError(
-            f"{name} is not a whole fallline model ({type(problem).__name__}: {problem}): fit again, or take the file from a backup."
+            f"{name} is not a whole fallline model ({type(problem).__name__}: {problem}): "
+            "fit again, or take the file from a backup."
         ) from None
 
 
@@ -131,7 +148,9 @@ def _unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str,
     except (SafetensorError, ValueError, KeyError, TypeError, struct.error, RecursionError):
         if b'"fallline"' in content[: 1 << 20]:
             raise _damaged(name) from None
-        raise ModelFileError(f"{name} is not a fallline model file: give a file that `fallline fit` wrote.") from None
+        raise ModelFileError(
+            f"{name} is not a fallline model file: give a file that `fallline fit` wrote."
+        ) from None
     return arrays, metadata if isinstance(metadata, dict) else {}
 
 

@@ -73,6 +73,18 @@ class Table:
             self.name, {name: values[chosen] for name, values in self.columns.items()}, dict(self.notes)
         )
 
+    def to_numpy(self) -> np.ndarray:
+        """The columns side by side, (rows, columns) float64, where all of them are numbers or booleans.
+
+        Raises TableError, naming the first that is not.
+        """
+        for name, values in self.columns.items():
+            if values.dtype.kind not in "fb":
+                raise TableError(
+                    f"{name!r} is not a column of numbers: leave it out, or fit a data frame, which is encoded."
+                )
+        return np.column_stack([values.astype(np.float64) for values in self.columns.values()])
+
     def blocks(self, size: int = 65536) -> Iterator[Block]:
         """The rows in order, ``size`` at a time, as views: nothing is copied."""
         for start in range(0, self.rows, size):

@@ -6,7 +6,7 @@ what comes back. No mathematics is done here, only the order of things.
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,6 @@ from fallline.baseline import fit_ridge
 from fallline.columns import Columns
 from fallline.descent import Descent, Stop
 from fallline.exceptions import SettingsError, TableError
-from fallline.metrics import Figures
 from fallline.report import FitReport, RowSet, figures
 from fallline.table import Table
 
@@ -48,7 +47,10 @@ class Prepared:
         n, held = len(self.x), len(self.held_x)
         lost = f" {_count(self.left_out, 'row')} without a target took no part." if self.left_out else ""
         if not held:
-            return f"Fitted on all {n:,} rows of {self.name}; no rows were held out, so every figure is of rows the model has seen.{lost}"
+            return (
+                f"Fitted on all {n:,} rows of {self.name}; no rows were held out, so every figure is of rows the model "
+                f"has seen.{lost}"
+            )
         return (
             f"The saved model was fitted on {n:,} rows of {self.name}. The held-out figures come from {held:,} rows "
             f"({self.source}) that played no part in the fit.{lost}"
@@ -87,24 +89,39 @@ def prepare(
     holdout: the share of rows held out at random, ``"last"`` for the last fifth in file order, or a table of its
     own. Columns are judged, encoded and filled by the training rows alone. Raises TableError or SettingsError.
     """
-    complete = _complete(table, targets)
-    rows = table.take(np.flatnonzero(complete))
-    if rows.rows < 2:
+    complete = np.flatnonzero(_complete(table, targets))  # row numbers in the file, counted from 0
+    if len(complete) < 2:
         raise TableError(
-            f"{table.name} has {_count(rows.rows, 'row')} with a target: at least two rows are needed to fit anything."
+            f"{table.name} has {_count(len(complete), 'row')} with a target: at least two rows are needed to fit anything."
         )
     if isinstance(holdout, Table):
-        train, held, source = rows, holdout.take(np.flatnonzero(_complete(holdout, targets))), f"all of {holdout.name}"
-        if held.rows == 0:
-            raise TableError(f"{holdout.name} has no row with a target: held-out rows need one to be compared with.")
+        if missing := [name for name in targets if name not in holdout.columns]:
+            raise TableError(
+                f"{holdout.name} has no column {missing[0]!r}: held-out rows need the target to be compared with."
+            )
+        train, other, held = complete, holdout, np.flatnonzero(_complete(holdout, targets))
+        source = f"all of {holdout.name}"
     else:
-        order, n_held, source = _division(rows.rows, holdout, seed)
-        train, held = rows.take(np.sort(order[n_held:])), rows.take(np.sort(order[:n_held]))
-    columns = Columns.fit(train.blocks(), targets, drop=drop, keep=keep, categories=categories)
-    if held.rows:
-        columns.check(list(held.columns))
+        order, n_held, source = _division(len(complete), holdout, seed)
+        train, other, held = complete[np.sort(order[n_held:])], table, complete[np.sort(order[:n_held])]
+    columns = Columns.fit(
+        table.take(train).blocks(),
+        targets,
+        drop=drop,
+        keep=keep,
+        categories=categories,
+        row_numbers=train + 1,
+    )
+    if len(held):
+        columns.check(list(other.columns))
     return Prepared(
-        table.name, columns, *_numbers(columns, train), *_numbers(columns, held), table.rows - rows.rows, source, table.notes
+        table.name,
+        columns,
+        *_numbers(columns, table, train),
+        *_numbers(columns, other, held),
+        table.rows - len(complete),
+        source,
+        table.notes,
     )
 
 
@@ -126,20 +143,31 @@ def _division(n: int, holdout: float | str, seed: int) -> tuple[np.ndarray, int,
         held = max(round(0.2 * n), 1)
         return np.roll(np.arange(n), held), held, "the last fifth of the table"
     if isinstance(holdout, str) or not 0 <= holdout < 1:
-        raise SettingsError(f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table.")
+        raise SettingsError(
+            f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table."
+        )
     held = max(round(holdout * n), 1) if holdout > 0 else 0
     if n - held < 2:
-        raise TableError(f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0.")
-    return np.random.default_rng(seed).permutation(n), held, f"a random {holdout:.0%} of the table, seed {seed}"
+        raise TableError(
+            f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0."
+        )
+    return (
+        np.random.default_rng(seed).permutation(n),
+        held,
+        f"a random {holdout:.0%} of the table, seed {seed}",
+    )
 
 
-def _numbers(columns: Columns, table: Table) -> tuple[np.ndarray, np.ndarray]:
-    if table.rows == 0:
-        return np.empty((0, len(columns.encoded_names))), np.empty((0, len(columns.targets)))
-    blocks = list(table.blocks())
-    starts = np.cumsum([0, *(len(next(iter(block.values()))) for block in blocks)])
-    x = [columns.encode(block, start) for block, start in zip(blocks, starts.tolist(), strict=False)]
-    return np.concatenate(x), np.concatenate([columns.target_values(block) for block in blocks])
+def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (n, d) and targets (n, k) of these rows of a table."""
+    x, y = np.empty((len(rows), len(columns.encoded_names))), np.empty((len(rows), len(columns.targets)))
+    start = 0
+    for block in table.take(rows).blocks():
+        stop = start + len(next(iter(block.values())))
+        x[start:stop] = columns.encode(block, start, row_numbers=rows[start:stop] + 1)
+        y[start:stop] = columns.target_values(block)
+        start = stop
+    return x, y
 
 
 def fit_table(
@@ -185,7 +213,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         command=command,
         targets=columns.targets,
         rowsets=fit.rowsets,
-        columns=tuple((use.name, use.role, use.says) for use in columns.uses),
+        columns=column_lines(columns, fit.prepared.notes),
         network=str(fit.fitted.network),
         descent=f"{words_of(path.descent)}. {fit.why_this_descent}",
         steps=path.steps,
@@ -194,13 +222,28 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         stop=path.stop_message,
         fitted_on=fit.prepared.rows_said,
         facts=(
-            ("Descent", f"{path.n_steps:,} steps, {path.n_passes:,} passes over the rows, {path.seconds:.2f} s"),
+            (
+                "Descent",
+                f"{path.n_steps:,} steps, {path.n_passes:,} passes over the rows, {path.seconds:.2f} s",
+            ),
             ("Weight decay", _decay(path)),
             *facts,
             *versions().items(),
         ),
         notes=notes,
     )
+
+
+def column_lines(
+    columns: Columns, notes: Mapping[str, str] | None = None
+) -> tuple[tuple[str, str, str], ...]:
+    """One line for each column: its name, what it is used as, what it holds or why it was dropped, and how it was read."""
+
+    def says(name: str, words: str) -> str:
+        read = f" (read with {notes[name]})" if notes and name in notes else ""
+        return words.removeprefix("dropped: ") + read
+
+    return tuple((use.name, use.role, says(use.name, use.says)) for use in columns.uses)
 
 
 def about(fit: TableFit, command: str, seed: int) -> dict[str, Any]:
@@ -232,7 +275,12 @@ def versions() -> dict[str, str]:
     """The versions a result depends on."""
     import jax
 
-    return {"fallline": fallline.__version__, "jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    return {
+        "fallline": fallline.__version__,
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _decay(path: Any) -> str:
@@ -244,11 +292,6 @@ def _decay(path: Any) -> str:
         f"found by Bayesian regularisation: the rows determine {gamma:.0f} of {len(path.strength)} weights; "
         f"noise of {noise**-0.5:.2g} target standard deviations"
     )
-
-
-def held_out_figures(fit: TableFit) -> tuple[Figures, ...]:
-    """The network's figures on the held-out rows, one per target; on the training rows where none were held out."""
-    return tuple(Figures(**said["network"]) for said in figures(fit.rowsets[-1]))
 
 
 def _count(n: int, what: str) -> str:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from fallline.descend import descend
 from fallline.descent import Stop
 from fallline.descent.gradient import GradientDescent
 from fallline.exceptions import SettingsError
+from fallline.loop import descend
 from fallline.network import Network
 from fallline.rows.memory import InMemory
 

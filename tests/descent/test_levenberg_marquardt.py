@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from fallline.descend import descend
 from fallline.descent import Stop
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt, damped_step
 from fallline.descent.penalty import Penalised
 from fallline.exceptions import SettingsError
+from fallline.loop import descend
 from fallline.network import Network
 from fallline.rows.memory import InMemory
 

@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fallline.descend import descend
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import bayesian, penalise, reestimated, weight_decay
 from fallline.error import Sums
 from fallline.exceptions import SettingsError
+from fallline.loop import descend
 from fallline.network import Network
 from fallline.rows.memory import InMemory
 

@@ -24,7 +24,7 @@ from fallline.exceptions import SettingsError
 
 
 class Stop(enum.IntEnum):
-    """Why a descent ended. The sentences that go with them are in ``descend.py``."""
+    """Why a descent ended. The sentences that go with them are in ``loop.py``."""
 
     GOING_ON = 0
     FLAT = 1  # the gradient, or the best possible gain, is zero to rounding

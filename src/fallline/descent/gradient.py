@@ -1,7 +1,7 @@
 """Descent by the gradient: plain, and with momentum.
 
 Nothing here knows where rows live or how a path is drawn: the sums come from
-``rows/``, the loop is ``descend.py``, the pictures are ``plot/``.
+``rows/``, the loop is ``loop.py``, the pictures are ``plot/``.
 """
 
 from dataclasses import dataclass

@@ -2,12 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from fallline.descend import descend
 from fallline.descent import Stop
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
+from fallline.loop import descend
 from fallline.network import Network
 from fallline.rows.memory import InMemory
 
@@ -166,7 +166,7 @@ def test_ctrl_c_before_the_first_pass_is_passed_on(table, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fallline.descend._chunk", interrupt)
+    monkeypatch.setattr("fallline.loop._chunk", interrupt)
     with pytest.raises(KeyboardInterrupt):
         descend(NEURON, table, GradientDescent(0.5), seed=0)
 

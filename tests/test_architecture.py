@@ -1,0 +1,114 @@
+"""The order of the rooms, held: a room imports only the rooms above it, and light things stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fallline
+
+SOURCE = Path(fallline.__file__).parent
+ROOMS = (
+    "exceptions",
+    "threads",
+    "files",
+    "metrics",
+    "baseline",
+    "network",
+    "error",
+    "columns",
+    "rows",
+    "descent",
+    "loop",
+    "fit",
+)
+FACES = (
+    "compile_cache", "table", "model_file", "plot", "report", "table_fit", "estimators", "cli", "__init__", "__main__",
+)  # fmt: skip
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def room(module):
+    return module.removeprefix("fallline").lstrip(".").split(".")[0] or "__init__"
+
+
+def imports(path):
+    """The rooms that a file imports, at its head or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fallline"):
+            found |= {room(f"{node.module}.{name.name}") for name in node.names}
+        if isinstance(node, ast.Import):
+            found |= {room(name.name) for name in node.names if name.name.startswith("fallline")}
+    return found - {"__version__"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
+def test_a_room_imports_only_rooms_above_it(path):
+    own = room(".".join(path.relative_to(SOURCE).with_suffix("").parts))
+    order = {name: number for number, name in enumerate((*ROOMS, *FACES))}
+    assert own in order, (
+        f"{own} has no place in the order of rooms: give it one here and in docs/architecture.md"
+    )
+    limit = order[own] if own in ROOMS else len(order)
+    assert {name for name in imports(path) if order.get(name, 0) > limit} == set()
+
+
+def modules_after(code):
+    """The modules loaded after running code in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print('MODULES', *sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split("MODULES")[-1].split())
+
+
+def test_importing_fallline_loads_nothing_heavy():
+    assert not {"jax", "sklearn", "matplotlib", "duckdb", "numpy"} & modules_after(
+        "import fallline; dir(fallline)"
+    )
+
+
+def test_help_loads_nothing_heavy():
+    code = "from fallline.cli import main\nfor call in (['--help'], ['fit', '--help']): main(call, standalone_mode=False)"
+    assert not {"jax", "sklearn", "matplotlib", "duckdb", "numpy"} & modules_after(code)
+
+
+def test_a_fit_on_the_command_line_does_not_load_scikit_learn(tmp_path):
+    table = tmp_path / "line.csv"
+    table.write_text("x,y\n" + "".join(f"{i},{2 * i + 1 + (i % 3)}\n" for i in range(40)))
+    arguments = [
+        "fit",
+        str(table),
+        "--target",
+        "y",
+        "--hidden",
+        "none",
+        "--max-iter",
+        "5",
+        "-o",
+        str(tmp_path),
+    ]
+    loaded = modules_after(f"from fallline.cli import main\nmain({arguments!r}, standalone_mode=False)")
+    assert "jax" in loaded
+    assert "sklearn" not in loaded
+
+
+@pytest.mark.parametrize("name", fallline.__all__)
+def test_every_public_name_is_there_and_says_what_it_is(name):
+    thing = getattr(fallline, name)
+    assert name == "__version__" or len(thing.__doc__) > 30
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Netwrok'"):
+        _ = fallline.Netwrok
+
+
+def test_descend_is_the_function_however_it_is_reached():
+    code = "import fallline.loop\nfrom fallline import NetworkRegressor, descend\nassert callable(fallline.descend)"
+    assert "fallline.loop" in modules_after(code)
