@@ -893,3 +893,9 @@ def test_importing_the_module_imports_no_reader():
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
     assert nanoarrow.__version__
+
+
+def test_between_semicolons_a_comma_before_three_digits_is_decimal(tmp_path):
+    path = tmp_path / "three.csv"
+    path.write_text("age;height\n12,345;1,500\n3,250;22,125\n")
+    np.testing.assert_array_equal(read_table(path).columns["height"], [1.5, 22.125])

@@ -145,6 +145,11 @@ class _Rate(click.ParamType):
     help="Momentum of gradient descent (implies --descent gradient).",
 )
 @click.option("--alpha", type=click.FloatRange(0), help="Weight decay, in standardised units.")
+@click.option(
+    "--tol",
+    type=click.FloatRange(0),
+    help="Stop when the error fell by less than this, relative, over 10 steps; 0 never does.",
+)
 @click.option("--max-iter", type=click.IntRange(1), help="The most steps.")
 @click.option(
     "--holdout",
@@ -268,7 +273,8 @@ def show(model: Path) -> None:
     console.print(_figures_table(about.get("figures", {}), saved.columns.targets))
     lines = {
         "Network": str(saved.fitted.network),
-        "Descent": f"{about.get('descent')}, alpha = {about.get('alpha')}: {about.get('steps')} steps, {about.get('passes')} passes",
+        "Descent": f"{about.get('descent')}, alpha = {about.get('alpha')}: "
+        f"{about.get('steps')} steps, {about.get('passes')} passes",
         "Stopped": about.get("stop"),
         "Rows": about.get("rows"),
         "Seed": about.get("seed"),
@@ -291,7 +297,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         from fallline.descent.gradient import GradientDescent
 
         descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0)
-    given = {"alpha": options["alpha"], "max_iter": options["max_iter"]}
+    given = {"alpha": options["alpha"], "max_iter": options["max_iter"], "tol": options["tol"]}
     return {
         "hidden_layer_sizes": options["hidden"],
         "activation": options["activation"],

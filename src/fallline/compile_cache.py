@@ -32,7 +32,9 @@ def use_compile_cache(folder: Path | str | None = None) -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(chosen))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # keeps the folder's path out of the key
+    jax.config.update(
+        "jax_persistent_cache_enable_xla_caches", "none"
+    )  # keeps the folder's path out of the key
     return chosen
 
 

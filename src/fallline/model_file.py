@@ -63,9 +63,8 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         "about": dict(model.about),
     }
     text = json.dumps(said, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    atomic_write(
-        Path(path), safetensors.numpy.save(arrays, {"fallline": text, "digest": _digest(text, arrays)})
-    )
+    # One entry of metadata: several would be written in another order each time.
+    atomic_write(Path(path), safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"}))
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -87,12 +86,13 @@ def load_model(path: Path | str) -> SavedModel:
 def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
     """The model in the bytes of a file; ``name`` is what messages call it. Raises ModelFileError."""
     arrays, metadata = _unpack(content, name)
-    text = metadata.get("fallline")
-    if not isinstance(text, str):
+    entry = metadata.get("fallline")
+    if not isinstance(entry, str):
         raise ModelFileError(
             f"{name} is a safetensors file of another program: give a file that `fallline fit` wrote."
         )
-    if metadata.get("digest") != _digest(text, arrays):
+    digest, _, text = entry.partition(" ")
+    if digest != _digest(text, arrays):
         raise _damaged(name)
     try:
         said = json.loads(text)
@@ -109,6 +109,8 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         scaling = Scaling.from_arrays(_under(_SCALING, arrays))
         fitted = FittedNetwork(network, arrays["weights"], scaling)
         network.layers(fitted.weights)
+        if fitted.weights.dtype != np.float64 or not np.isfinite(fitted.weights).all():
+            raise ValueError("the weights are not finite numbers")
         widths = (len(columns.encoded_names), len(scaling.x_mean), len(columns.targets), len(scaling.y_mean))
         if widths != (network.inputs, network.inputs, network.outputs, network.outputs):
             raise ValueError("columns, scaling and network do not fit each other")

@@ -517,7 +517,7 @@ def _read_text(source: _Source) -> tuple[Block, dict[str, str]]:
                 continue
             headless = _all_numbers(first)
             names, notes = _names(first, headless)
-            columns, more = _typed(database, names, 0 if headless else 1)
+            columns, more = _typed(database, names, 0 if headless else 1, decimal_comma=separator == ";")
             for column, note in more.items():
                 notes[column] = f"{notes[column]}; {note}" if column in notes else note
             return columns, notes
@@ -876,7 +876,7 @@ def _unmarked(cell: str) -> str:
 
 
 def _typed(
-    database: "duckdb.DuckDBPyConnection", names: Sequence[str], first: int
+    database: "duckdb.DuckDBPyConnection", names: Sequence[str], first: int, decimal_comma: bool = False
 ) -> tuple[Block, dict[str, str]]:
     """The columns c0, c1, … of the table ``cells`` as values, from row ``first`` on, and the notes."""
     # Most columns are plain numbers, and DuckDB's own cast finds that out fastest.
@@ -904,7 +904,7 @@ def _typed(
         for i in others:
             readable[i] = _forms_of(database, i)
     chosen = {i: _FORMS[forms[0]] if forms else _TEXT for i, forms in readable.items()}
-    doubts = _settle(database, readable, chosen, dotted, first)
+    doubts = _settle(database, readable, chosen, dotted, first, decimal_comma)
     columns: Block = {}
     notes: dict[str, str] = {}
     fetched: dict[str, Any] = {}
@@ -975,8 +975,12 @@ def _settle(
     chosen: dict[int, _Form],
     dotted: Sequence[int],
     first: int,
+    decimal_comma: bool,
 ) -> dict[int, str]:
-    """Choose where a column can be read in several ways, by what the other columns leave no doubt about."""
+    """Choose where a column can be read in several ways, by what the other columns leave no doubt about.
+
+    ``decimal_comma``: semicolons separate the fields, as they do where the comma is taken by the decimals.
+    """
     families = {
         i: {_FORMS[form].family for form in forms if _FORMS[form].family}
         for i, forms in readable.items()
@@ -988,7 +992,7 @@ def _settle(
         if {"comma decimal", "comma marks"} <= family:
             # 1,234 in every cell. With decimal points elsewhere, or no hint at all, it marks thousands.
             comma = "comma decimal" in sure or (
-                "comma marks" not in sure and not dotted and _commas_split(database, i)
+                "comma marks" not in sure and not dotted and (decimal_comma or _commas_split(database, i))
             )
             wanted = "comma decimal" if comma else "comma marks"
             chosen[i] = next(_FORMS[form] for form in readable[i] if _FORMS[form].family == wanted)

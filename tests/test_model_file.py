@@ -1,0 +1,181 @@
+import json
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from fallline.columns import Columns, Scaling
+from fallline.exceptions import ModelFileError, OutputError
+from fallline.fit import FittedNetwork
+from fallline.model_file import SavedModel, _digest, load_model, parse_model, save_model
+from fallline.network import Network
+
+
+@pytest.fixture
+def model(random):
+    x, y = random.normal(size=(40, 2)), random.normal(size=(40, 1))
+    kind = np.array(["ash", "oak"] * 20, dtype=object)
+    columns = Columns.fit([{"a": x[:, 0], "ü b": x[:, 1], "kind": kind, "y": y[:, 0]}], ["y"])
+    inputs = len(columns.encoded_names)
+    network = Network((inputs, 3, 1), "softplus")
+    scaling = Scaling(random.normal(size=inputs), np.ones(inputs), np.array([3.0]), np.array([0.1]))
+    curve = {"step": np.arange(5.0), "training": random.uniform(size=5), "held-out": random.uniform(size=5)}
+    return SavedModel(
+        FittedNetwork(network, network.initial(1), scaling),
+        columns,
+        curve,
+        {"seed": 1, "command": "fallline fit"},
+    )
+
+
+@pytest.fixture
+def content(model, tmp_path):
+    save_model(model, tmp_path / "m.fallline")
+    return (tmp_path / "m.fallline").read_bytes()
+
+
+def test_what_is_read_is_what_was_written_to_the_last_bit(model, content):
+    again = parse_model(content)
+    assert again.fitted.network == model.fitted.network
+    assert again.fitted.weights.tobytes() == model.fitted.weights.tobytes()
+    assert again.columns == model.columns
+    assert again.about == model.about
+    for ours, theirs in (
+        (again.curve, model.curve),
+        (again.fitted.scaling.to_arrays(), model.fitted.scaling.to_arrays()),
+    ):
+        assert {name: array.tobytes() for name, array in ours.items()} == {
+            name: array.tobytes() for name, array in theirs.items()
+        }
+
+
+def test_the_same_model_is_the_same_bytes(model, content, tmp_path):
+    save_model(model, tmp_path / "again.fallline")
+    assert (tmp_path / "again.fallline").read_bytes() == content
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999])
+def test_a_file_cut_short_gets_a_sentence(content, share):
+    with pytest.raises(ModelFileError, match=r"`fallline fit` wrote|damaged or cut short"):
+        parse_model(content[: int(share * len(content))])
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_flipped_byte_is_noticed(content, seed):
+    random = np.random.default_rng(seed)
+    damaged = bytearray(content)
+    damaged[random.integers(len(content))] ^= int(random.integers(1, 256))
+    with pytest.raises(ModelFileError, match=r"take the file from a backup|`fallline fit` wrote"):
+        parse_model(bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"",
+        b"x",
+        b"{}",
+        b"a,b\n1,2\n",
+        bytes(1000),
+        safetensors.numpy.save({"w": np.ones(3)}),
+        struct.pack("<Q", 1 << 62) + b"{}",
+    ],
+    ids=["empty", "letter", "json", "csv", "zeros", "safetensors of another program", "endless header"],
+)
+def test_a_foreign_file_gets_a_sentence(foreign):
+    with pytest.raises(ModelFileError, match="give a file that `fallline fit` wrote"):
+        parse_model(foreign)
+
+
+def forged(content, change):
+    """The file with its description changed and a right digest: what a hostile hand could make."""
+    arrays = safetensors.numpy.load(content)
+    (length,) = struct.unpack_from("<Q", content)
+    said = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["fallline"].partition(" ")[2])
+    change(said, arrays)
+    text = json.dumps(said)
+    return safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"})
+
+
+HOSTILE = {
+    "sizes that do not fit": lambda said, arrays: said["network"].update(sizes=[3, 9, 1]),
+    "sizes of words": lambda said, arrays: said["network"].update(sizes="abc"),
+    "endless sizes": lambda said, arrays: said["network"].update(sizes=[10**30, 10**30]),
+    "unknown activation": lambda said, arrays: said["network"].update(activation="__import__('os')"),
+    "no network": lambda said, arrays: said.pop("network"),
+    "no columns": lambda said, arrays: said.update(columns=[]),
+    "nonsense columns": lambda said, arrays: said.update(
+        columns={"targets": 3, "uses": None, "plan": {"a": []}}
+    ),
+    "no weights": lambda said, arrays: arrays.pop("weights"),
+    "weights of another kind": lambda said, arrays: arrays.update(weights=np.ones((2, 2), np.int8)),
+    "weights that are not numbers": lambda said, arrays: arrays.update(
+        weights=np.full_like(arrays["weights"], np.nan)
+    ),
+    "no scaling": lambda said, arrays: arrays.pop("scaling.x_mean"),
+    "about of another kind": lambda said, arrays: said.update(about=7),
+    "no format": lambda said, arrays: said.pop("format"),
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_a_forged_description_gets_a_sentence(content, change):
+    with pytest.raises(ModelFileError, match="is not a whole fallline model"):
+        parse_model(forged(content, change))
+
+
+def test_a_format_of_the_future_says_so(content):
+    with pytest.raises(ModelFileError, match="written in format 99, and this fallline reads format 1"):
+        parse_model(forged(content, lambda said, arrays: said.update(format=99)))
+
+
+def test_endless_nesting_gets_a_sentence(content):
+    text = '{"format": 1, "network": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    arrays = safetensors.numpy.load(content)
+    with pytest.raises(ModelFileError):
+        parse_model(safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"}))
+
+
+def test_reading_opens_the_one_file_and_does_nothing_else(content, tmp_path):
+    path = tmp_path / "m.fallline"
+    path.write_bytes(content)
+    code = f"""
+import sys
+from fallline.model_file import load_model
+seen, on = [], False
+watched = ("open", "import", "exec", "compile", "os.", "subprocess", "socket", "ctypes", "marshal", "pickle", "shutil")
+def hook(event, args):
+    if on and event.startswith(watched):
+        seen.append((event, *args[:2]))
+sys.addaudithook(hook)
+on = True
+load_model({str(path)!r})
+on = False
+print(seen)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"[('open', {str(path)!r}, 'r')]"
+
+
+def test_there_is_no_such_file(tmp_path):
+    with pytest.raises(ModelFileError, match="there is no model file"):
+        load_model(tmp_path / "none.fallline")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        load_model(tmp_path)
+
+
+def test_a_failed_writing_leaves_the_old_file(model, content, tmp_path, monkeypatch):
+    path = tmp_path / "m.fallline"
+    path.write_bytes(content)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        save_model(model, path)
+    assert path.read_bytes() == content
+    assert [found.name for found in tmp_path.iterdir()] == ["m.fallline"]
