@@ -33,7 +33,7 @@ _LIGHT_DECAY = (
     0.1  # where nothing is chosen: a descent by the gradient, or early stopping, which holds back by itself
 )
 _PARTS = 5  # a fifth of the rows judges
-_JUDGES = 200  # … and more fifths take their turn until so many rows have judged
+_JUDGES = 150  # … and more fifths take their turn until so many rows have judged
 _PATIENCE = 3  # decays without a lower error before the lighter ones are left out
 _ROUGH_STEPS, _ROUGH_TOL = 30, 3e-3  # how far each of these fits goes
 _ENOUGH = 2000  # of a long table, so many rows teach: the decay that suits does not depend on their number

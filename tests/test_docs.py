@@ -1,0 +1,124 @@
+"""The pages tell the truth: their Python runs, their output is what a fit prints, and no public name is left out."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fallline
+import fallline.plot
+from fallline.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+
+def python_of(page):
+    """All the Python of a page, in order, as one program."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M))
+
+
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if python_of(page)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder where the README's first command has run."""
+    folder = tmp_path_factory.mktemp("clone")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    command = ["fit", "examples/concrete.csv", "--target", "strength"]
+    done = subprocess.run(
+        [sys.executable, "-m", "fallline", *command], cwd=folder, capture_output=True, text=True, check=True
+    )
+    (folder / "output.txt").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+def written(text):
+    """A text without its line breaks and widths of columns."""
+    return " ".join(text.split())
+
+
+NETWORK = r"strength (?:training|held-out) \(\d+\) network [\d,.]+ [\d.]+ ([\d.]+)"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda page: page.stem
+)
+def test_the_output_on_a_page_is_what_a_fit_prints(page, folder):
+    output = (folder / "output.txt").read_text(encoding="utf-8")
+    # What rounding may change on another machine: the network's own figures and how many steps it took.
+    by_rounding = re.compile(rf"{NETWORK}|─|Stopped|[\d,]+ steps|$")
+    said = [line for line in map(written, output.splitlines()) if not by_rounding.match(line)]
+    shown = written(page.read_text(encoding="utf-8"))
+    assert len(said) > 12
+    assert [line for line in said if line not in shown] == []
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda page: page.stem
+)
+def test_the_networks_figures_on_a_page_are_those_of_a_fit(page, folder):
+    output = (folder / "output.txt").read_text(encoding="utf-8")
+    shown, said = (
+        [float(share) for share in re.findall(NETWORK, written(text))]
+        for text in (page.read_text(encoding="utf-8"), output)
+    )
+    assert len(said) == 2
+    assert shown == pytest.approx(said, abs=0.02)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_the_python_of_a_page_runs(page, folder):
+    subprocess.run([sys.executable, "-W", "error", "-c", python_of(page)], cwd=folder, check=True)
+
+
+def test_reading_a_model_file_without_fallline_gives_its_predictions(folder):
+    told = f"{python_of(DOCS / 'model-file.md')}\nprint(predicted.item())"
+    done = subprocess.run(
+        [sys.executable, "-c", told], cwd=folder, capture_output=True, text=True, check=True
+    )
+    model = fallline.load_model(folder / "concrete-strength.fallline")
+    recipe = re.search(r"x = np\.array\(\[\[(.*)\]\]\)", told)[1]
+    expected = model.fitted.predict([[float(number) for number in recipe.split(",")]]).item()
+    assert float(done.stdout) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_neuron_of_the_guide_finds_the_weights_that_made_the_data():
+    said = {}
+    exec(
+        python_of(DOCS / "getting-started.md")
+        .split("import numpy as np", 1)[1]
+        .join(["import numpy as np", ""]),
+        said,
+    )
+    path = said["path"]
+    assert (path.weights.shape, path.error.shape, path.gradient.shape) == ((501, 2), (501,), (501, 2))
+    assert path.weights[-1] == pytest.approx([2.0, -1.0], abs=1e-4)
+
+
+def test_the_api_page_documents_every_public_name():
+    documented = re.findall(
+        r"^\.\. auto(?:class|function|exception):: (fallline\.\S+)", (DOCS / "api.rst").read_text(), re.M
+    )
+    public = [f"fallline.{name}" for name in fallline.__all__ if name != "__version__"]
+    public += [f"fallline.plot.{name}" for name in fallline.plot.__all__]
+    assert sorted(documented) == sorted(public)
+
+
+def test_the_command_line_page_has_every_command():
+    documented = re.findall(
+        r"\{fallline-command\} (\S+)", (DOCS / "command-line.md").read_text(encoding="utf-8")
+    )
+    assert documented == list(main.commands)
+
+
+def test_the_readme_begins_with_a_small_picture_of_real_output():
+    picture = DOCS / "images" / "report.png"
+    assert (
+        re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text(encoding="utf-8"))[0]
+        == "docs/images/report.png"
+    )
+    assert picture.stat().st_size < 200_000
