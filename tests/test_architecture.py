@@ -1,6 +1,7 @@
 """The order of the rooms, held: a room imports only the rooms above it, and light things stay light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,30 +31,66 @@ FACES = (
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 
+ORDER = {name: number for number, name in enumerate((*ROOMS, *FACES))}
+PAGE = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
 def room(module):
-    return module.removeprefix("fallline").lstrip(".").split(".")[0] or "__init__"
+    """The room of a module or of a name in it; what ``fallline`` itself hands out counts as a face."""
+    name = module.removeprefix("fallline").lstrip(".").split(".")[0]
+    return name if name in ORDER else "__init__"
 
 
 def imports(path):
-    """The rooms that a file imports, at its head or inside a function."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fallline"):
-            found |= {room(f"{node.module}.{name.name}") for name in node.names}
-        if isinstance(node, ast.Import):
-            found |= {room(name.name) for name in node.names if name.name.startswith("fallline")}
-    return found - {"__version__"}
+    """The rooms that a file imports, at its head, inside a function, or for type checking only."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    whole = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+    parts = [
+        f"{node.module}.{name.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    ]
+    ours = {name for name in (*whole, *parts) if name.split(".")[0] == "fallline"}
+    return {room(name) for name in ours - {"fallline.__version__"}}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
 def test_a_room_imports_only_rooms_above_it(path):
-    own = room(".".join(path.relative_to(SOURCE).with_suffix("").parts))
-    order = {name: number for number, name in enumerate((*ROOMS, *FACES))}
-    assert own in order, (
+    own = path.relative_to(SOURCE).with_suffix("").parts[0]
+    assert own in ORDER, (
         f"{own} has no place in the order of rooms: give it one here and in docs/architecture.md"
     )
-    limit = order[own] if own in ROOMS else len(order)
-    assert {name for name in imports(path) if order.get(name, 0) > limit} == set()
+    limit = ORDER[own] if own in ROOMS else len(ORDER)
+    assert {name for name in imports(path) if ORDER[name] > limit} == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("from fallline.plot import ErrorCurveDisplay", "plot"),
+        ("def late():\n    import fallline.estimators as face", "estimators"),
+        ("from fallline import NetworkRegressor", "__init__"),
+        ("from fallline import table", "table"),
+    ],
+    ids=["at the head", "in a function", "a public name", "a module"],
+)
+def test_an_import_of_a_face_is_found_wherever_it_stands(line, found, tmp_path):
+    (tmp_path / "room.py").write_text(f"import numpy\n{line}\n", encoding="utf-8")
+    assert imports(tmp_path / "room.py") == {found}
+
+
+def test_the_page_lists_the_rooms_in_their_order():
+    listed = re.findall(r"^\| [^|]+ \| `(\w+)(?:\.py|/)` \| [^|]+ \| [^|]+ \|$", PAGE, re.M)
+    assert tuple(listed) == ROOMS[-len(listed) :]
+    assert listed[0] == "network"
+
+
+def test_the_page_names_every_room_and_face_and_no_other_file():
+    named = set(re.findall(r"`(?:fallline/)?(\w+)(?:\.py|/)`", PAGE))
+    inside = {path.stem for path in MODULES if path.parent.name in ("rows", "descent")}
+    assert set(ORDER) <= named
+    assert {name for name in named if name not in ORDER} <= inside | {"tests"}
 
 
 def modules_after(code):

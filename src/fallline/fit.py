@@ -214,7 +214,7 @@ def choose_weight_decay(
 
     keys (n,) in [0, 1) divide the rows in fifths. A fifth is left out, the network is fitted to the rest under ever
     lighter decays, each time from the weights the final descent will start from, and judged on the fifth; more fifths
-    take their turn until 200 rows have judged. Leaving a row out is giving it no weight, so that every fit runs the
+    take their turn until 150 rows have judged. Leaving a row out is giving it no weight, so that every fit runs the
     program of the final one; ``watched`` is passed on for the same reason alone. Of a long table 2 000 rows teach and
     6 000 judge.
     """

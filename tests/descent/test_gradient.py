@@ -54,8 +54,11 @@ def test_a_descent_converges_below_the_stability_limit_and_diverges_above_it(mom
     assert f"learning rate {1.02 * limit:g} is too large" in above.stop_message
 
 
-def test_a_diverged_descent_keeps_the_lowest_weights_and_nothing_infinite():
-    path = descend(LINEAR, ROWS, GradientDescent(3.0), weights=START, max_iter=1000)
+@pytest.mark.parametrize("rate", [3.0, 1e170, 1e300], ids=["growing", "infinite on the way", "NaN on the way"])
+def test_a_diverged_descent_keeps_the_lowest_weights_and_nothing_infinite(rate):
+    path = descend(LINEAR, ROWS, GradientDescent(rate), weights=START, max_iter=1000)
+    assert path.stop == Stop.DIVERGED
+    assert "Take a rate below 0.47" in path.stop_message
     np.testing.assert_array_equal(path.best_weights, START)
     assert path.best_step == 0
     assert np.isfinite(path.error).all()
