@@ -34,8 +34,8 @@ _LIGHT_DECAY = (
 )
 _PARTS = 5  # a fifth of the rows judges
 _JUDGES = 150  # … and more fifths take their turn until so many rows have judged
-_PATIENCE = 3  # decays without a lower error before the lighter ones are left out
-_ROUGH_STEPS, _ROUGH_TOL = 30, 3e-3  # how far each of these fits goes
+_PATIENCE = 2  # decays without a lower error before the lighter ones are left out
+_ROUGH_STEPS, _ROUGH_TOL = 25, 1e-2  # how far each of these fits goes
 _ENOUGH = 2000  # of a long table, so many rows teach: the decay that suits does not depend on their number
 
 _PREDICT_ROWS = 1 << 16  # a block of predictions: bounded memory however long the table

@@ -54,7 +54,9 @@ def test_a_descent_converges_below_the_stability_limit_and_diverges_above_it(mom
     assert f"learning rate {1.02 * limit:g} is too large" in above.stop_message
 
 
-@pytest.mark.parametrize("rate", [3.0, 1e170, 1e300], ids=["growing", "infinite on the way", "NaN on the way"])
+@pytest.mark.parametrize(
+    "rate", [3.0, 1e170, 1e300], ids=["growing", "infinite on the way", "NaN on the way"]
+)
 def test_a_diverged_descent_keeps_the_lowest_weights_and_nothing_infinite(rate):
     path = descend(LINEAR, ROWS, GradientDescent(rate), weights=START, max_iter=1000)
     assert path.stop == Stop.DIVERGED
