@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sphinx.ext.napoleon import Config, NumpyDocstring
+
 import fallline
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
@@ -18,27 +20,36 @@ project = "fallline"
 author = "The fallline developers"
 version = release = fallline.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "commands"]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # the prose says shapes, units and meaning
-napoleon_google_docstring = False
-napoleon_use_ivar = True
+smartquotes = False  # an option's two hyphens stay two
 
 html_theme = "furo"
 html_title = f"fallline {release}"
 html_copy_source = False
 
 
-def one_attribute_a_line(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Short attributes share a line in the estimators' docstrings, "network_ : Network; scaling_ : Scaling"."""
-    lines[:] = [part for line in lines for part in re.split(r"; (?=\w+_ : )", line)]
+def sections(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """The estimators' docstrings have sections as scikit-learn's do; all the others are prose and stay as they are."""
+    if "----------" not in lines:
+        return
+    at = lines.index("Attributes") + 2
+    end = lines.index("", at)
+    attributes = []
+    for line in lines[at:end]:
+        for part in re.split(r"; (?=\w+_ : )", line):  # "network_ : Network; scaling_ : Scaling"
+            names, _, says = part.partition(" : ")
+            attributes += [text for each in names.split(", ") for text in (each, f"    {says}")]
+    whole = [*lines[:at], *attributes, *lines[end:]]
+    config = Config(napoleon_use_param=False)
+    lines[:] = NumpyDocstring(whole, config, app, what, name, thing, options).lines()
 
 
 def setup(app: Any) -> None:
-    app.connect("autodoc-process-docstring", one_attribute_a_line, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", sections)

@@ -23,7 +23,7 @@ class CommandDirective(SphinxDirective):
         options = nodes.definition_list()
         for parameter in command.params:
             record = parameter.get_help_record(context)
-            if record is None:
+            if record is None or isinstance(parameter, click.Argument):
                 continue
             head, says = record
             term = nodes.term("", "", nodes.literal(text=head))

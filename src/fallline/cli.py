@@ -30,6 +30,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except FalllineError as problem:
             raise click.ClickException(str(problem)) from problem
+        except KeyboardInterrupt:  # outside the descent, which keeps its weights and says so
+            raise click.ClickException(
+                "Interrupted: nothing more was done, and no file is half written."
+            ) from None
 
 
 @click.group(
@@ -103,7 +107,7 @@ class _Rate(click.ParamType):
         return rate
 
 
-@main.command()
+@main.command(short_help="Fit a network to a table; write a model file and a report.")
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
     "--target",
@@ -118,8 +122,7 @@ class _Rate(click.ParamType):
     "--hidden",
     type=_Sizes(),
     default=(20,),
-    show_default="20",
-    help="Units in each hidden layer, such as 20 or 20,10; none for none.",
+    help="Units in each hidden layer, such as 20 or 20,10; none for none.  [default: 20]",
 )
 @click.option(
     "--activation",
@@ -144,13 +147,17 @@ class _Rate(click.ParamType):
     type=click.FloatRange(0, 1, max_open=True),
     help="Momentum of gradient descent (implies --descent gradient).",
 )
-@click.option("--alpha", type=click.FloatRange(0), help="Weight decay, in standardised units.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0),
+    help="Weight decay, in standardised units; without it, chosen on rows held back in turn.",
+)
 @click.option(
     "--tol",
     type=click.FloatRange(0),
     help="Stop when the error fell by less than this, relative, over 10 steps; 0 never does.",
 )
-@click.option("--max-iter", type=click.IntRange(1), help="The most steps.")
+@click.option("--max-iter", type=click.IntRange(1), help="The most steps.  [default: 1000]")
 @click.option(
     "--holdout",
     type=_Holdout(),
@@ -215,7 +222,7 @@ def fit(
 
     use_compile_cache()
     settings = _settings(options)
-    with _progress_bar(quiet) as progress:
+    with _progress_bar(quiet, options["alpha"]) as progress:
         result = fit_table(prepared, seed=seed, progress=progress, **settings)
     command = _command()
     page = render_report(report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name))))
@@ -228,7 +235,7 @@ def fit(
         raise click.ClickException(result.path.stop_message)
 
 
-@main.command()
+@main.command(short_help="Write a model's predictions beside the rows of a table.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
@@ -256,7 +263,7 @@ def predict(model: Path, table: Path, output: Path | None) -> None:
     _judge_predictions(saved, rows)
 
 
-@main.command()
+@main.command(short_help="Say what is inside a model file.")
 @click.argument("model", type=click.Path(path_type=Path))
 def show(model: Path) -> None:
     """Say what is inside MODEL: network, columns, figures, how it was made."""
@@ -362,7 +369,7 @@ def _heavy_imports() -> Iterator[None]:
 
 
 @contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Any]:
+def _progress_bar(quiet: bool, alpha: float | None) -> Iterator[Any]:
     """A live bar on stderr with the error per row on each set of rows; nothing where stderr is not a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -374,7 +381,9 @@ def _progress_bar(quiet: bool) -> Iterator[Any]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("descent", total=None, said="compiling")
+        task = bar.add_task(
+            "descent", total=None, said="choosing the weight decay" if alpha is None else "compiling"
+        )
 
         def told(now: Any, _: Any) -> None:
             sets = {
