@@ -28,7 +28,6 @@ myst_heading_anchors = 3
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "none"  # the prose says shapes, units and meaning
-smartquotes = False  # an option's two hyphens stay two
 
 html_theme = "furo"
 html_title = f"fallline {release}"
@@ -51,5 +50,11 @@ def sections(app: Any, what: str, name: str, thing: Any, options: Any, lines: li
     lines[:] = NumpyDocstring(whole, config, app, what, name, thing, options).lines()
 
 
+def plain_defaults(app: Any, what: str, name: str, thing: Any, options: Any, given: str, back: str) -> Any:
+    """Defaults that are modules or classes by their name: NumPy's says where it is installed."""
+    return given and re.sub(r"<(?:module|class) '([\w.]+)'[^>]*>", r"\1", given), back
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", plain_defaults)
     app.connect("autodoc-process-docstring", sections)

@@ -68,7 +68,7 @@ def test_the_networks_figures_on_a_page_are_those_of_a_fit(page, folder):
         for text in (page.read_text(encoding="utf-8"), output)
     )
     assert len(said) == 2
-    assert shown == pytest.approx(said, abs=0.02)
+    assert shown == pytest.approx(said, abs=0.05)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])

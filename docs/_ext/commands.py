@@ -1,5 +1,6 @@
 """``fallline-command``: a command's arguments and options, read off the command line itself."""
 
+import re
 from typing import Any
 
 import click
@@ -8,6 +9,14 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from fallline.cli import main
+
+
+def prose(text: str) -> nodes.paragraph:
+    """A paragraph in which options stand as code, so that their two hyphens stay two."""
+    paragraph = nodes.paragraph()
+    for part in re.split(r"(--\w[\w-]*)", text):
+        paragraph += nodes.literal(text=part) if part.startswith("--") else nodes.Text(part)
+    return paragraph
 
 
 class CommandDirective(SphinxDirective):
@@ -27,8 +36,8 @@ class CommandDirective(SphinxDirective):
                 continue
             head, says = record
             term = nodes.term("", "", nodes.literal(text=head))
-            options += nodes.definition_list_item("", term, nodes.definition("", nodes.paragraph(text=says)))
-        return [nodes.literal_block(usage, usage, language="text"), nodes.paragraph(text=does), options]
+            options += nodes.definition_list_item("", term, nodes.definition("", prose(says)))
+        return [nodes.literal_block(usage, usage, language="text"), prose(does), options]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
