@@ -65,6 +65,11 @@ def test_a_room_imports_only_rooms_above_it(path):
     assert {name for name in imports(path) if ORDER[name] > limit} == set()
 
 
+@pytest.mark.parametrize("name", ROOMS[: ROOMS.index("network")])
+def test_what_stands_under_the_rooms_imports_nothing_but_the_exceptions(name):
+    assert imports(SOURCE / f"{name}.py") <= {"exceptions"}
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [

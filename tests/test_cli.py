@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -287,7 +286,7 @@ def test_ctrl_c_during_the_descent_keeps_the_best_weights(folder):
     subprocess.run([*command[:-1], "10"], cwd=folder, capture_output=True, check=True)
     (folder / "trees-height.fallline").unlink()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(12)
+    assert process.stderr.readline().startswith("descending; Ctrl-C keeps the best weights")
     process.send_signal(signal.SIGINT)
     output, complaint = process.communicate(timeout=60)
     assert process.returncode == 1, complaint

@@ -4,12 +4,15 @@ Results go to stdout, progress and complaints to stderr. A wrong call exits with
 data or files with 1 and one sentence. Heavy imports wait until a command needs them.
 """
 
+import io
+import math
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -22,18 +25,38 @@ if TYPE_CHECKING:
     from fallline.table_fit import Prepared, TableFit
 
 
+_LONGEST_NAME = 120  # bytes of a file's name before its suffix
+
+
+class _Complaint(click.ClickException):
+    """One sentence on stderr; on a terminal it breaks between words."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        _say(_console(stderr=True), f"Error: {self.message}")
+
+
 class _Commands(click.Group):
     """Commands whose complaints are one sentence."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(
+                stream, io.TextIOWrapper
+            ):  # R² where the locale has no ² is better as R? than not at all
+                stream.reconfigure(errors="replace")
+        return super().main(*arguments, **options)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["fallline.typed"] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except FalllineError as problem:
-            raise click.ClickException(str(problem)) from problem
+            raise _Complaint(str(problem)) from problem
         except KeyboardInterrupt:  # outside the descent, which keeps its weights and says so
-            raise click.ClickException(
-                "Interrupted: nothing more was done, and no file is half written."
-            ) from None
+            raise _Complaint("Interrupted: nothing more was done, and no file is half written.") from None
 
 
 @click.group(
@@ -203,36 +226,40 @@ def fit(
     \b
     fallline fit examples/concrete.csv --target strength
     """
-    with _heavy_imports():
-        from fallline.table import read_table
+    if table.is_file():
+        _import_meanwhile()
+    from fallline.table import read_table
 
-        source = read_table(table)
-        held_out = read_table(holdout) if isinstance(holdout, Path) else holdout
-    model_path, report_path = _outputs(output, table, targets)
-    from fallline.table_fit import fit_table, prepare, report_of
+    source = read_table(table)
+    held_out = read_table(holdout) if isinstance(holdout, Path) else holdout
+    from fallline.table_fit import fit_table, prepare, read_otherwise, report_of
 
     columns = {name: options.pop(name) for name in ("drop", "keep", "categories")}
     prepared = prepare(source, targets, holdout=held_out, seed=seed, **columns)
-    say = _nothing if quiet else click.echo
+    model_path, report_path = _outputs(output, table, targets)
     if not quiet:
         _print_columns(prepared)
-    from fallline.compile_cache import use_compile_cache
+    if isinstance(holdout, Path):
+        _complain(read_otherwise(prepared.columns, prepared.notes, held_out))
+    from fallline.compile_cache import mended, use_compile_cache
     from fallline.files import atomic_write
     from fallline.report import render_report
 
-    use_compile_cache()
+    programs = use_compile_cache()
     settings = _settings(options)
-    with _progress_bar(quiet, options["alpha"]) as progress:
+    with _progress_bar(quiet, settings) as progress, mended(programs):
         result = fit_table(prepared, seed=seed, progress=progress, **settings)
-    command = _command()
-    page = render_report(report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name))))
-    _save(result, model_path, command, seed)
-    atomic_write(report_path, page.encode())
     if not quiet:
         _print_fit(result)
-    say(f"\nModel   {model_path}\nReport  {report_path}")
+    # The weights first: whatever happens to the report, they are kept.
+    command = shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]])
+    _save(result, model_path, command, seed)
+    page = render_report(report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name))))
+    atomic_write(report_path, page.encode())
+    if not quiet:
+        click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:
-        raise click.ClickException(result.path.stop_message)
+        raise _Complaint(result.path.stop_message)
 
 
 @main.command(short_help="Write a model's predictions beside the rows of a table.")
@@ -246,50 +273,59 @@ def fit(
 )
 def predict(model: Path, table: Path, output: Path | None) -> None:
     """Predict the rows of TABLE with MODEL, and write the predictions beside them."""
+    from fallline.exceptions import OutputError
     from fallline.model_file import load_model
     from fallline.table import read_table, write_csv, write_table
+    from fallline.table_fit import read_otherwise
 
     saved = load_model(model)
     rows = read_table(table)
+    if output is not None and output.exists() and output.samefile(table):
+        raise OutputError(
+            f"{output} is the table itself, which stays as it is: give another file to --output."
+        )
     saved.columns.check(list(rows.columns))
+    _complain(read_otherwise(saved.columns, saved.about.get("read"), rows))
+    predicted = _predictions(saved, rows)
     columns = dict(rows.columns)
-    for name, values in zip(saved.columns.targets, _predictions(saved, rows).T, strict=True):
+    for name, values in zip(saved.columns.targets, predicted.T, strict=True):
         columns[_new_name(f"predicted {name}", columns)] = values
     if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", newline="")  # as in a file, whatever the locale
         write_csv(sys.stdout, columns)
     else:
         write_table(output, columns)
         click.echo(f"{rows.rows:,} rows with predictions written to {output}", err=True)
-    _judge_predictions(saved, rows)
+    _judge_predictions(saved, rows, predicted)
 
 
 @main.command(short_help="Say what is inside a model file.")
 @click.argument("model", type=click.Path(path_type=Path))
 def show(model: Path) -> None:
     """Say what is inside MODEL: network, columns, figures, how it was made."""
+    from fallline.exceptions import ModelFileError
     from fallline.model_file import load_model
     from fallline.table_fit import column_lines
 
     saved = load_model(model)
-    about = saved.about
+    about, targets = saved.about, saved.columns.targets
+    try:
+        parts = [
+            _columns_table(column_lines(saved.columns, about.get("read"))),
+            _figures_table(about.get("figures", {}), targets),
+            _facts_table(_facts(saved)),
+        ]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise ModelFileError(
+            f"what {model.name} says of its making is not what `fallline fit` writes: fit again."
+        ) from None
     console = _console()
-    console.print(
-        f"[bold]{_escaped(', '.join(saved.columns.targets))}[/] from {_escaped(about.get('table', 'a table'))}"
-    )
-    console.print(_columns_table(column_lines(saved.columns)))
-    console.print(_figures_table(about.get("figures", {}), saved.columns.targets))
-    lines = {
-        "Network": str(saved.fitted.network),
-        "Descent": f"{about.get('descent')}, alpha = {about.get('alpha')}: "
-        f"{about.get('steps')} steps, {about.get('passes')} passes",
-        "Stopped": about.get("stop"),
-        "Rows": about.get("rows"),
-        "Seed": about.get("seed"),
-        "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
-        "Command": about.get("command"),
-    }
-    for name, line in lines.items():
-        console.print(f"[dim]{name:9}[/]{_escaped(str(line))}", soft_wrap=True)
+    _say(console, f"{', '.join(targets)} from {about.get('table', 'a table')}", "bold")
+    for part in parts:
+        if part.rows:
+            console.print()
+            _print_table(console, part)
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
@@ -321,12 +357,12 @@ def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, P
     from fallline.report import is_report
 
     check_writable(folder)
-    stem = (
-        table.name.split(".")[0]
-        + "-"
-        + "-".join("".join(c if c.isalnum() else "_" for c in name).strip("_") for name in targets)
+    name = re.sub(
+        r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|gz))+$", "", table.name, flags=re.IGNORECASE
     )
-    model, report = folder / f"{stem[:120]}{SUFFIX}", folder / f"{stem[:120]}.html"
+    stem = "-".join([name, *(re.sub(r"\W+", "_", target).strip("_") for target in targets)])
+    stem = stem.encode()[:_LONGEST_NAME].decode(errors="ignore")  # file systems count bytes
+    model, report = folder / f"{stem}{SUFFIX}", folder / f"{stem}.html"
     for path, ours in ((model, is_model_file), (report, is_report)):
         if path.exists() and not ours(path):
             raise OutputError(
@@ -345,15 +381,7 @@ def _save(result: "TableFit", path: Path, command: str, seed: int) -> None:
     )
 
 
-def _command() -> str:
-    """The command as it was typed, without what makes no difference to the result."""
-    context = click.get_current_context()
-    typed = context.meta.get("fallline.argv", sys.argv[1:])
-    return shlex.join(["fallline", *typed])
-
-
-@contextmanager
-def _heavy_imports() -> Iterator[None]:
+def _import_meanwhile() -> None:
     """Import JAX and the drawing in a thread while the table is read: both mostly wait, for files and for the disk."""
     import threading
 
@@ -363,36 +391,41 @@ def _heavy_imports() -> Iterator[None]:
 
         fallline.report.prepare()
 
-    thread = threading.Thread(target=load, daemon=True)
-    thread.start()
-    yield
+    threading.Thread(target=load, daemon=True).start()
 
 
 @contextmanager
-def _progress_bar(quiet: bool, alpha: float | None) -> Iterator[Any]:
-    """A live bar on stderr with the error per row on each set of rows; nothing where stderr is not a terminal."""
+def _progress_bar(quiet: bool, settings: dict[str, Any]) -> Iterator[Any]:
+    """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = _console(stderr=True)
-    columns = (
-        TextColumn("descending"),
-        BarColumn(30),
-        TextColumn("{task.fields[said]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(
-            "descent", total=None, said="choosing the weight decay" if alpha is None else "compiling"
-        )
+    from fallline.metrics import written
 
-        def told(now: Any, _: Any) -> None:
-            sets = {
-                "training": now.error / now.n_rows,
-                **{k: v / now.watched_rows[k] for k, v in now.watched.items()},
-            }
-            errors = ", ".join(f"{name} {value:.4g}" for name, value in sets.items())
+    console = _console(stderr=True)
+    columns = (BarColumn(16), TextColumn("{task.fields[said]}", markup=False), TimeElapsedColumn())
+    # Only Levenberg–Marquardt has its weight decay chosen; "auto" takes it but for large networks.
+    chooses = "alpha" not in settings and isinstance(settings["descent"], str)
+    begun: list[int] = []
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, said="choosing the weight decay" if chooses else "compiling")
+
+        def told(now: Any, current: Any) -> None:
+            if bar.disable and not quiet and not begun:
+                click.echo("descending; Ctrl-C keeps the best weights so far", err=True)
+            begun.append(now.steps)
+            if bar.disable:
+                return
+            per_row = {"training": now.error / now.n_rows}
+            per_row |= {name: error / now.watched_rows[name] for name, error in now.watched.items()}
+            scale = current().scaling.y_scale
+            if (
+                len(scale) == 1 and now.error < math.inf
+            ):  # in the target's units, as in the table that follows
+                per_row = {name: math.sqrt(2 * error) * scale[0] for name, error in per_row.items()}
+            figure = "RMSE" if len(scale) == 1 else "E per row"
+            errors = ", ".join(f"{name} {written(value)}" for name, value in per_row.items())
             bar.update(
-                task, completed=now.steps, total=now.max_iter, said=f"step {now.steps}, E per row: {errors}"
+                task, completed=now.steps, total=now.max_iter, said=f"step {now.steps}  {figure} {errors}"
             )
 
         yield told
@@ -401,56 +434,113 @@ def _progress_bar(quiet: bool, alpha: float | None) -> Iterator[Any]:
 def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:  # a file or a pipe: lines as long as they need to be
-        console = Console(stderr=stderr, highlight=False, width=160)
-    return console
+    plain: dict[str, Any] = {"stderr": stderr, "highlight": False, "markup": False, "emoji": False}
+    console = Console(**plain)
+    # A file or a pipe: lines as long as they need to be.
+    return console if console.is_terminal else Console(**plain, width=1000)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
+def _text(words: Any, style: str = "") -> Any:
+    """Words as they are, whatever a table or a file holds: no markup, and control characters spelled out."""
+    from rich.text import Text
 
-    return escape(text)
+    return Text(
+        "".join(c if c.isprintable() or c in "\n\u00a0" else repr(c)[1:-1] for c in str(words)), style
+    )
+
+
+def _say(console: Any, words: str, style: str = "") -> None:
+    """A paragraph: on a terminal it breaks between words, elsewhere it is one line."""
+    console.print(_text(words, style), soft_wrap=not console.is_terminal)
+
+
+def _complain(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        _say(_console(stderr=True), f"Note: {sentence}")
+
+
+def _print_table(console: Any, grid: Any) -> None:
+    """A table; outside a terminal without the blanks that fill it up to its right edge."""
+    if console.is_terminal:
+        console.print(grid)
+        return
+    with console.capture() as shown:
+        console.print(grid)
+    click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))
 
 
 def _print_columns(prepared: "Prepared") -> None:
     from fallline.table_fit import column_lines
 
-    _console().print(_columns_table(column_lines(prepared.columns, prepared.notes)))
+    console = _console()
+    _print_table(console, _columns_table(column_lines(prepared.columns, prepared.notes)))
+    console.print()
 
 
-def _columns_table(uses: Sequence[tuple[str, str, str]]) -> Any:
+def _empty_table() -> Any:
     from rich import box
     from rich.table import Table as Grid
 
-    grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for heading in ("Column", "Used as", "What it holds"):
-        grid.add_column(heading, overflow="fold")
+    return Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+
+
+def _columns_table(uses: Sequence[tuple[str, str, str]]) -> Any:
+    grid = _empty_table()
+    grid.add_column("Column", overflow="fold")
+    grid.add_column("Used as", no_wrap=True)
+    grid.add_column("What it holds", overflow="fold")
     styles = {"dropped": "yellow", "target": "bold green"}
     for name, role, says in uses:
-        grid.add_row(_escaped(name), f"[{styles.get(role, 'default')}]{role}[/]", _escaped(says))
+        grid.add_row(_text(name), _text(role, styles.get(role, "")), _text(says))
     return grid
 
 
 def _figures_table(sets: dict[str, Any], targets: Sequence[str]) -> Any:
     """E, RMSE and R² of network and ridge on each set of rows, in the targets' units."""
-    from rich import box
-    from rich.table import Table as Grid
-
     from fallline.metrics import written, written_share
 
-    grid = Grid(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for heading in ("Target", "Rows", "Fit"):
-        grid.add_column(heading, overflow="fold")
+    grid = _empty_table()
+    grid.add_column("Target", overflow="fold")
+    for heading in ("Rows", "Fit"):
+        grid.add_column(heading, no_wrap=True)
     for heading in ("E", "RMSE", "R²"):
-        grid.add_column(heading, justify="right")
+        grid.add_column(heading, justify="right", no_wrap=True)
     for j, target in enumerate(targets):
-        for name, said in sets.items():
+        for name, said in sorted(sets.items(), key=lambda each: each[0] != "training"):
             for fit in ("network", "ridge"):
                 numbers = said[j].get(fit)
                 if numbers:
                     row = (written(numbers["error"]), written(numbers["rmse"]), written_share(numbers["r2"]))
-                    grid.add_row(_escaped(target), f"{name} ({said[j]['rows']:,})", fit, *row)
+                    grid.add_row(_text(target), _text(f"{name} ({said[j]['rows']:,})"), fit, *row)
+    return grid
+
+
+def _facts(saved: "SavedModel") -> dict[str, Any]:
+    """What a model file says of its making, line by line."""
+    about = saved.about
+    return {
+        "Network": saved.fitted.network,
+        "Descent": f"{about['descent']}: {about['steps']:,} steps, {about['passes']:,} passes over the rows"
+        if "descent" in about
+        else None,
+        "Weight decay": about.get("decay"),
+        "Ended": about.get("stop"),
+        "Rows": about.get("rows"),
+        "Seed": about.get("seed"),
+        "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
+        "Command": about.get("command"),
+    }
+
+
+def _facts_table(facts: dict[str, Any]) -> Any:
+    from rich.table import Table as Grid
+
+    grid = Grid.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, says in facts.items():
+        if says not in (None, ""):
+            grid.add_row(name, _text(says))
     return grid
 
 
@@ -458,18 +548,14 @@ def _print_fit(result: "TableFit") -> None:
     from fallline.report import figures
 
     console = _console()
-    path = result.path
-    console.print(
-        _figures_table({rows.name: figures(rows) for rows in result.rowsets}, result.prepared.columns.targets)
-    )
-    lines = [
-        result.prepared.rows_said,
-        f"{result.fitted.network}. Descent: {result.why_this_descent}",
-        path.stop_message,
-        f"{path.n_steps:,} steps, {path.n_passes:,} passes over the rows, {path.seconds:.2f} s.",
-    ]
-    for line in lines:
-        console.print(_escaped(line), soft_wrap=True)
+    sets = {rows.name: figures(rows) for rows in result.rowsets}
+    _print_table(console, _figures_table(sets, result.prepared.columns.targets))
+    console.print()
+    _say(console, result.prepared.rows_said)
+    _say(console, f"{result.fitted.network}. Descent: {result.why_this_descent or result.descent}")
+    if not result.ended_badly:  # else it is the complaint at the end
+        _say(console, result.path.stop_message)
+    _say(console, f"{result.effort} Weight decay: {result.decay}.")
 
 
 def _predictions(saved: "SavedModel", rows: "Table") -> Any:
@@ -484,15 +570,15 @@ def _predictions(saved: "SavedModel", rows: "Table") -> Any:
     return np.concatenate(parts)
 
 
-def _judge_predictions(saved: "SavedModel", rows: "Table") -> None:
+def _judge_predictions(saved: "SavedModel", rows: "Table", predictions: Any) -> None:
     """The figures on stderr, where the table has the targets as numbers too."""
     import numpy as np
 
     from fallline.metrics import figures_of, written, written_share
 
-    for name, predicted in zip(saved.columns.targets, _predictions(saved, rows).T, strict=True):
+    for name, predicted in zip(saved.columns.targets, predictions.T, strict=True):
         actual = rows.columns.get(name)
-        if actual is None or actual.dtype.kind != "f" or not (known := np.isfinite(actual)).any():
+        if actual is None or actual.dtype.kind not in "fb" or not (known := np.isfinite(actual)).any():
             continue
         said = figures_of(actual[known], predicted[known])
         click.echo(
@@ -507,7 +593,3 @@ def _new_name(name: str, taken: Any) -> str:
     while new in taken:
         new, number = f"{name}_{number}", number + 1
     return new
-
-
-def _nothing(_: str) -> None:
-    """Says nothing: ``--quiet``."""

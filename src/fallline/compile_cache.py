@@ -4,11 +4,18 @@ Importing fallline never switches this on: the command line does for its own pro
 and a program that owns its process can.
 """
 
+import glob
 import hashlib
 import os
 import platform
+import re
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_TROUBLE = "Error (reading|writing) persistent compilation cache entry for '(.*?)'"
 
 
 def use_compile_cache(folder: Path | str | None = None) -> Path | None:
@@ -36,6 +43,29 @@ def use_compile_cache(folder: Path | str | None = None) -> Path | None:
         "jax_persistent_cache_enable_xla_caches", "none"
     )  # keeps the folder's path out of the key
     return chosen
+
+
+@contextmanager
+def mended(folder: Path | None) -> Iterator[None]:
+    """A block in which an entry that cannot be read is thrown away, and one that cannot be written is done without.
+
+    JAX writes an entry in place, so a process that was killed or a full disk leaves half of one. JAX alone would
+    warn of it in every process to come and never replace it. Other warnings are given when the block ends.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.filterwarnings("always", message=_TROUBLE)
+        try:
+            yield
+        finally:
+            troubles = [(each, re.match(_TROUBLE, str(each.message))) for each in said]
+            for _, trouble in troubles:
+                if trouble and trouble[1] == "reading" and folder is not None:
+                    for entry in folder.glob(f"{glob.escape(trouble[2])}*"):
+                        with suppress(OSError):
+                            entry.unlink()
+    for each, trouble in troubles:
+        if not trouble:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def _user_cache() -> Path:

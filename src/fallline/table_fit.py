@@ -21,6 +21,8 @@ from fallline.report import FitReport, RowSet, figures
 from fallline.table import Table
 
 _ENDED_BADLY = (Stop.DIVERGED, Stop.INTERRUPTED)
+# Notes of a table that cannot both be right of one column.
+_OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +67,44 @@ class TableFit:
     fitted: Any  # FittedNetwork
     path: Any  # DescentPath
     rowsets: tuple[RowSet, ...]
-    why_this_descent: str
+    why_this_descent: str  # empty where it was asked for
+    decay_was_chosen: bool
     seconds: float
 
     @property
     def ended_badly(self) -> bool:
         """Whether the descent diverged or was interrupted: what is kept is the lowest it saw."""
         return self.path.stop in _ENDED_BADLY
+
+    @property
+    def descent(self) -> str:
+        """The descent and its settings, and why this one."""
+        from fallline.descent import words_of
+
+        words = words_of(self.path.descent)
+        return f"{words}. {self.why_this_descent}" if self.why_this_descent else f"{words}, as asked."
+
+    @property
+    def effort(self) -> str:
+        """How far the descent went, how long that took and how long all of it, in words."""
+        path = self.path
+        return (
+            f"{_count(path.n_steps, 'step')}, {_count(path.n_passes, 'pass', 'passes')} over the rows in "
+            f"{path.seconds:.2f} s; {self.seconds:.2f} s in all."
+        )
+
+    @property
+    def decay(self) -> str:
+        """The weight decay, and where it is from, in words."""
+        path = self.path
+        if "effective_weights" not in path.shown:
+            chosen = ", chosen on rows held back in turn" if self.decay_was_chosen else ""
+            return f"alpha = {path.alpha:g}, in standardised units{chosen}"
+        gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
+        return (
+            f"found by Bayesian regularisation: the rows determine {gamma:.0f} of {len(path.strength)} weights; "
+            f"noise of {noise**-0.5:.2g} target standard deviations"
+        )
 
 
 def prepare(
@@ -89,7 +122,9 @@ def prepare(
     holdout: the share of rows held out at random, ``"last"`` for the last fifth in file order, or a table of its
     own. Columns are judged, encoded and filled by the training rows alone. Raises TableError or SettingsError.
     """
-    complete = np.flatnonzero(_complete(table, targets))  # row numbers in the file, counted from 0
+    whole = _complete(table, targets)
+    # A target without any value is for ``Columns.fit`` to name.
+    complete = np.flatnonzero(whole if whole.any() else ~whole)  # row numbers in the file, counted from 0
     if len(complete) < 2:
         raise TableError(
             f"{table.name} has {_count(len(complete), 'row')} with a target: at least two rows are needed to fit anything."
@@ -97,9 +132,15 @@ def prepare(
     if isinstance(holdout, Table):
         if missing := [name for name in targets if name not in holdout.columns]:
             raise TableError(
-                f"{holdout.name} has no column {missing[0]!r}: held-out rows need the target to be compared with."
+                f"{holdout.name} has no column {_listed(missing[:1])}, and held-out rows are judged by it: add the "
+                "column, or hold out other rows."
             )
         train, other, held = complete, holdout, np.flatnonzero(_complete(holdout, targets))
+        if not len(held):
+            raise TableError(
+                f"{holdout.name} has no row with a value of {_listed(targets)}, and held-out rows are judged by it: "
+                "fill the column, or hold out other rows."
+            )
         source = f"all of {holdout.name}"
     else:
         order, n_held, source = _division(len(complete), holdout, seed)
@@ -126,7 +167,7 @@ def prepare(
 
 
 def _complete(table: Table, targets: Sequence[str]) -> np.ndarray:
-    """Which rows have every target. A target that is missing altogether, or text, is for ``Columns.fit`` to name."""
+    """Which rows have every target, (rows,). A target that the table lacks is for ``Columns.fit`` to name."""
     keep = np.ones(table.rows, bool)
     for name in targets:
         values = table.columns.get(name)
@@ -134,7 +175,7 @@ def _complete(table: Table, targets: Sequence[str]) -> np.ndarray:
             keep &= ~np.isnan(values)
         elif values is not None and values.dtype.kind == "O":
             keep &= np.array([value is not None for value in values], bool)
-    return keep if keep.any() else np.ones(table.rows, bool)
+    return keep
 
 
 def _division(n: int, holdout: float | str, seed: int) -> tuple[np.ndarray, int, str]:
@@ -166,6 +207,12 @@ def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarr
         stop = start + len(next(iter(block.values())))
         x[start:stop] = columns.encode(block, start, row_numbers=rows[start:stop] + 1)
         y[start:stop] = columns.target_values(block)
+        if wrong := np.argwhere(~np.isfinite(y[start:stop])).tolist():
+            row, target = wrong[0]
+            raise TableError(
+                f"The target {_listed([columns.targets[target]])} is infinite in row {rows[start + row] + 1} of "
+                f"{table.name}, but finite numbers are expected: correct that cell, or leave the row out."
+            )
         start = stop
     return x, y
 
@@ -184,11 +231,13 @@ def fit_table(
     from fallline.network import Network
 
     began = time.perf_counter()
-    why = "It was asked for."
+    why = ""
     if isinstance(descent, str):
+        asked = descent != "auto"
         sizes = hidden_sizes(settings.get("hidden_layer_sizes", HIDDEN_LAYER_SIZES))
         network = Network((prepared.x.shape[1], *sizes, prepared.y.shape[1]), bias=settings.get("bias", True))
         descent, why = choose(descent, network, len(prepared.x))
+        why = "" if asked else why
     held = {"held-out": (prepared.held_x, prepared.held_y)} if len(prepared.held_x) else {}
     fitted, path = fit_network(
         prepared.x, prepared.y, indicators=prepared.columns.indicators, descent=descent, seed=seed, watched=held,
@@ -199,13 +248,12 @@ def fit_table(
         RowSet(name, len(x), y, fitted.predict(x), ridge.predict(fitted.scaling.x(x)))
         for name, (x, y) in {"training": (prepared.x, prepared.y), **held}.items()
     )
-    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began)
+    chosen = path.descent.finds_penalty and settings.get("alpha", "auto") == "auto"
+    return TableFit(prepared, fitted, path, rowsets, why, chosen, time.perf_counter() - began)
 
 
 def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()) -> FitReport:
     """All that the report says of a fit; ``facts`` are added to its own."""
-    from fallline.descent import words_of
-
     path, columns = fit.path, fit.prepared.columns
     notes = (path.stop_message,) if fit.ended_badly else ()
     return FitReport(
@@ -215,18 +263,15 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         rowsets=fit.rowsets,
         columns=column_lines(columns, fit.prepared.notes),
         network=str(fit.fitted.network),
-        descent=f"{words_of(path.descent)}. {fit.why_this_descent}",
+        descent=fit.descent,
         steps=path.steps,
         training_error=path.error,
         watched_error=path.watched,
         stop=path.stop_message,
         fitted_on=fit.prepared.rows_said,
         facts=(
-            (
-                "Descent",
-                f"{path.n_steps:,} steps, {path.n_passes:,} passes over the rows, {path.seconds:.2f} s",
-            ),
-            ("Weight decay", _decay(path)),
+            ("Effort", fit.effort),
+            ("Weight decay", fit.decay),
             *facts,
             *versions().items(),
         ),
@@ -246,6 +291,25 @@ def column_lines(
     return tuple((use.name, use.role, says(use.name, use.says)) for use in columns.uses)
 
 
+def read_otherwise(columns: Columns, fitted: Any, given: Table) -> tuple[str, ...]:
+    """One sentence for each column of a table that was read against the way it was read for the fit.
+
+    ``fitted``: {column: how it was read} then. In a short table nothing may show that 03/04/2026 is in April.
+    """
+    before = fitted if isinstance(fitted, Mapping) else {}
+    names = [*columns.targets, *(str(entry["name"]) for entry in columns.plan)]
+    return tuple(
+        f"In {given.name} `{name}` was read with {given.notes[name]}, but with {before[name]} for the fit: "
+        "check which is right, and write that column in one way."
+        for name in names
+        if _opposed(str(before.get(name)), given.notes.get(name, ""))
+    )
+
+
+def _opposed(one: str, other: str) -> bool:
+    return any((a in one and b in other) or (b in one and a in other) for a, b in _OPPOSED)
+
+
 def about(fit: TableFit, command: str, seed: int) -> dict[str, Any]:
     """What a model file says of its making, as JSON allows: the same fit gives the same words."""
     from fallline.descent import words_of
@@ -255,9 +319,11 @@ def about(fit: TableFit, command: str, seed: int) -> dict[str, Any]:
         "command": command,
         "table": fit.prepared.name,
         "rows": fit.prepared.rows_said,
+        "read": fit.prepared.notes,
         "figures": {rowset.name: figures(rowset) for rowset in fit.rowsets},
         "descent": words_of(path.descent),
         "alpha": path.alpha,
+        "decay": fit.decay,
         "steps": path.n_steps,
         "passes": path.n_passes,
         "stop": path.stop_message,
@@ -283,16 +349,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _decay(path: Any) -> str:
-    """The penalty in words."""
-    if "effective_weights" not in path.shown:
-        return f"alpha = {path.alpha:g}, in standardised units"
-    gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
-    return (
-        f"found by Bayesian regularisation: the rows determine {gamma:.0f} of {len(path.strength)} weights; "
-        f"noise of {noise**-0.5:.2g} target standard deviations"
-    )
+def _count(n: int, one: str, many: str = "") -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
