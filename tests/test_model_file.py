@@ -57,10 +57,24 @@ def test_the_same_model_is_the_same_bytes(model, content, tmp_path):
     assert (tmp_path / "again.fallline").read_bytes() == content
 
 
-@pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999])
+SHARES = [0.001, 0.01, *np.arange(0.05, 1, 0.05).round(2).tolist(), 0.99, 0.999]
+
+
+@pytest.mark.parametrize("share", SHARES)
 def test_a_file_cut_short_gets_a_sentence(content, share):
     with pytest.raises(ModelFileError, match=r"`fallline fit` wrote|damaged or cut short"):
         parse_model(content[: int(share * len(content))])
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, -9, -8, -1])
+def test_a_file_cut_at_a_boundary_gets_a_sentence(content, length):
+    with pytest.raises(ModelFileError, match=r"`fallline fit` wrote|damaged or cut short"):
+        parse_model(content[:length])
+
+
+def test_a_file_with_something_after_its_end_gets_a_sentence(content):
+    with pytest.raises(ModelFileError, match="damaged or cut short"):
+        parse_model(content + b"\0")
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -117,6 +131,16 @@ HOSTILE = {
     ),
     "no scaling": lambda said, arrays: arrays.pop("scaling.x_mean"),
     "about of another kind": lambda said, arrays: said.update(about=7),
+    "scaling that is not finite": lambda said, arrays: arrays.update({"scaling.y_scale": np.array([np.inf])}),
+    "scaling of another length": lambda said, arrays: arrays.update({"scaling.x_mean": np.zeros(9)}),
+    "half of a size": lambda said, arrays: said["network"].update(sizes=[4, 3.5, 1]),
+    "truth for a size": lambda said, arrays: said["network"].update(sizes=[4, True, 1]),
+    "a size below one": lambda said, arrays: said["network"].update(sizes=[4, -3, 1]),
+    "another number of inputs": lambda said, arrays: said["columns"]["plan"].pop(),
+    "another number of targets": lambda said, arrays: said["columns"]["targets"].append("z"),
+    "a list for a description": lambda said, arrays: said.update(network=[1, 2]),
+    "endless number": lambda said, arrays: said["columns"]["plan"][0].update(mean=10**400),
+    "numbers that are none": lambda said, arrays: said["columns"]["plan"][0].update(mean=float("nan")),
     "no format": lambda said, arrays: said.pop("format"),
 }
 
@@ -167,14 +191,15 @@ def test_there_is_no_such_file(tmp_path):
         load_model(tmp_path)
 
 
-def test_a_failed_writing_leaves_the_old_file(model, content, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["write_bytes", "replace"])
+def test_a_failed_writing_leaves_the_old_file(model, content, tmp_path, monkeypatch, where):
     path = tmp_path / "m.fallline"
     path.write_bytes(content)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", full)
+    monkeypatch.setattr(f"pathlib.Path.{where}", full)
     with pytest.raises(OutputError, match="the disk is full"):
         save_model(model, path)
     assert path.read_bytes() == content

@@ -4,6 +4,7 @@ Results go to stdout, progress and complaints to stderr. A wrong call exits with
 data or files with 1 and one sentence. Heavy imports wait until a command needs them.
 """
 
+import codecs
 import io
 import math
 import re
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 120  # bytes of a file's name before its suffix
 
 
+def _plainer(problem: UnicodeError) -> tuple[str, int]:
+    """A letter that a stream's encoding lacks: −1.3 must not become ?1.3."""
+    if not isinstance(problem, UnicodeEncodeError):
+        raise problem
+    return {"−": "-", "–": "-", "²": "2"}.get(problem.object[problem.start], "?"), problem.start + 1
+
+
 class _Complaint(click.ClickException):
     """One sentence on stderr; on a terminal it breaks between words."""
 
@@ -39,11 +47,13 @@ class _Commands(click.Group):
     """Commands whose complaints are one sentence."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
+        codecs.register_error("fallline", _plainer)
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(
-                stream, io.TextIOWrapper
-            ):  # R² where the locale has no ² is better as R? than not at all
-                stream.reconfigure(errors="replace")
+            if isinstance(stream, io.TextIOWrapper):
+                ascii_only = (
+                    codecs.lookup(stream.encoding).name == "ascii"
+                )  # misconfigured: click writes UTF-8 too
+                stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="fallline")
         return super().main(*arguments, **options)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -178,7 +188,7 @@ class _Rate(click.ParamType):
 @click.option(
     "--tol",
     type=click.FloatRange(0),
-    help="Stop when the error fell by less than this, relative, over 10 steps; 0 never does.",
+    help="Stop when the error fell by less than this, relative, over 10 steps; 0 never does.  [default: 0.0003]",
 )
 @click.option("--max-iter", type=click.IntRange(1), help="The most steps.  [default: 1000]")
 @click.option(

@@ -1,0 +1,180 @@
+import json
+
+import numpy as np
+import pytest
+
+from fallline.descent.gradient import GradientDescent
+from fallline.exceptions import SettingsError, TableError
+from fallline.table import Table
+from fallline.table_fit import about, curve_of, fit_table, prepare, read_otherwise, report_of
+
+QUICK = {"hidden_layer_sizes": (3,), "max_iter": 20, "alpha": 0.1}
+
+
+def trees(rows=60, **other):
+    random = np.random.default_rng(3)
+    age = random.uniform(1, 50, rows)
+    columns = {"age": age, "number": np.arange(rows) * 1.5, "height": 20 * np.tanh(age / 20), **other}
+    return Table("trees.csv", columns, {"age": "decimal commas"})
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return fit_table(prepare(trees(), ["height"]), **QUICK)
+
+
+def test_every_row_trains_or_is_held_out_and_none_does_both():
+    ready = prepare(trees(), ["height"], holdout=0.3)
+    both = np.concatenate([ready.x, ready.held_x])
+    assert (len(ready.x), len(ready.held_x)) == (42, 18)
+    np.testing.assert_array_equal(np.sort(both[:, 1]), np.arange(60) * 1.5)
+    np.testing.assert_allclose(
+        np.concatenate([ready.y, ready.held_y])[:, 0], 20 * np.tanh(both[:, 0] / 20), rtol=1e-12
+    )
+
+
+def test_the_seed_decides_which_rows_are_held_out():
+    first, same, other = (prepare(trees(), ["height"], seed=seed).held_x for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_last_holds_out_the_last_fifth_in_the_order_of_the_file():
+    ready = prepare(trees(), ["height"], holdout="last")
+    np.testing.assert_array_equal(ready.held_x[:, 1], np.arange(48, 60) * 1.5)
+    np.testing.assert_array_equal(ready.x[:, 1], np.arange(48) * 1.5)
+
+
+def test_columns_are_judged_by_the_training_rows_alone():
+    wild = np.array([*[1.0, 2.0, 3.0, np.nan] * 12, *[1e9] * 12])
+    kind = np.array(["ash", "oak"] * 24 + ["birch"] * 12, dtype=object)
+    ready = prepare(trees(wild=wild, kind=kind), ["height"], holdout="last")
+    before = prepare(trees(48, wild=wild[:48], kind=kind[:48]), ["height"], holdout=0)
+    assert ready.columns == before.columns
+
+
+def test_rows_without_a_target_take_no_part_and_are_counted():
+    height = trees().columns["height"].copy()
+    height[[3, 4, 59]] = np.nan
+    ready = prepare(trees(height=height), ["height"])
+    assert len(ready.x) + len(ready.held_x) == 57
+    assert "3 rows without a target took no part" in ready.rows_said
+
+
+@pytest.mark.parametrize("row", [1, 30, 48, 60])
+@pytest.mark.parametrize("column", ["age", "height"])
+@pytest.mark.parametrize("holdout", [0.2, "last"])
+def test_messages_number_the_rows_as_the_file_does(column, row, holdout):
+    values = trees().columns[column].copy()
+    values[row - 1] = np.inf
+    height = trees().columns["height"] if column == "age" else values
+    table = trees(**{column: values, "height": np.where(np.arange(60) == 20, np.nan, height)})
+    with pytest.raises(TableError, match=rf"`{column}` is infinite in row {row}\b"):
+        prepare(table, ["height"], holdout=holdout)
+
+
+@pytest.mark.parametrize("holdout", [1.0, -0.1, "first"])
+def test_a_division_that_is_not_possible_gets_a_sentence(holdout):
+    with pytest.raises(SettingsError, match="give a share from 0 to below 1, 'last', or a table"):
+        prepare(trees(), ["height"], holdout=holdout)
+
+
+def test_too_few_rows_to_hold_some_out_gets_a_sentence():
+    with pytest.raises(TableError, match=r"2 rows are too few .*: give more rows, or hold out 0"):
+        prepare(trees(2), ["height"])
+
+
+def test_a_table_without_any_target_value_is_named_by_its_columns():
+    with pytest.raises(TableError, match="`height` has no value in any row: choose another column"):
+        prepare(trees(height=np.full(60, np.nan)), ["height"])
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given", "told"),
+    [
+        ("day/month/year dates", "month/day/year dates (no date shows which of the two comes first)", True),
+        ("thousands marks (1,234.5)", "decimal commas", True),
+        ("decimal commas", "thousands marks (1,234.5)", True),
+        ("decimal commas", "thousands marks and decimal commas (1.234,5)", False),
+        ("day/month/year dates", "day/month/year dates (no date shows which of the two comes first)", False),
+        (None, "decimal commas", False),
+        ("decimal commas", None, False),
+    ],
+)
+def test_only_a_column_that_was_read_against_the_fit_is_told(fitted, given, told):
+    columns = prepare(trees(), ["height"]).columns
+    table = Table("new.csv", trees().columns, {"age": given} if given else {})
+    sentences = read_otherwise(columns, {"age": fitted} if fitted else {}, table)
+    assert [sentence.partition(" was read with")[0] for sentence in sentences] == ["In new.csv `age`"] * told
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, [], {"age": 7}])
+def test_notes_of_a_forged_file_are_no_trouble(nonsense):
+    columns = prepare(trees(), ["height"]).columns
+    assert read_otherwise(columns, nonsense, Table("new.csv", {}, {"age": "decimal commas"})) == ()
+
+
+def test_the_figures_are_those_of_the_fitted_network(fit):
+    held = fit.rowsets[1]
+    np.testing.assert_array_equal(held.predicted, fit.fitted.predict(fit.prepared.held_x))
+    assert [rowset.name for rowset in fit.rowsets] == ["training", "held-out"]
+    residual = held.actual - held.predicted
+    in_file = about(fit, "fallline fit", 0)["figures"]["held-out"][0]["network"]
+    assert in_file["error"] == pytest.approx(0.5 * (residual**2).sum(), rel=1e-12)
+    assert held.rows == len(residual) == 12
+
+
+def test_ridge_stands_on_the_same_columns_and_rows(fit):
+    x, y = fit.prepared.x, fit.prepared.y[:, 0]
+    design = np.column_stack([np.ones(len(x)), x])
+    plain = design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    best = ((y - plain) ** 2).sum()  # no linear model has less on the training rows
+    assert best <= ((y - fit.rowsets[0].ridge[:, 0]) ** 2).sum() < 1.05 * best
+
+
+def test_what_a_model_file_says_is_json_and_the_same_each_time(fit):
+    again = fit_table(prepare(trees(), ["height"]), **QUICK)
+    said = [json.dumps(about(each, "fallline fit", 0), allow_nan=False) for each in (fit, again)]
+    assert said[0] == said[1]
+    assert json.loads(said[0])["read"] == {"age": "decimal commas"}
+
+
+def test_the_curve_has_every_step_of_every_set_of_rows(fit):
+    curve = curve_of(fit)
+    assert set(curve) == {"step", "training", "held-out"}
+    assert {len(values) for values in curve.values()} == {fit.path.n_steps + 1}
+
+
+def test_the_effort_counts_what_the_path_counts(fit):
+    assert fit.effort.startswith(f"{fit.path.n_steps} steps, {fit.path.n_passes} passes over the rows in ")
+    assert fit.seconds > fit.path.seconds
+
+
+def test_the_report_carries_effort_and_weight_decay(fit):
+    facts = dict(report_of(fit, "fallline fit", (("Seed", "0"),)).facts)
+    assert facts["Effort"] == fit.effort
+    assert facts["Weight decay"] == "alpha = 0.1, in standardised units"
+    assert facts["Seed"] == "0"
+
+
+def test_a_descent_says_whether_it_was_asked_for(fit):
+    assert fit.descent.startswith("LevenbergMarquardt(). Levenberg–Marquardt, because the network is small")
+    asked = fit_table(prepare(trees(), ["height"]), descent=GradientDescent(0.01), **QUICK)
+    assert asked.descent == "GradientDescent(learning_rate=0.01), as asked."
+    assert not asked.decay_was_chosen
+
+
+def test_a_weight_decay_that_was_chosen_or_found_says_so():
+    ready = prepare(trees(), ["height"])
+    chosen = fit_table(ready, hidden_layer_sizes=(3,), max_iter=20)
+    assert chosen.decay.endswith("in standardised units, chosen on rows held back in turn")
+    found = fit_table(ready, hidden_layer_sizes=(3,), max_iter=20, alpha="evidence")
+    assert found.decay.startswith("found by Bayesian regularisation: the rows determine ")
+
+
+def test_a_descent_that_diverged_ended_badly_and_the_report_says_so(fit):
+    bad = fit_table(prepare(trees(), ["height"]), descent=GradientDescent(1e6), **QUICK)
+    assert bad.ended_badly
+    assert not fit.ended_badly
+    assert report_of(bad, "fallline fit").notes == (bad.path.stop_message,)
+    assert np.isfinite(bad.rowsets[1].predicted).all()
