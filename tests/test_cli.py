@@ -129,6 +129,21 @@ def test_a_weight_decay_that_was_chosen_says_so(folder):
     assert re.search(r"alpha = [\d.]+, in standardised units, chosen on rows held back in turn", done.stdout)
 
 
+def test_a_weight_decay_can_be_found_by_its_evidence(folder):
+    done = run("fit", table(folder), "--target", "height", *QUICK[:4], "--alpha", "evidence")
+    assert re.search(
+        r"Weight decay: found by Bayesian regularisation: the rows determine \d+ of 13", done.stdout
+    )
+
+
+def test_an_early_complaint_is_all_that_is_said(folder):
+    # The imports that run beside the reading of the table must not be cut off where they can be heard.
+    command = [sys.executable, "-m", "fallline", "fit", str(table(folder)), "-t", "nothing"]
+    said = [subprocess.run(command, capture_output=True, text=True) for _ in range(4)]
+    assert {done.returncode for done in said} == {1}
+    assert {len(done.stderr.splitlines()) for done in said} == {1}
+
+
 def test_outside_a_terminal_a_line_is_a_line(folder):
     done = run("fit", table(folder), "--target", "height", *QUICK)
     assert [line for line in done.stdout.splitlines() if line != line.rstrip()] == []
@@ -537,6 +552,7 @@ def test_ctrl_c_before_the_descent_writes_nothing(folder, monkeypatch):
             ["fit", "trees.csv", "-t", "height", "--descent", "levenberg-marquardt", "--momentum", "0.9"],
             "gradient descent",
         ),
+        (["fit", "trees.csv", "-t", "height", "--alpha", "-1"], "auto, evidence, or a number from 0 up"),
         (["fti"], "fit"),
     ],
 )

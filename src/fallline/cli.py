@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -140,6 +140,29 @@ class _Rate(click.ParamType):
         return rate
 
 
+class _Decay(click.ParamType):
+    """``auto``, ``evidence`` or a number from 0 up."""
+
+    name = "auto|evidence|number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str) or value == "evidence":
+            return value
+        if value == "auto":
+            return None
+        try:
+            decay = float(value)
+        except ValueError:
+            decay = math.nan
+        if not 0 <= decay < math.inf:
+            self.fail(
+                f"{value!r} is not a weight decay: write auto, evidence, or a number from 0 up such as 0.1.",
+                param,
+                ctx,
+            )
+        return decay
+
+
 @main.command(short_help="Fit a network to a table; write a model file and a report.")
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
@@ -182,8 +205,9 @@ class _Rate(click.ParamType):
 )
 @click.option(
     "--alpha",
-    type=click.FloatRange(0),
-    help="Weight decay, in standardised units; without it, chosen on rows held back in turn.",
+    type=_Decay(),
+    help="Weight decay, in standardised units; auto, the default, chooses it on rows held back in turn, "
+    "evidence by Bayesian regularisation.",
 )
 @click.option(
     "--tol",
@@ -236,12 +260,11 @@ def fit(
     \b
     fallline fit examples/concrete.csv --target strength
     """
-    if table.is_file():
-        _import_meanwhile()
     from fallline.table import read_table
 
-    source = read_table(table)
-    held_out = read_table(holdout) if isinstance(holdout, Path) else holdout
+    with _importing_meanwhile() if table.is_file() else nullcontext():
+        source = read_table(table)
+        held_out = read_table(holdout) if isinstance(holdout, Path) else holdout
     from fallline.table_fit import fit_table, prepare, read_otherwise, report_of
 
     columns = {name: options.pop(name) for name in ("drop", "keep", "categories")}
@@ -391,17 +414,35 @@ def _save(result: "TableFit", path: Path, command: str, seed: int) -> None:
     )
 
 
-def _import_meanwhile() -> None:
-    """Import JAX and the drawing in a thread while the table is read: both mostly wait, for files and for the disk."""
+@contextmanager
+def _importing_meanwhile() -> Iterator[None]:
+    """Import JAX and the drawing in a thread while a table is read: both mostly wait, for files and for the disk.
+
+    What both sides need, NumPy above all, must be imported before: where two threads begin the same imports, Python
+    hands out modules that are half made. And the thread must end here: a process that ends amid it prints leaks.
+    """
     import threading
+    from importlib import import_module
+
+    failed = threading.Event()
 
     def load() -> None:
-        import fallline.fit
-        import fallline.report
+        with suppress(ImportError):  # the command meets it again, and says it
+            for name in ("jax", "fallline.fit", "fallline.report"):
+                if failed.is_set():
+                    return
+                import_module(name)
+            import_module("fallline.report").prepare()
 
-        fallline.report.prepare()
-
-    threading.Thread(target=load, daemon=True).start()
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        failed.set()
+        raise
+    finally:
+        thread.join()
 
 
 @contextmanager
@@ -444,10 +485,9 @@ def _progress_bar(quiet: bool, settings: dict[str, Any]) -> Iterator[Any]:
 def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    plain: dict[str, Any] = {"stderr": stderr, "highlight": False, "markup": False, "emoji": False}
-    console = Console(**plain)
+    console = Console(stderr=stderr)
     # A file or a pipe: lines as long as they need to be.
-    return console if console.is_terminal else Console(**plain, width=1000)
+    return console if console.is_terminal else Console(stderr=stderr, width=1000)
 
 
 def _text(words: Any, style: str = "") -> Any:

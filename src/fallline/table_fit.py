@@ -54,7 +54,7 @@ class Prepared:
                 f"has seen.{lost}"
             )
         return (
-            f"The saved model was fitted on {n:,} rows of {self.name}. The held-out figures come from {held:,} rows "
+            f"The saved model was fitted on {n:,} rows of {self.name}. The held-out figures come from {_count(held, 'row')} "
             f"({self.source}) that played no part in the fit.{lost}"
         )
 
