@@ -154,8 +154,11 @@ def fit_network(
         descent, _ = choose(descent, network, len(x))
     if isinstance(alpha, str) and alpha == "auto":
         chooses = descent.finds_penalty and judge is None and max_iter > 0
-        keys = content_keys(x, y, seed)
-        alpha = choose_weight_decay(network, rows, keys, descent, start, sets) if chooses else _LIGHT_DECAY
+        alpha = (
+            choose_weight_decay(network, rows, content_keys(x, y, seed), descent, start, sets)
+            if chooses
+            else _LIGHT_DECAY
+        )
     path = descend(
         network,
         rows,

@@ -27,6 +27,8 @@ _RUNAWAY = 1e8
 
 
 class GradientState(NamedTuple):
+    """Where a gradient descent stands, and what it must remember for its next step."""
+
     walk: Walk
     trial: Any  # the weights the next sums are asked for
     step: Any  # the step just taken

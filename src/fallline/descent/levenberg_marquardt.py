@@ -30,6 +30,8 @@ _SETTLED = 1e-3  # relative change of the strengths
 
 
 class LevenbergMarquardtState(NamedTuple):
+    """Where Levenberg–Marquardt stands, and what it must remember for its next trial."""
+
     walk: Walk
     trial: Any
     step: Any  # trial − weights
