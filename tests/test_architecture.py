@@ -22,6 +22,7 @@ ROOMS = (
     "columns",
     "rows",
     "descent",
+    "path",
     "loop",
     "fit",
 )

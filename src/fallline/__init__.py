@@ -11,7 +11,7 @@ __version__ = "0.1.0.dev0"
 
 _HOME = {
     "Columns": "fallline.columns",
-    "DescentPath": "fallline.loop",
+    "DescentPath": "fallline.path",
     "DescentWarning": "fallline.exceptions",
     "FalllineError": "fallline.exceptions",
     "FittedNetwork": "fallline.fit",

@@ -18,7 +18,8 @@ from fallline import fit as core
 from fallline.columns import Columns
 from fallline.descent import Stop
 from fallline.exceptions import DescentWarning, TableError
-from fallline.loop import DescentPath, Progress
+from fallline.loop import Progress
+from fallline.path import DescentPath
 from fallline.table import Table, table_from_frame
 
 

@@ -15,8 +15,9 @@ from fallline.columns import Scaling
 from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.exceptions import SettingsError, TableError
-from fallline.loop import DescentPath, Progress, descend
+from fallline.loop import Progress, descend
 from fallline.network import Layer, Network
+from fallline.path import DescentPath
 from fallline.rows.memory import InMemory
 
 # What both faces start from.

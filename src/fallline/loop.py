@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.descent import Descent, Stop, Walk, words_of
+from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.rate import first_direction, power_step, stability_limit
 from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.network import Model
+from fallline.path import DescentPath, stop_sentence
 from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
 from fallline.threads import one_blas_thread
 
@@ -46,72 +47,6 @@ class Progress:
     watched_rows: dict[str, float]
     weights: np.ndarray  # the lowest so far
     stop: Stop
-
-
-@dataclass(frozen=True, eq=False)
-class DescentPath:
-    """The way a descent went, point by point, from the start (step 0) to where it stopped.
-
-    With m points and p weights: ``steps`` (m,) step numbers; ``error`` (m,) E; ``penalised_error`` (m,)
-    what was descended, E plus the penalty; ``gradient_norm`` (m,) of the penalised error;
-    ``passes`` (m,) sums over the rows spent so far; ``shown`` {name: (m,)} the learning rate or the damping;
-    ``watched`` {name: (m,)} E on rows that the descent did not see, ``watched_rows`` how many those are.
-    ``weights`` and ``gradient`` (k, p) at the steps ``weight_steps`` (k,): every step (k = m) up to
-    1 000 weights, thinned to 64 MB above, the first and the last always kept.
-
-    ``alpha`` is the weight decay asked for, ``strength`` (p,) what each weight's was at the end: F = E + ½ Σ strength_i w_i².
-
-    ``best_weights`` (p,) are those of the lowest penalised error, or of the lowest validation error where a
-    validation set judged; ``best_step`` is their step. ``stop`` and ``stop_message`` say why it ended.
-    """
-
-    model: Model
-    descent: Descent
-    steps: np.ndarray
-    error: np.ndarray
-    penalised_error: np.ndarray
-    gradient_norm: np.ndarray
-    passes: np.ndarray
-    shown: dict[str, np.ndarray]
-    watched: dict[str, np.ndarray]
-    watched_rows: dict[str, float]
-    n_rows: float
-    weight_steps: np.ndarray
-    weights: np.ndarray
-    gradient: np.ndarray
-    best_weights: np.ndarray
-    best_step: int
-    stop: Stop
-    stop_message: str
-    n_passes: int
-    seconds: float
-    alpha: float | str
-    strength: np.ndarray
-
-    @property
-    def n_steps(self) -> int:
-        return int(self.steps[-1]) if len(self.steps) else 0
-
-    @property
-    def final_weights(self) -> np.ndarray:
-        """The weights where the descent stopped: (p,). On divergence, the last that were kept."""
-        return np.asarray(self.weights[-1])
-
-    @property
-    def every_step(self) -> bool:
-        """Whether ``weights`` holds every step, or was thinned."""
-        return len(self.weight_steps) == len(self.steps)
-
-    def __str__(self) -> str:
-        thinned = (
-            ""
-            if self.every_step
-            else f" Weights kept at {len(self.weight_steps)} of {len(self.steps)} points."
-        )
-        return (
-            f"{words_of(self.descent)}: {self.n_steps} steps, {self.n_passes} passes, "
-            f"E {self.error[0]:.6g} -> {self.error[-1]:.6g}. {self.stop_message}{thinned}"
-        )
 
 
 class _Tracker(NamedTuple):
@@ -507,7 +442,7 @@ def _run(
         best_weights=best_weights,
         best_step=best_step,
         stop=stop,
-        stop_message=_sentence(
+        stop_message=stop_sentence(
             stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit
         ),
         n_passes=int(walk.passes),
@@ -535,47 +470,3 @@ def _why(walk: Walk, tracker: _Tracker, max_iter: int, tol: float, patience: int
     if tol > 0 and int(tracker.since) >= patience:
         return Stop.NO_CHANGE
     return Stop.MAX_ITER if int(walk.steps) >= max_iter else Stop.GOING_ON
-
-
-def _sentence(
-    stop: Stop,
-    descent: Descent,
-    steps: int,
-    best_step: int,
-    best_error: float,
-    tol: float,
-    patience: int,
-    judge: str | None,
-    limit: float | None,
-) -> str:
-    """Why the descent ended, what was kept, and what to do where there is something to do."""
-    kept = f"The lowest-error weights are kept (step {best_step}, E = {best_error:.6g})"
-    match stop:
-        case Stop.FLAT:
-            return f"Stopped at step {steps}: the gradient is zero to rounding, so no step has anything left to gain."
-        case Stop.STALLED:
-            return f"Stopped at step {steps}: no step, however short, lowers the error at this precision."
-        case Stop.NO_CHANGE:
-            return f"Stopped at step {steps}: the error fell by less than tol = {tol:g} (relative) over {patience} steps."
-        case Stop.VALIDATION:
-            return (
-                f"Stopped early at step {steps}: the {judge} error had not fallen for {patience} steps. "
-                f"The weights of step {best_step}, where it was lowest, are kept."
-            )
-        case Stop.MAX_ITER:
-            return f"Stopped at max_iter = {steps} steps. More steps may lower the error further."
-        case Stop.DIVERGED:
-            rate = getattr(descent, "learning_rate", None)
-            momentum = getattr(descent, "momentum", 0.0)
-            method = f" for momentum {momentum:g}" if momentum else ""
-            largest = f"; the largest stable rate there{method} is about {limit:.3g}" if limit else ""
-            advice = f"a rate below {0.95 * limit:.2g}" if limit else "a smaller rate"
-            return (
-                f"Diverged after step {steps}: learning rate {rate:g} is too large and the error grew without bound. "
-                f"{kept}{largest}. Take {advice} or learning_rate='auto', and standardise the inputs if they are not."
-            )
-        case Stop.INTERRUPTED:
-            return f"Interrupted at step {steps}. {kept}."
-        case Stop.ASKED:
-            return f"Stopped at step {steps}, as a callback asked. {kept}."
-    return ""
