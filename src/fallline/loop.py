@@ -22,6 +22,7 @@ from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.rate import first_direction, power_step, stability_limit
 from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
+from fallline.kernel import Compiled
 from fallline.network import Model
 from fallline.path import DescentPath, stop_sentence
 from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
@@ -31,6 +32,7 @@ from fallline.threads import one_blas_thread
 EVERY_STEP_UP_TO = 1000
 _THINNED_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
+_SMALL_PASS = 1 << 14  # rows times weights
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
 
 
@@ -108,21 +110,26 @@ def _empty_record(length: int, slots: int, n_weights: int, n_shown: int, n_watch
 
 def _note(record: _Record, walk: Walk, watched: Any, stride: Any) -> _Record:
     """The record with the point of the walk in it, if the last pass arrived at one."""
+
+    def put(array: Any, value: Any, index: Any) -> Any:
+        # Not .at[index].set: that is a scatter, which costs ten times more inside a loop of small steps.
+        return jax.lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), index, 0)
+
     keep = walk.steps % stride == 0
     at, slot = record.points, jnp.where(keep, record.kept, record.weights.shape[0] - 1)
     return _Record(
         points=jnp.where(walk.moved, at + 1, at),
         kept=jnp.where(walk.moved & keep, record.kept + 1, record.kept),
-        steps=record.steps.at[at].set(walk.steps),
-        passes=record.passes.at[at].set(walk.passes),
-        error=record.error.at[at].set(walk.error),
-        penalised=record.penalised.at[at].set(walk.penalised),
-        gradient_norm=record.gradient_norm.at[at].set(jnp.sqrt(walk.gradient @ walk.gradient)),
-        shown=record.shown.at[at].set(walk.shown),
-        watched=record.watched.at[at].set(watched),
-        kept_steps=record.kept_steps.at[slot].set(walk.steps),
-        weights=record.weights.at[slot].set(walk.weights),
-        gradient=record.gradient.at[slot].set(walk.gradient),
+        steps=put(record.steps, walk.steps, at),
+        passes=put(record.passes, walk.passes, at),
+        error=put(record.error, walk.error, at),
+        penalised=put(record.penalised, walk.penalised, at),
+        gradient_norm=put(record.gradient_norm, jnp.sqrt(walk.gradient @ walk.gradient), at),
+        shown=put(record.shown, walk.shown, at),
+        watched=put(record.watched, watched, at),
+        kept_steps=put(record.kept_steps, walk.steps, slot),
+        weights=put(record.weights, walk.weights, slot),
+        gradient=put(record.gradient, walk.gradient, slot),
     )
 
 
@@ -151,8 +158,7 @@ def _track(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("model", "blocks", "judge", "length", "slots"))
-def _chunk(
+def _steps(
     descent: Descent,
     state: Any,
     tracker: _Tracker,
@@ -199,6 +205,15 @@ def _chunk(
         going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64))
     )
     return state, tracker, record
+
+
+_chunk = Compiled(_steps, static=("model", "blocks", "judge", "length", "slots"))
+
+
+def _small(model: Model, kinds: tuple[str, ...], rows: tuple[Capacity, ...]) -> bool:
+    """Whether a pass is so short that handing out its operations costs more than doing them."""
+    work = model.n_weights * sum(each.y.shape[0] for each in rows)
+    return work <= _SMALL_PASS and "gauss_newton" not in kinds  # whose solver is a library's
 
 
 def _progress(
@@ -349,7 +364,7 @@ def _run(
     p, names = model.n_weights, list(watched)
     held = tuple(each.padded() for each in (rows, *watched.values()))
     kinds = (descent.kinds, *(("error",) for _ in names))
-    blocks = tuple(block_rows(model, kind, h.x.shape[0]) for kind, h in zip(kinds, held, strict=True))
+    blocks = tuple(block_rows(model, kind, h.y.shape[0]) for kind, h in zip(kinds, held, strict=True))
     point_bytes = 16 * p
     length = min(max(1 << max(_CHUNK_BYTES // (point_bytes + 64), 1).bit_length() - 1, 16), 1 << 14)
     slots, stride = length, 1
@@ -357,6 +372,7 @@ def _run(
         length, slots = 256, min(max(_CHUNK_BYTES // point_bytes, 1), 256)
         stride = max(1, math.ceil((max_iter + 1) * point_bytes / _THINNED_BYTES))
 
+    small = _small(model, descent.kinds, held)
     state, tracker = _begin(descent, start, penalty, model=model)
     tracker = tracker._replace(watched=np.full(len(names), np.inf))
     judged = names.index(judge) if judge else None
@@ -369,7 +385,7 @@ def _run(
         try:
             result = _chunk(
                 descent, state, tracker, held, limits,
-                model=model, blocks=blocks, judge=judged, length=length, slots=slots,
+                model=model, blocks=blocks, judge=judged, length=length, slots=slots, small=small,
             )  # fmt: skip
             record = _host(result[2])
             state, tracker = result[:2]
@@ -405,7 +421,7 @@ def _run(
         )
     limit = None
     if stop == Stop.DIVERGED:
-        block = block_rows(model, ("curvature",), held[0].x.shape[0])
+        block = block_rows(model, ("curvature",), held[0].y.shape[0])
         curvature = float(
             _steepest_curvature(
                 walk.lowest_weights, state.penalty.strength, held[0], model=model, block=block

@@ -19,7 +19,11 @@ from fallline.network import Model
 
 
 class Capacity(NamedTuple):
-    """Rows as a compiled program takes them: arrays padded to a capacity, and how many rows are real."""
+    """Rows as a compiled program takes them: arrays padded to a capacity, and how many rows are real.
+
+    x (inputs, capacity), column by column, so that a loop over rows reads and multiplies many at once; y (capacity,
+    outputs), s (capacity,), n the number of real rows.
+    """
 
     x: Any
     y: Any
@@ -118,7 +122,7 @@ class InMemory:
         x = np.concatenate([self.x, np.broadcast_to(self.x[:1], (extra, self.x.shape[1]))])
         y = np.concatenate([self.y, np.broadcast_to(self.y[:1], (extra, self.y.shape[1]))])
         s = np.concatenate([s, np.zeros(extra, self.dtype)])
-        return jax.device_put(Capacity(x, y, s, np.int64(n)))
+        return jax.device_put(Capacity(np.ascontiguousarray(x.T), y, s, np.int64(n)))
 
 
 def check_fit(model: Model, rows: InMemory) -> None:
@@ -140,7 +144,7 @@ def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: 
         def add(at: Any, sums: Sums) -> Sums:
             start = at * block
             part = Block(
-                jax.lax.dynamic_slice_in_dim(rows.x, start, block),
+                jax.lax.dynamic_slice_in_dim(rows.x, start, block, 1).T,
                 jax.lax.dynamic_slice_in_dim(rows.y, start, block),
                 jax.lax.dynamic_slice_in_dim(rows.s, start, block),
             )
@@ -148,7 +152,7 @@ def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: 
 
         def total(_: None) -> Sums:
             zero = nothing(kinds, model.n_weights)
-            if rows.x.shape[0] == block:
+            if rows.y.shape[0] == block:
                 return add(0, zero)
             return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
 
