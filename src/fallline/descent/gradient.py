@@ -1,4 +1,4 @@
-"""Descent by the gradient: plain, and with momentum.
+"""Descent by the gradient: plain, with momentum, and in Nesterov's form.
 
 Nothing here knows where rows live or how a path is drawn: the sums come from
 ``rows/``, the loop is ``loop.py``, the pictures are ``plot/``.
@@ -14,16 +14,29 @@ from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_wa
 from fallline.descent.penalty import Penalty, penalise
 from fallline.descent.rate import (
     FIRST_READS,
-    READS,
+    MOST_MOMENTUM,
+    SHORTEST_CYCLE,
     STEPS_BETWEEN_READS,
-    first_direction,
+    Cycle,
+    first_cycle,
+    momentum_for,
+    next_in_cycle,
     power_step,
     rate_for,
+    shorter,
+    silver,
 )
 from fallline.error import Request, Sums
+from fallline.exceptions import SettingsError
 
-# An error that has grown by this factor over the lowest seen will not come back by itself.
-_RUNAWAY = 1e8
+# A fixed rate has failed when the error is this many times the lowest seen. Momentum may overshoot by 1/(1 − β) in the
+# weights before it settles, so that the bound grows with the square of that.
+_RUNAWAY = 1e4
+# … beside this share of the error at the start: at the bottom of a perfect fit rounding alone multiplies E.
+_ROUNDING = 1e-12
+# An automatic rate is corrected long before that.
+_RISE = 1e3
+_TRUST = 1.02  # growth of its caution, per step, back to none
 
 
 class GradientState(NamedTuple):
@@ -31,28 +44,37 @@ class GradientState(NamedTuple):
 
     walk: Walk
     trial: Any  # the weights the next sums are asked for
-    step: Any  # the step just taken
+    step: Any  # the velocity Δw(t)
     rate: Any
+    momentum: Any
+    used: Any  # rate and momentum of the step that led to the trial, as many as are shown; 0 at the start
+    first: Any  # F at the start
     direction: Any  # estimate of the steepest direction of curvature
+    steepest: Any  # λ_max of the curvature per row, as last read
     reads: Any  # curvature passes still to come before the next step
     caution: Any  # factor on the rate read off, halved each time it proved too large
+    cycle: Cycle  # of the silver steps, where the rate is read off and there is no momentum
     penalty: Penalty
 
 
 @dataclass(repr=True, eq=True)
 class GradientDescent(Descent):
-    """Gradient descent, w ← w + Δw with Δw(t) = −(ε/n) ∂F/∂w + momentum · Δw(t−1).
+    """Gradient descent, w ← w + Δw with Δw(t) = −(ε/n) ∂F/∂w + β Δw(t−1): plain, heavy ball, or Nesterov's form.
 
     learning_rate ε multiplies the gradient per row, F/n: a rate that suits 100 rows suits a million.
-    ``"auto"`` reads it off the largest eigenvalue of the curvature, again every few steps. momentum in
-    [0, 1). Raises SettingsError, when the descent begins, for a rate that is not positive or a momentum
-    out of range.
+    ``"auto"`` reads it off the largest eigenvalue of the curvature, again every few steps. momentum β in
+    [0, 1), or ``"auto"``: read off λ_max and the curvature along the gradient, the softest that still matters.
+    nesterov: w ← w + β Δw(t) − (ε/n) ∂F/∂w, the gradient one step ahead in PyTorch's form of it; stable below
+    (2 + 2β)/(1 + 2β)/λ_max, where the heavy ball is stable below 2(1 + β)/λ_max. Raises SettingsError, when the
+    descent begins, for a rate that is not positive, a momentum out of range, or Nesterov's form without momentum.
 
-    Source: Rumelhart, Hinton & Williams (1986), Nature 323:533, eq. 8 and 9.
+    Source: Rumelhart, Hinton & Williams (1986), Nature 323:533, eq. 8 and 9; Polyak (1964), USSR Comp. Math. 4:1;
+    Nesterov (1983), Soviet Math. Dokl. 27:372, in the form of Sutskever et al. (2013), ICML, eq. 3 and 4.
     """
 
     learning_rate: float | str = "auto"
-    momentum: float = 0.0
+    momentum: float | str = 0.0
+    nesterov: bool = False
 
     @property
     def kinds(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -60,27 +82,55 @@ class GradientDescent(Descent):
 
     @property
     def reads_curvature(self) -> bool:
+        return self.finds_rate or self.finds_momentum
+
+    @property
+    def finds_rate(self) -> bool:
         return isinstance(self.learning_rate, str)
+
+    @property
+    def finds_momentum(self) -> bool:
+        return isinstance(self.momentum, str)
 
     def check(self) -> None:
         check_number(self, "learning_rate", 0.0, float("inf"), open_low=True, words=("auto",))
-        check_number(self, "momentum", 0.0, 0.999999)
+        check_number(self, "momentum", 0.0, 0.999999, words=("auto",))
+        if not isinstance(self.nesterov, bool):
+            raise SettingsError(f"nesterov={self.nesterov!r} is not possible: expected True or False.")
+        if self.nesterov and self.momentum == 0:
+            raise SettingsError(
+                "nesterov=True needs momentum: give momentum=0.9 or momentum='auto', or leave nesterov out."
+            )
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
-        return ("learning_rate",)
+        return ("learning_rate", "momentum") if self.finds_momentum else ("learning_rate",)
 
     def start(self, weights: Any, penalty: Penalty) -> GradientState:
         dtype = weights.dtype
-        rate = jnp.zeros((), dtype) if self.reads_curvature else jnp.asarray(self.learning_rate, dtype)
-        direction = jnp.asarray(first_direction(weights.shape[0] if self.reads_curvature else 1), dtype)
-        reads = jnp.asarray(FIRST_READS if self.reads_curvature else 0, jnp.int32)
-        one = jnp.ones((), dtype)
         return GradientState(
-            first_walk(weights, 1), weights, jnp.zeros_like(weights), rate, direction, reads, one, penalty
+            walk=first_walk(weights, len(self.shows(penalty))),
+            trial=weights,
+            step=jnp.zeros_like(weights),
+            rate=jnp.asarray(0.0 if self.finds_rate else self.learning_rate, dtype),
+            momentum=jnp.asarray(0.0 if self.finds_momentum else self.momentum, dtype),
+            used=jnp.zeros(len(self.shows(penalty)), dtype),
+            first=jnp.zeros((), dtype),
+            direction=jnp.zeros(weights.shape[0] if self.reads_curvature else 1, dtype),
+            steepest=jnp.zeros((), dtype),
+            reads=jnp.zeros((), jnp.int32),
+            caution=jnp.ones((), dtype),
+            cycle=first_cycle(dtype),
+            penalty=penalty,
         )
 
     def ask(self, state: GradientState) -> Request:
-        return Request((state.reads > 0).astype(jnp.int32), state.trial, state.direction)
+        return Request((state.reads > 0).astype(jnp.int32), state.trial, self._direction(state))
+
+    def _direction(self, state: GradientState) -> Any:
+        """The direction that a read asks the curvature of: the last of several looks along the gradient."""
+        if not self.finds_momentum:
+            return state.direction
+        return jnp.where(state.reads == 1, power_step(state.walk.gradient)[1], state.direction)
 
     def tell(self, state: GradientState, sums: Sums) -> GradientState:
         if not self.reads_curvature:
@@ -88,14 +138,38 @@ class GradientDescent(Descent):
         return jax.lax.cond(state.reads > 0, self._read, self._move, state, sums)
 
     def _read(self, state: GradientState, sums: Sums) -> GradientState:
-        product = sums.curvature + state.penalty.strength * state.direction
-        length, direction = power_step(product / sums.rows)
-        reads = state.reads - 1
-        # No curvature at all (saturated units, a zero gradient): any rate does, and 1 is finite.
-        rate = jnp.where(length > 0, state.caution * rate_for(length, self.momentum), 1.0)
-        walk = state.walk._replace(moved=jnp.zeros((), bool), passes=state.walk.passes + 1)
+        asked = self._direction(state)
+        product = (sums.curvature + state.penalty.strength * asked) / sums.rows
+        steepest, direction = power_step(product)
+        momentum, done = state.momentum, state.reads == 1
+        if self.finds_momentum:
+            steepest = jnp.where(done, state.steepest, steepest)
+            direction = jnp.where(done, state.direction, direction)
+            found = jnp.minimum(momentum_for(steepest, asked @ product), MOST_MOMENTUM)
+            momentum = jnp.where(done, found, momentum)
+        rate = state.rate
+        if self.finds_rate:
+            # No curvature at all (saturated units): any rate does, and 1 is finite.
+            read = jnp.where(steepest > 0, state.caution * rate_for(steepest, momentum, self.nesterov), 1.0)
+            rate = jnp.where(done, read, rate)
+        # Nothing was known at the start: its step is taken now.
+        leaving = done & (state.walk.steps == 0)
+        if self.finds_rate and not self.finds_momentum:
+            used = jnp.where(momentum > 0, rate, rate * silver(state.cycle.at))
+        else:
+            used = rate
+        step = -(used / sums.rows) * state.walk.gradient
+        ahead = (1.0 + momentum) * step if self.nesterov else step
         return state._replace(
-            walk=walk, rate=jnp.where(reads == 0, rate, state.rate), direction=direction, reads=reads
+            walk=state.walk._replace(moved=jnp.zeros((), bool), passes=state.walk.passes + 1),
+            trial=jnp.where(leaving, state.walk.weights + ahead, state.trial),
+            step=jnp.where(leaving, step, state.step),
+            rate=rate,
+            momentum=momentum,
+            used=jnp.where(leaving, jnp.stack([used, momentum][: len(state.used)]), state.used),
+            direction=direction,
+            steepest=steepest,
+            reads=state.reads - 1,
         )
 
     def _move(self, state: GradientState, sums: Sums) -> GradientState:
@@ -103,27 +177,62 @@ class GradientDescent(Descent):
         here = penalise(state.penalty, state.trial, sums)
         finite = jnp.isfinite(here.error) & jnp.all(jnp.isfinite(here.gradient))
         start = walk.steps < 0
-        lost = ~finite | (here.error > _RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
-        step = self.momentum * state.step - (state.rate / sums.rows) * here.gradient
-        trial = state.trial + step
-        reads = state.reads
+        first = jnp.where(start, here.error, state.first)
+        floor = walk.lowest_penalised + _ROUNDING * first
+        # A fixed momentum is a number; one that is read off restarts long before it overshoots.
+        overshoot = 1.0 if self.finds_momentum else (1.0 - state.momentum) ** 2
+        lost = ~finite | (~start & (here.error * overshoot > _RUNAWAY * floor))
+
+        rate, cycle = state.rate, state.cycle
+        if self.finds_rate and not self.finds_momentum:
+            cycle = next_in_cycle(cycle, here.error, start)
+            rate = jnp.where(state.momentum > 0, rate, rate * silver(cycle.at))
+        slope = -(rate / sums.rows) * here.gradient
+        step = state.momentum * state.step + slope
+        ahead = state.momentum * step + slope if self.nesterov else step
+        trial, reads, caution = state.trial + ahead, state.reads, state.caution
         if self.reads_curvature:
-            # The curvature moves as the weights do: read it again now and then, and at once when the error rises.
-            due = (walk.steps + 1) % STEPS_BETWEEN_READS == STEPS_BETWEEN_READS - 1
             rose = here.error > walk.penalised
-            reads = jnp.where(due | rose | lost, READS, 0).astype(jnp.int32)
-            # A rate that was read off too late: back to the lowest point, from rest.
-            trial = jnp.where(lost & ~start, walk.lowest_weights, trial)
-            step = jnp.where(lost & ~start, 0.0, step)
-            state = state._replace(caution=jnp.where(lost, 0.5 * state.caution, state.caution))
-            arrived, ended = finite & (start | ~lost), lost & start
-        else:
-            arrived, ended = finite & (start | ~lost), lost
+            if self.finds_momentum:
+                # What carries the weights uphill is forgotten: O'Donoghue & Candès (2015), Found. Comput. Math. 15:715.
+                step = jnp.where(rose & ~start, slope, step)
+                trial = jnp.where(rose & ~start, state.trial + slope, trial)
+            if self.finds_rate:
+                # A rate that was read off too late: back to the lowest point, from rest.
+                lost = lost | (~start & (here.error > _RISE * floor))
+                trial = jnp.where(lost & ~start, walk.lowest_weights, trial)
+                step = jnp.where(lost & ~start, 0.0, step)
+                # … by shorter cycles while there are any, else by a smaller rate, which is trusted again in time.
+                spared = (state.momentum == 0) & (cycle.order > SHORTEST_CYCLE)
+                caution = jnp.where(lost & ~spared, 0.5 * caution, jnp.minimum(_TRUST * caution, 1.0))
+                cycle = jax.tree.map(
+                    lambda new, old: jnp.where(lost, new, old), shorter(cycle, walk.lowest_penalised), cycle
+                )
+            # The curvature moves as the weights do: read it again now and then.
+            due = (walk.steps + 1) % STEPS_BETWEEN_READS == STEPS_BETWEEN_READS - 1
+            again = 2 if self.finds_momentum else 1
+            reads = jnp.where(start, FIRST_READS + again - 1, jnp.where(due | lost, again, 0)).astype(
+                jnp.int32
+            )
+            trial = jnp.where(start, state.trial, trial)
+        direction = state.direction
+        if self.reads_curvature:
+            direction = jnp.where(start, power_step(here.gradient)[1], direction)
+        ended = lost & start if self.finds_rate else lost
+        arrived = finite & (start | ~lost)
         flat = arrived & jnp.all(here.gradient == 0) & jnp.all(state.step == 0)
         stop = jnp.where(
             ended, jnp.where(start, Stop.NOT_FINITE, Stop.DIVERGED), jnp.where(flat, Stop.FLAT, Stop.GOING_ON)
         )
-        stop = jnp.where(start & finite & ~flat, Stop.GOING_ON, stop)
-        shown = state.rate[None]
-        walk = arrive(walk, arrived, state.trial, sums.error, here.error, here.gradient, shown, stop)
-        return state._replace(walk=walk, trial=trial, step=step, reads=reads)
+        walk = arrive(walk, arrived, state.trial, sums.error, here.error, here.gradient, state.used, stop)
+        return state._replace(
+            walk=walk,
+            trial=trial,
+            step=step,
+            cycle=cycle,
+            used=jnp.stack([rate, state.momentum][: len(state.used)]),
+            first=first,
+            direction=direction,
+            reads=reads,
+            caution=caution,
+        )

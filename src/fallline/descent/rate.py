@@ -1,37 +1,99 @@
-"""Learning rates read off the curvature.
+"""Learning rates and momentum read off the curvature.
 
-On a quadratic bowl of curvature H/n, plain descent converges for rates below 2/λ_max,
-Polyak's heavy ball below 2(1 + momentum)/λ_max. λ_max of the Gauss–Newton part G/n
-comes from a few products G v, each one pass over the rows.
+On a quadratic bowl of curvature H/n a descent converges for rates below a limit that depends on its method
+and its momentum. λ_max of the Gauss–Newton part G/n comes from products G v, each one pass over the rows.
 """
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-# Fraction of the stability limit. Plain descent at 1.9/λ_max went lowest on real tables; 1.99 is no longer safe
-# as λ_max moves. With momentum the limit itself is lightly damped, so stay at half of it.
-SHARE_OF_LIMIT_PLAIN = 0.95
+# Plain descent takes silver steps, each in units of 1/λ_max; a share of them, because λ_max moves between two reads.
+# 0.85 to 0.9 went lowest on real tables (benchmarks/rates.py).
+SHARE_OF_SILVER = 0.88
+SHORTEST_CYCLE, LONGEST_CYCLE = 3, 9  # in powers of two
+# Fraction of the stability limit with momentum: there the limit itself is lightly damped.
 SHARE_OF_LIMIT_MOMENTUM = 0.5
+SHARE_OF_LIMIT_NESTEROV = 0.7
 
-FIRST_READS = 12  # power iterations before the first step, from a random direction
-READS = 2  # later ones start from the direction found before
-STEPS_BETWEEN_READS = 10
+MOST_MOMENTUM = (
+    0.99  # of the momentum that is read off: beyond it a descent remembers too long for a bending valley
+)
+
+FIRST_READS = 8  # power iterations before the first step, from the gradient there
+STEPS_BETWEEN_READS = 20
 
 
-def stability_limit(curvature: Any, momentum: Any) -> Any:
-    """The largest stable rate on a bowl whose steepest curvature per row is ``curvature``: 2(1 + momentum)/λ_max.
+def stability_limit(curvature: Any, momentum: Any = 0.0, nesterov: bool = False) -> Any:
+    """The largest stable rate on a bowl whose steepest curvature per row is ``curvature``.
 
-    Source: Polyak (1964), USSR Comp. Math. 4:1; Goh (2017), Distill, "Why momentum really works".
+    2/λ_max for plain descent, 2(1 + β)/λ_max for Polyak's heavy ball, (2 + 2β)/(1 + 2β)/λ_max for Nesterov's form.
+    Source: Polyak (1964), USSR Comp. Math. 4:1; Goh (2017), Distill, "Why momentum really works"; for Nesterov's form, both
+    roots of σ² − (1 + β)(1 − αλ)σ + β(1 − αλ) inside the unit circle.
     """
-    return 2.0 * (1.0 + momentum) / curvature
+    limit = 2.0 * (1.0 + momentum) / curvature
+    return limit / (1.0 + 2.0 * momentum) if nesterov else limit
 
 
-def rate_for(curvature: Any, momentum: Any) -> Any:
-    """The rate that ``learning_rate='auto'`` takes for that curvature."""
-    share = jnp.where(momentum > 0, SHARE_OF_LIMIT_MOMENTUM, SHARE_OF_LIMIT_PLAIN)
-    return share * stability_limit(curvature, momentum)
+def rate_for(curvature: Any, momentum: Any, nesterov: bool = False) -> Any:
+    """The rate that ``learning_rate='auto'`` takes for that curvature; without momentum, the unit of its silver steps."""
+    share = SHARE_OF_LIMIT_NESTEROV if nesterov else SHARE_OF_LIMIT_MOMENTUM
+    with_momentum = share * stability_limit(curvature, momentum, nesterov)
+    return jnp.where(momentum > 0, with_momentum, SHARE_OF_SILVER / curvature)
+
+
+class Cycle(NamedTuple):
+    """Where plain descent stands in its cycle of 2^order − 1 silver steps: the next one's number, and F when it began."""
+
+    order: Any
+    at: Any
+    before: Any
+
+
+def silver(at: Any) -> Any:
+    """The length of the silver step with that number, 1, 2, …, in units of 1/λ_max: √2, 2, √2, 2 + √2, √2, …
+
+    A few steps beyond the limit 2/λ_max among many below it: what a long step blows up the short ones around it have
+    damped or will damp, and in k steps the flat directions come k^1.27 as far as short steps alone would bring them.
+    Source: Altschuler & Parrilo (2025), J. ACM 72:12, "Acceleration by stepsize hedging I", sec. 1.
+    """
+    twos = sum((at % (1 << k) == 0).astype(jnp.float64) for k in range(1, LONGEST_CYCLE + 1))
+    return 1.0 + (1.0 + math.sqrt(2.0)) ** (twos - 1.0)
+
+
+def first_cycle(dtype: Any) -> Cycle:
+    one = jnp.ones((), jnp.int64)
+    return Cycle(SHORTEST_CYCLE * one, 2 * one, jnp.zeros((), dtype))
+
+
+def next_in_cycle(cycle: Cycle, error: Any, start: Any) -> Cycle:
+    """The cycle after a step that led to ``error``: a finished one is doubled if F fell over it, else halved.
+
+    The longer the cycle, the longer its longest step, and the longer must the surface stay what it was.
+    """
+    over = ~start & (cycle.at + 1 >= 1 << cycle.order)
+    longer = jnp.clip(cycle.order + jnp.where(error < cycle.before, 1, -1), SHORTEST_CYCLE, LONGEST_CYCLE)
+    return Cycle(
+        jnp.where(over, longer, cycle.order),
+        jnp.where(over, 1, jnp.where(start, cycle.at, cycle.at + 1)),
+        jnp.where(over | start, error, cycle.before),
+    )
+
+
+def shorter(cycle: Cycle, error: Any) -> Cycle:
+    """The cycle to begin with after one that led too far: half as long, from the lowest point."""
+    return Cycle(jnp.maximum(cycle.order - 1, SHORTEST_CYCLE), jnp.ones_like(cycle.at), error)
+
+
+def momentum_for(steepest: Any, softest: Any) -> Any:
+    """The momentum under which a bowl with these curvatures is left behind fastest, ((√λ₁ − √λₙ)/(√λ₁ + √λₙ))².
+
+    Source: Polyak (1964); Goh (2017).
+    """
+    a, b = jnp.sqrt(steepest), jnp.sqrt(jnp.clip(softest, 0.0, steepest))
+    return ((a - b) / jnp.maximum(a + b, jnp.finfo(a.dtype).tiny)) ** 2
 
 
 def first_direction(n_weights: int) -> np.ndarray:
@@ -45,3 +107,15 @@ def power_step(product: Any) -> tuple[Any, Any]:
     length = jnp.linalg.norm(product)
     safe = jnp.where(length > 0, length, 1.0)
     return length, product / safe
+
+
+def steep_input(model: Any, direction: np.ndarray) -> tuple[int, float] | None:
+    """The input whose weights make most of the steepest direction of curvature (n_weights,), and their share of it.
+
+    None where no single input makes more than half, or the model has no layers.
+    """
+    if not hasattr(model, "layers"):
+        return None
+    share = (np.asarray(model.layers(direction)[0].coef) ** 2).sum(axis=1)
+    at = int(np.argmax(share))
+    return (at, float(share[at])) if model.inputs > 1 and share[at] > 0.5 else None
