@@ -8,7 +8,7 @@ recorded comes back as arrays and becomes a ``DescentPath``.
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
-from fallline.descent.rate import first_direction, power_step, stability_limit
+from fallline.descent.rate import first_direction, power_step, stability_limit, steep_input
 from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.kernel import Compiled
@@ -33,6 +33,7 @@ EVERY_STEP_UP_TO = 1000
 _THINNED_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
 _SMALL_PASS = 1 << 14  # rows times weights
+_LARGE_COLUMN = 3.0  # times the size of the others: then its scale is what makes the curvature large
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
 
 
@@ -247,8 +248,10 @@ def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) ->
 
 
 @functools.partial(jax.jit, static_argnames=("model", "block"))
-def _steepest_curvature(weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int) -> Any:
-    """λ_max of (G + penalty)/n at the weights, by 100 power iterations."""
+def _steepest_curvature(
+    weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int
+) -> tuple[Any, Any]:
+    """λ_max of (G + penalty)/n at the weights, by 100 power iterations, and its direction."""
 
     def read(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         _, direction = carry
@@ -258,7 +261,42 @@ def _steepest_curvature(weights: Any, strength: Any, rows: Capacity, *, model: M
         return power_step((sums.curvature + strength * direction) / sums.rows)
 
     first = jnp.asarray(first_direction(model.n_weights))
-    return jax.lax.fori_loop(0, 100, read, (jnp.zeros(()), first))[0]
+    return jax.lax.fori_loop(0, 100, read, (jnp.zeros(()), first))
+
+
+def _why_diverged(
+    model: Model,
+    descent: Descent,
+    rows: InMemory,
+    held: Capacity,
+    weights: Any,
+    penalty: Penalty,
+    input_names: Sequence[str] | None,
+) -> tuple[float | None, str]:
+    """The largest stable rate at these weights, and a sentence on the column that keeps it small, where one does."""
+    block = block_rows(model, ("curvature",), held.y.shape[0])
+    curvature, direction = _steepest_curvature(weights, penalty.strength, held, model=model, block=block)
+    if not float(curvature) > 0:
+        return None, ""
+    momentum = getattr(descent, "momentum", 0.0)
+    limit = stability_limit(
+        float(curvature),
+        0.0 if isinstance(momentum, str) else momentum,
+        getattr(descent, "nesterov", False),
+    )
+    steep = steep_input(model, np.asarray(direction))
+    if steep is None:
+        return limit, ""
+    at, share = steep
+    sizes = np.sqrt((rows.x**2).mean(axis=0))
+    others = float(np.median(np.delete(sizes, at)))
+    if sizes[at] < _LARGE_COLUMN * others:
+        return limit, ""  # the column is like the others: not its scale is to blame
+    name = input_names[at] if input_names is not None else f"x{at + 1}"
+    return limit, (
+        f"The input {name} makes the curvature so large ({share:.0%} of its steepest direction): its values are of size "
+        f"{sizes[at]:.3g}, those of the others {others:.3g}. Standardise it. "
+    )
 
 
 def descend(
@@ -276,6 +314,7 @@ def descend(
     judge: str | None = None,
     progress: Callable[[Progress], Any] | None = None,
     every_step: bool = False,
+    input_names: Sequence[str] | None = None,
 ) -> DescentPath:
     """Go down the error of ``model`` over ``rows``, and return the way.
 
@@ -291,7 +330,7 @@ def descend(
     watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses
     ``best_weights``, and the walk ends when it has not fallen for ``n_iter_no_change`` steps. progress is called
     with a ``Progress`` after every chunk, or after every step if ``every_step``; it ends the walk by returning True.
-    Ctrl-C ends the walk and keeps it.
+    Ctrl-C ends the walk and keeps it. input_names: what a message calls the inputs, x1, x2, … by default.
 
     Raises ShapeError, TableError or SettingsError, in a sentence, for rows, weights or settings that do not fit.
     """
@@ -342,6 +381,7 @@ def descend(
             progress,
             every_step,
             alpha,
+            input_names,
         )
 
 
@@ -359,6 +399,7 @@ def _run(
     progress: Callable[[Progress], Any] | None,
     every_step: bool,
     alpha: float | str,
+    input_names: Sequence[str] | None,
 ) -> DescentPath:
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
@@ -419,16 +460,10 @@ def _run(
             int(tracker.best_step),
             float(tracker.best),
         )
-    limit = None
+    limit, column = None, ""
     if stop == Stop.DIVERGED:
-        block = block_rows(model, ("curvature",), held[0].y.shape[0])
-        curvature = float(
-            _steepest_curvature(
-                walk.lowest_weights, state.penalty.strength, held[0], model=model, block=block
-            )
-        )
-        limit = (
-            float(stability_limit(curvature, getattr(descent, "momentum", 0.0))) if curvature > 0 else None
+        limit, column = _why_diverged(
+            model, descent, rows, held[0], walk.lowest_weights, state.penalty, input_names
         )
 
     record = _Record(
@@ -459,7 +494,7 @@ def _run(
         best_step=best_step,
         stop=stop,
         stop_message=stop_sentence(
-            stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit
+            stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit, column
         ),
         n_passes=int(walk.passes),
         seconds=time.perf_counter() - began,

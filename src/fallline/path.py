@@ -88,8 +88,12 @@ def stop_sentence(
     patience: int,
     judge: str | None,
     limit: float | None,
+    column: str = "",
 ) -> str:
-    """Why the descent ended, what was kept, and what to do where there is something to do."""
+    """Why the descent ended, what was kept, and what to do where there is something to do.
+
+    limit: the largest stable rate, of a descent that diverged; column: a sentence on the input that is the cause, if one is.
+    """
     kept = f"The lowest-error weights are kept (step {best_step}, E = {best_error:.6g})"
     match stop:
         case Stop.FLAT:
@@ -108,12 +112,14 @@ def stop_sentence(
         case Stop.DIVERGED:
             rate = getattr(descent, "learning_rate", None)
             momentum = getattr(descent, "momentum", 0.0)
-            method = f" for momentum {momentum:g}" if momentum else ""
+            form = "Nesterov's momentum" if getattr(descent, "nesterov", False) else "momentum"
+            method = f" for {form} {momentum:g}" if momentum and not isinstance(momentum, str) else ""
             largest = f"; the largest stable rate there{method} is about {limit:.3g}" if limit else ""
             advice = f"a rate below {0.95 * limit:.2g}" if limit else "a smaller rate"
+            cure = "" if column else ", and standardise the inputs if they are not"
             return (
                 f"Diverged after step {steps}: learning rate {rate:g} is too large and the error grew without bound. "
-                f"{kept}{largest}. Take {advice} or learning_rate='auto', and standardise the inputs if they are not."
+                f"{kept}{largest}. {column}Take {advice} or learning_rate='auto'{cure}."
             )
         case Stop.INTERRUPTED:
             return f"Interrupted at step {steps}. {kept}."

@@ -5,6 +5,7 @@ import pytest
 
 from fallline.descent import Stop
 from fallline.descent.gradient import GradientDescent
+from fallline.descent.rate import silver
 from fallline.exceptions import SettingsError
 from fallline.loop import descend
 from fallline.network import Network
@@ -70,8 +71,6 @@ def test_a_diverged_descent_keeps_the_lowest_weights_and_nothing_infinite(rate):
 def test_the_automatic_rate_reaches_the_minimum_without_being_told_a_rate():
     path = descend(LINEAR, ROWS, GradientDescent(), weights=START, max_iter=300)
     np.testing.assert_allclose(path.final_weights, BEST, rtol=1e-8)
-    # 0.95 of the limit 2/λ_max = 0.5
-    np.testing.assert_allclose(path.shown["learning_rate"][1:], 0.475, rtol=1e-3)
 
 
 def test_the_automatic_rate_recovers_where_the_curvature_rises_on_the_way(random):
@@ -128,3 +127,102 @@ def test_settings_are_read_and_written_as_scikit_learn_does():
     assert descent.set_params(momentum=0.5) == GradientDescent(0.1, 0.5)
     with pytest.raises(SettingsError, match="has no setting 'lr': it has learning_rate, momentum, nesterov"):
         descent.set_params(lr=1)
+
+
+def test_the_column_that_makes_the_curvature_large_is_named(random):
+    x = random.normal(size=(200, 4)) * [1.0, 1.0, 500.0, 1.0]
+    rows = InMemory(x, x @ [[1.0], [2.0], [0.01], [3.0]])
+    path = descend(
+        Network((4, 1)), rows, GradientDescent(0.1), seed=0, input_names=["a", "b", "pressure", "d"]
+    )
+    assert path.stop == Stop.DIVERGED
+    assert (
+        "The input pressure makes the curvature so large (100% of its steepest direction)"
+        in path.stop_message
+    )
+    assert "Standardise it. Take a rate below" in path.stop_message
+    assert path.n_steps < 5
+
+
+def test_no_column_is_blamed_where_all_are_of_one_size(random):
+    x = random.normal(size=(50, 3))
+    path = descend(Network((3, 1)), InMemory(x, x[:, :1]), GradientDescent(3.0), seed=0)
+    assert path.stop == Stop.DIVERGED
+    assert "Standardise" not in path.stop_message
+
+
+@pytest.mark.parametrize(("rate", "momentum"), [(0.1, 0.5), (0.3, 0.9), (0.35, 0.5)])
+def test_nesterovs_form_on_a_bowl_follows_its_closed_form(rate, momentum):
+    path = descend(LINEAR, ROWS, GradientDescent(rate, momentum, True), weights=START, max_iter=40)
+    at = path.weights[-1]
+    for i, curvature in enumerate(CURVATURE):
+        # v ← momentum v − rate g, w ← w + momentum v − rate g, g = curvature · w
+        matrix = np.array(
+            [[momentum, -rate * curvature], [momentum**2, 1 - rate * curvature * (1 + momentum)]]
+        )
+        expected = (np.linalg.matrix_power(matrix, 40) @ [0.0, START[i] - BEST[i]])[1] + BEST[i]
+        np.testing.assert_allclose(at[i], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("momentum", [0.3, 0.9])
+def test_nesterovs_form_converges_below_its_own_limit_and_diverges_above_it(momentum):
+    limit = (2 + 2 * momentum) / (1 + 2 * momentum) / CURVATURE[0]
+    below, above = (
+        descend(LINEAR, ROWS, GradientDescent(rate, momentum, True), weights=START, max_iter=3000)
+        for rate in (0.98 * limit, 1.02 * limit)
+    )
+    assert below.error[-1] < 1e-12
+    assert above.stop == Stop.DIVERGED
+    assert f"for Nesterov's momentum {momentum:g} is about {limit:.3g}" in above.stop_message
+
+
+def test_curvature_is_read_at_no_more_than_a_tenth_of_the_steps(random):
+    x = random.normal(size=(80, 3))
+    rows = InMemory(x, np.sin(2 * x[:, :1]))
+    path = descend(Network((3, 6, 1)), rows, GradientDescent(), seed=0, max_iter=400)
+    assert 400 < path.n_passes - 1 <= 1.1 * 400
+
+
+def test_silver_steps_multiply_as_their_source_says():
+    # In k = 2^m − 1 steps their lengths add up to (1 + √2)^m − 1: Altschuler & Parrilo, lemma 2.
+    lengths = np.asarray(silver(np.arange(1, 64)))
+    np.testing.assert_allclose(lengths.cumsum()[[2, 6, 14, 30, 62]], (1 + 2**0.5) ** np.arange(2, 7) - 1)
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": 0.9}, {"momentum": "auto"}, {"momentum": "auto", "nesterov": True}],
+                         ids=["plain", "heavy ball", "automatic", "Nesterov"])  # fmt: skip
+def test_an_automatic_descent_goes_below_the_best_of_many_fixed_rates(settings, random):
+    x = random.normal(size=(150, 3))
+    rows = InMemory(x, np.sin(2 * x[:, :1]) + x[:, 1:2])
+    network = Network((3, 8, 1))
+    fixed = [
+        descend(network, rows, GradientDescent(rate), seed=0, max_iter=300).error.min()
+        for rate in np.logspace(-2, 1, 16)
+    ]
+    found = descend(network, rows, GradientDescent(**settings), seed=0, max_iter=300)
+    assert found.error.min() < min(fixed)
+
+
+def test_the_automatic_momentum_and_rate_of_each_step_are_in_the_path(random):
+    x = random.normal(size=(80, 3))
+    path = descend(
+        Network((3, 6, 1)),
+        InMemory(x, np.sin(2 * x[:, :1])),
+        GradientDescent(momentum="auto"),
+        seed=0,
+        max_iter=200,
+    )
+    rate, momentum = path.shown["learning_rate"], path.shown["momentum"]
+    assert rate[0] == momentum[0] == 0
+    assert (rate[1:] > 0).all()
+    assert 0 < momentum[1:].max() <= 0.99
+    first = -rate[1] / 80 * path.gradient[0]
+    np.testing.assert_allclose(path.weights[1] - path.weights[0], first, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"nesterov": True}, {"nesterov": 1, "momentum": 0.5}], ids=["without momentum", "a number"]
+)
+def test_nesterovs_form_is_asked_for_in_words_that_fit(settings):
+    with pytest.raises(SettingsError, match="nesterov="):
+        descend(LINEAR, ROWS, GradientDescent(**settings))
