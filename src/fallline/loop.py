@@ -24,7 +24,15 @@ from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.network import Model
 from fallline.path import DescentPath, stop_sentence
-from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
+from fallline.rows.memory import (
+    Capacity,
+    InMemory,
+    Parts,
+    block_rows,
+    check_fit,
+    sum_over_parts,
+    sum_over_rows,
+)
 from fallline.threads import one_blas_thread
 
 # Up to this many weights every step is kept; above it the path is thinned to this many bytes.
@@ -151,6 +159,21 @@ def _track(
     )
 
 
+def _goes_on(
+    walk: Walk,
+    tracker: _Tracker,
+    record: _Record,
+    limits: _Limits,
+    judge: int | None,
+    length: int,
+    slots: int,
+) -> Any:
+    """Whether a chunk takes another pass, its budget of passes apart."""
+    go = (walk.stop == 0) & (walk.steps < limits.step) & (record.points < length) & (record.kept < slots)
+    go &= (limits.tol <= 0) | (tracker.since < limits.patience)
+    return go if judge is None else go & (tracker.rising < limits.patience)
+
+
 @functools.partial(jax.jit, static_argnames=("model", "blocks", "judge", "length", "slots"))
 def _chunk(
     descent: Descent,
@@ -178,10 +201,7 @@ def _chunk(
 
     def going(carry: tuple[Any, _Tracker, _Record, Any]) -> Any:
         state, tracker, record, passes = carry
-        go = (state.walk.stop == 0) & (state.walk.steps < limits.step) & (passes < limits.passes)
-        go &= (record.points < length) & (record.kept < slots)
-        go &= (limits.tol <= 0) | (tracker.since < limits.patience)
-        return go if judge is None else go & (tracker.rising < limits.patience)
+        return (passes < limits.passes) & _goes_on(state.walk, tracker, record, limits, judge, length, slots)
 
     def one_pass(carry: tuple[Any, _Tracker, _Record, Any]) -> tuple[Any, _Tracker, _Record, Any]:
         state, tracker, record, passes = carry
@@ -198,6 +218,74 @@ def _chunk(
     state, tracker, record, _ = jax.lax.while_loop(
         going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64))
     )
+    return state, tracker, record
+
+
+_ask = jax.jit(lambda descent, state: descent.ask(state))
+_tell = jax.jit(lambda descent, state, sums: descent.tell(state, sums))
+_empty = jax.jit(_empty_record, static_argnums=(0, 1, 2, 3, 4))
+
+
+@functools.partial(jax.jit, static_argnames=("judge", "adapts", "length", "slots"))
+def _arrive(
+    walk: Walk,
+    tracker: _Tracker,
+    record: _Record,
+    watched: Any,
+    limits: _Limits,
+    *,
+    judge: int | None,
+    adapts: bool,
+    length: int,
+    slots: int,
+) -> tuple[_Tracker, _Record, Any]:
+    tracker = _track(tracker, walk, watched, judge, limits, adapts)
+    record = _note(record, walk, watched, limits.stride)
+    return tracker, record, _goes_on(walk, tracker, record, limits, judge, length, slots)
+
+
+def _sum_held(
+    model: Model, kinds: tuple[str, ...], request: Request, held: Capacity | Parts, block: int
+) -> Any:
+    if isinstance(held, Parts):
+        return sum_over_parts(model, kinds, request, held, block)
+    return _sum_of_few(request, held, model=model, kinds=kinds, block=block)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "kinds", "block"))
+def _sum_of_few(request: Request, rows: Capacity, *, model: Model, kinds: tuple[str, ...], block: int) -> Any:
+    return sum_over_rows(model, kinds, request, rows, block)
+
+
+def _chunk_over_parts(
+    descent: Descent,
+    state: Any,
+    tracker: _Tracker,
+    rows: tuple[Capacity | Parts, ...],
+    limits: _Limits,
+    *,
+    model: Model,
+    blocks: tuple[int, ...],
+    judge: int | None,
+    length: int,
+    slots: int,
+) -> tuple[Any, _Tracker, _Record]:
+    """The same chunk where rows are large: a pass takes so long that Python between passes costs nothing."""
+    record = _empty(length, slots, model.n_weights, state.walk.shown.shape[0], len(rows) - 1)
+    for _ in range(limits.passes):
+        request = _ask(descent, state)
+        state = _tell(descent, state, _sum_held(model, descent.kinds, request, rows[0], blocks[0]))
+        watched = tracker.watched
+        if len(rows) > 1 and bool(state.walk.moved):
+            at = Request(np.int32(0), state.walk.weights, np.zeros(0))
+            pairs = zip(rows[1:], blocks[1:], strict=True)
+            watched = np.array([_sum_held(model, ("error",), at, r, b).error for r, b in pairs])
+        tracker, record, goes_on = _arrive(
+            state.walk, tracker, record, watched, limits,
+            judge=judge, adapts=state.penalty.adapts, length=length, slots=slots,
+        )  # fmt: skip
+        if not bool(goes_on):
+            break
     return state, tracker, record
 
 
@@ -231,10 +319,22 @@ def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) ->
     return descent.start(weights, penalty), tracker
 
 
-@functools.partial(jax.jit, static_argnames=("model", "block"))
-def _steepest_curvature(weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int) -> Any:
-    """λ_max of (G + penalty)/n at the weights, by 100 power iterations."""
+def _steepest_curvature(
+    weights: Any, strength: Any, rows: Capacity | Parts, *, model: Model, block: int
+) -> float:
+    """λ_max of (G + penalty)/n at the weights, by 100 power iterations, or 20 where rows are large."""
+    if isinstance(rows, Capacity):
+        return float(_steepest_of_few(weights, strength, rows, model=model, block=block))
+    curvature, direction = 0.0, first_direction(model.n_weights)
+    for _ in range(20):
+        request = Request(np.int32(0), np.asarray(weights), np.asarray(direction))
+        sums = sum_over_parts(model, ("curvature",), request, rows, block)
+        curvature, direction = power_step((sums.curvature + np.asarray(strength) * direction) / sums.rows)
+    return float(curvature)
 
+
+@functools.partial(jax.jit, static_argnames=("model", "block"))
+def _steepest_of_few(weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int) -> Any:
     def read(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         _, direction = carry
         sums = sum_over_rows(
@@ -347,9 +447,10 @@ def _run(
 ) -> DescentPath:
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
-    held = tuple(each.padded() for each in (rows, *watched.values()))
+    held = tuple(each.held() for each in (rows, *watched.values()))
+    chunk = _chunk_over_parts if any(isinstance(each, Parts) for each in held) else _chunk
     kinds = (descent.kinds, *(("error",) for _ in names))
-    blocks = tuple(block_rows(model, kind, h.x.shape[0]) for kind, h in zip(kinds, held, strict=True))
+    blocks = tuple(block_rows(model, kind, h) for kind, h in zip(kinds, held, strict=True))
     point_bytes = 16 * p
     length = min(max(1 << max(_CHUNK_BYTES // (point_bytes + 64), 1).bit_length() - 1, 16), 1 << 14)
     slots, stride = length, 1
@@ -367,7 +468,7 @@ def _run(
         limits = _Limits(budget, bound, stride, float(tol), patience)
         clock = time.perf_counter()
         try:
-            result = _chunk(
+            result = chunk(
                 descent, state, tracker, held, limits,
                 model=model, blocks=blocks, judge=judged, length=length, slots=slots,
             )  # fmt: skip
@@ -405,11 +506,9 @@ def _run(
         )
     limit = None
     if stop == Stop.DIVERGED:
-        block = block_rows(model, ("curvature",), held[0].x.shape[0])
-        curvature = float(
-            _steepest_curvature(
-                walk.lowest_weights, state.penalty.strength, held[0], model=model, block=block
-            )
+        block = block_rows(model, ("curvature",), held[0])
+        curvature = _steepest_curvature(
+            walk.lowest_weights, state.penalty.strength, held[0], model=model, block=block
         )
         limit = (
             float(stability_limit(curvature, getattr(descent, "momentum", 0.0))) if curvature > 0 else None

@@ -24,8 +24,9 @@ def test_nine_hundred_and_a_thousand_rows_share_a_capacity():
 @pytest.mark.parametrize("rows", [1, 5, 900, 70_000, 999_999])
 @pytest.mark.parametrize("kinds", [("gradient",), ("gauss_newton",)])
 def test_blocks_tile_the_capacity(rows, kinds):
-    held = capacity(rows)
-    assert held % block_rows(Network((8, 20, 1)), kinds, held) == 0
+    held = InMemory(np.ones((rows, 8)), np.ones((rows, 1))).padded()
+    assert capacity(rows) == len(held.x)
+    assert len(held.x) % block_rows(Network((8, 20, 1)), kinds, held) == 0
 
 
 @pytest.mark.parametrize("kind", ALL)
