@@ -35,7 +35,7 @@ class Capacity(NamedTuple):
 # Above this many bytes a table is summed in parts. A part is about so large that the backward sweep finds in the
 # second-level cache what the forward sweep has read, and not so small that calling its program takes the time.
 _LARGE_BYTES = 64 << 20
-_PART_BYTES = 1 << 21
+_PART_BYTES = 3 << 20
 _SMALLEST_PART, _LARGEST_PART = 1 << 12, 1 << 16
 _TURN = 8  # parts that a thread takes at a time: fixed, so that the order of the additions is
 
@@ -93,7 +93,7 @@ def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Parts) -> 
     return block
 
 
-_CHECKED = 1 << 20  # numbers looked at together
+_CHECKED = 1 << 18  # numbers looked at together
 
 
 def _first_bad_row(array: np.ndarray) -> int | None:
