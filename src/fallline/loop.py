@@ -226,7 +226,9 @@ _tell = jax.jit(lambda descent, state, sums: descent.tell(state, sums))
 _empty = jax.jit(_empty_record, static_argnums=(0, 1, 2, 3, 4))
 
 
-@functools.partial(jax.jit, static_argnames=("judge", "adapts", "length", "slots"))
+@functools.partial(
+    jax.jit, static_argnames=("judge", "adapts", "length", "slots"), donate_argnames=("record",)
+)
 def _arrive(
     walk: Walk,
     tracker: _Tracker,
