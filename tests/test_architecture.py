@@ -14,6 +14,7 @@ SOURCE = Path(fallline.__file__).parent
 ROOMS = (
     "exceptions",
     "threads",
+    "kernel",
     "files",
     "metrics",
     "baseline",

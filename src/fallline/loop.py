@@ -22,6 +22,7 @@ from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.rate import first_direction, power_step, stability_limit
 from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
+from fallline.kernel import Compiled
 from fallline.network import Model
 from fallline.path import DescentPath, stop_sentence
 from fallline.rows.memory import (
@@ -39,6 +40,7 @@ from fallline.threads import one_blas_thread
 EVERY_STEP_UP_TO = 1000
 _THINNED_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
+_SMALL_PASS = 1 << 14  # rows times weights
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
 
 
@@ -116,21 +118,26 @@ def _empty_record(length: int, slots: int, n_weights: int, n_shown: int, n_watch
 
 def _note(record: _Record, walk: Walk, watched: Any, stride: Any) -> _Record:
     """The record with the point of the walk in it, if the last pass arrived at one."""
+
+    def put(array: Any, value: Any, index: Any) -> Any:
+        # Not .at[index].set: that is a scatter, which costs ten times more inside a loop of small steps.
+        return jax.lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), index, 0)
+
     keep = walk.steps % stride == 0
     at, slot = record.points, jnp.where(keep, record.kept, record.weights.shape[0] - 1)
     return _Record(
         points=jnp.where(walk.moved, at + 1, at),
         kept=jnp.where(walk.moved & keep, record.kept + 1, record.kept),
-        steps=record.steps.at[at].set(walk.steps),
-        passes=record.passes.at[at].set(walk.passes),
-        error=record.error.at[at].set(walk.error),
-        penalised=record.penalised.at[at].set(walk.penalised),
-        gradient_norm=record.gradient_norm.at[at].set(jnp.sqrt(walk.gradient @ walk.gradient)),
-        shown=record.shown.at[at].set(walk.shown),
-        watched=record.watched.at[at].set(watched),
-        kept_steps=record.kept_steps.at[slot].set(walk.steps),
-        weights=record.weights.at[slot].set(walk.weights),
-        gradient=record.gradient.at[slot].set(walk.gradient),
+        steps=put(record.steps, walk.steps, at),
+        passes=put(record.passes, walk.passes, at),
+        error=put(record.error, walk.error, at),
+        penalised=put(record.penalised, walk.penalised, at),
+        gradient_norm=put(record.gradient_norm, jnp.sqrt(walk.gradient @ walk.gradient), at),
+        shown=put(record.shown, walk.shown, at),
+        watched=put(record.watched, watched, at),
+        kept_steps=put(record.kept_steps, walk.steps, slot),
+        weights=put(record.weights, walk.weights, slot),
+        gradient=put(record.gradient, walk.gradient, slot),
     )
 
 
@@ -174,8 +181,7 @@ def _goes_on(
     return go if judge is None else go & (tracker.rising < limits.patience)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "blocks", "judge", "length", "slots"))
-def _chunk(
+def _steps(
     descent: Descent,
     state: Any,
     tracker: _Tracker,
@@ -219,6 +225,15 @@ def _chunk(
         going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64))
     )
     return state, tracker, record
+
+
+_chunk = Compiled(_steps, static=("model", "blocks", "judge", "length", "slots"))
+
+
+def _small(model: Model, kinds: tuple[str, ...], rows: tuple[Capacity, ...]) -> bool:
+    """Whether a pass is so short that handing out its operations costs more than doing them."""
+    work = model.n_weights * sum(each.y.shape[0] for each in rows)
+    return work <= _SMALL_PASS and "gauss_newton" not in kinds  # whose solver is a library's
 
 
 _ask = jax.jit(lambda descent, state: descent.ask(state))
@@ -450,7 +465,12 @@ def _run(
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
     held = tuple(each.held() for each in (rows, *watched.values()))
-    chunk = _chunk_over_parts if any(isinstance(each, Parts) for each in held) else _chunk
+    few = tuple(each for each in held if isinstance(each, Capacity))
+    chunk: Callable[..., tuple[Any, _Tracker, _Record]] = (
+        functools.partial(_chunk, small=_small(model, descent.kinds, few))
+        if len(few) == len(held)
+        else _chunk_over_parts
+    )
     kinds = (descent.kinds, *(("error",) for _ in names))
     blocks = tuple(block_rows(model, kind, h) for kind, h in zip(kinds, held, strict=True))
     point_bytes = 16 * p

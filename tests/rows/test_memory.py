@@ -37,8 +37,8 @@ def test_nine_hundred_and_a_thousand_rows_share_a_capacity():
 @pytest.mark.parametrize("kinds", [("gradient",), ("gauss_newton",)])
 def test_blocks_tile_the_capacity(rows, kinds):
     held = InMemory(np.ones((rows, 8)), np.ones((rows, 1))).padded()
-    assert capacity(rows) == len(held.x)
-    assert len(held.x) % block_rows(Network((8, 20, 1)), kinds, held) == 0
+    assert capacity(rows) == len(held.y)
+    assert len(held.y) % block_rows(Network((8, 20, 1)), kinds, held) == 0
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -66,8 +66,8 @@ def test_sums_over_blocks_are_sums_over_rows(kind, block, random, x64):
 def test_padding_repeats_a_real_row(random, x64):
     x, y = random.normal(size=(5, 2)), random.normal(size=(5, 1))
     held = InMemory(x, y).padded()
-    assert held.x.shape == (8, 2)
-    np.testing.assert_array_equal(held.x[5:], np.broadcast_to(x[0], (3, 2)))
+    assert held.x.shape == (2, 8)  # a column of the table is contiguous
+    np.testing.assert_array_equal(held.x[:, 5:].T, np.broadcast_to(x[0], (3, 2)))
     np.testing.assert_array_equal(held.s, [1, 1, 1, 1, 1, 0, 0, 0])
 
 

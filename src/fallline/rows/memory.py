@@ -24,7 +24,23 @@ from fallline.network import Model
 
 
 class Capacity(NamedTuple):
-    """Rows as a compiled program takes them: arrays padded to a capacity, and how many rows are real."""
+    """Rows as a compiled program takes them: arrays padded to a capacity, and how many rows are real.
+
+    x (inputs, capacity), column by column, so that a loop over rows reads and multiplies many at once; y (capacity,
+    outputs), s (capacity,), n the number of real rows.
+    """
+
+    x: Any
+    y: Any
+    s: Any
+    n: Any
+
+
+class Part(NamedTuple):
+    """Some rows of a large table as a compiled program takes them: as ``Capacity``, but x (rows, inputs).
+
+    So the part can lie where the caller's array lies.
+    """
 
     x: Any
     y: Any
@@ -44,7 +60,7 @@ _TURN = 8  # parts that a thread takes at a time: fixed, so that the order of th
 class Parts:
     """A large table: parts of equally many rows, each held as a compiled program takes it."""
 
-    parts: tuple[Capacity, ...]
+    parts: tuple[Part, ...]
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_processors(), "rows"))
 
 
@@ -80,11 +96,11 @@ def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Parts) -> 
     """Rows per block: a power of two that divides the rows of a program and keeps a block's work in the cache."""
     sizes = getattr(model, "sizes", (1, 1))
     if isinstance(held, Parts):
-        rows, itemsize = held.parts[0].x.shape[0], held.parts[0].x.dtype.itemsize
+        rows, itemsize = held.parts[0].y.shape[0], held.parts[0].y.dtype.itemsize
         # A slice is a copy: without hidden layers a part is one block, read where it lies.
         largest, widest = rows, max(sizes[1:])
     else:
-        rows, itemsize, largest, widest = held.x.shape[0], 8, _LARGEST_BLOCK, max(sizes)
+        rows, itemsize, largest, widest = held.y.shape[0], 8, _LARGEST_BLOCK, max(sizes)
     wide = model.n_weights if "gauss_newton" in kinds else widest
     fitting = max(_BLOCK_BYTES // (itemsize * model.outputs * wide), 64)
     block = min(1 << (fitting.bit_length() - 1), largest, rows)
@@ -175,7 +191,8 @@ class InMemory:
     def padded(self) -> Capacity:
         """The rows as one compiled program takes them, on the device. Call it where 64-bit JAX is in force."""
         n = len(self.x)
-        return _padded(self.x, self.y, self._weights(0, n), capacity(n))
+        x, y, s = _padded(self.x, self.y, self._weights(0, n), capacity(n))
+        return jax.device_put(Capacity(np.ascontiguousarray(x.T), y, s, np.int64(n)))
 
     def held(self) -> Capacity | Parts:
         """The rows as a descent sums them: padded, or in parts if they are large. Under 64-bit JAX, too."""
@@ -190,11 +207,12 @@ class InMemory:
         for at in range(0, n, size):
             x, y = self.x[at : at + size], self.y[at : at + size]
             if len(x) < size:
-                parts.append(_padded(x, y, self._weights(at, n), size))
+                padded = _padded(x, y, self._weights(at, n), size)
+                parts.append(jax.device_put(Part(*padded, np.int64(n - at))))
                 continue
             s = ones if self.sample_weight is None else self._weights(at, at + size)
             x, y, s = jax.device_put((x, y, s), may_alias=True)
-            parts.append(Capacity(x, y, s, count))
+            parts.append(Part(x, y, s, count))
         return Parts(tuple(parts))
 
     def _weights(self, start: int, end: int) -> np.ndarray:
@@ -203,14 +221,14 @@ class InMemory:
         )
 
 
-def _padded(x: np.ndarray, y: np.ndarray, s: np.ndarray, rows: int) -> Capacity:
-    """Some rows on the device, padded by repeating the first one with weight 0."""
-    n = len(x)
-    extra = rows - n
+def _padded(
+    x: np.ndarray, y: np.ndarray, s: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some rows, padded by repeating the first one with weight 0."""
+    extra = rows - len(x)
     x = np.concatenate([x, np.broadcast_to(x[:1], (extra, x.shape[1]))])
     y = np.concatenate([y, np.broadcast_to(y[:1], (extra, y.shape[1]))])
-    s = np.concatenate([s, np.zeros(extra, s.dtype)])
-    return jax.device_put(Capacity(x, y, s, np.int64(n)))
+    return x, y, np.concatenate([s, np.zeros(extra, s.dtype)])
 
 
 def check_fit(model: Model, rows: InMemory) -> None:
@@ -222,7 +240,9 @@ def check_fit(model: Model, rows: InMemory) -> None:
         )
 
 
-def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity, block: int) -> Sums:
+def sum_over_rows(
+    model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Part, block: int
+) -> Sums:
     """The sums asked for, over all rows, in blocks of ``block`` rows taken in order. To be traced.
 
     ``request.kind`` is a run-time index into ``kinds``; only the branch asked for is run.
@@ -231,8 +251,12 @@ def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: 
     def of_kind(kind: str) -> Any:
         def add(at: Any, sums: Sums) -> Sums:
             start = at * block
+            if isinstance(rows, Part):
+                x = jax.lax.dynamic_slice_in_dim(rows.x, start, block)
+            else:
+                x = jax.lax.dynamic_slice_in_dim(rows.x, start, block, 1).T
             part = Block(
-                jax.lax.dynamic_slice_in_dim(rows.x, start, block),
+                x,
                 jax.lax.dynamic_slice_in_dim(rows.y, start, block),
                 jax.lax.dynamic_slice_in_dim(rows.s, start, block),
             )
@@ -240,7 +264,7 @@ def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: 
 
         def total(_: None) -> Sums:
             zero = nothing(kinds, model.n_weights)
-            if rows.x.shape[0] == block:
+            if rows.y.shape[0] == block:
                 return add(0, zero)
             return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
 
@@ -257,7 +281,7 @@ def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: 
     compiler_options={"xla_cpu_multi_thread_eigen": False},
 )
 def _add_part(
-    sums: Sums, request: Request, part: Capacity, *, model: Model, kinds: tuple[str, ...], block: int
+    sums: Sums, request: Request, part: Part, *, model: Model, kinds: tuple[str, ...], block: int
 ) -> Sums:
     return jax.tree.map(jnp.add, sums, sum_over_rows(model, kinds, request, part, block))
 
@@ -269,7 +293,7 @@ def sum_over_parts(model: Model, kinds: tuple[str, ...], request: Request, held:
     that the result depends neither on who finished first nor on the number of threads.
     """
 
-    def take(turn: tuple[Capacity, ...]) -> Sums:
+    def take(turn: tuple[Part, ...]) -> Sums:
         with jax.enable_x64(True):  # a setting of the thread
             sums = nothing(kinds, model.n_weights)
             for part in turn:

@@ -1,0 +1,44 @@
+"""One kernel for a loop of small steps.
+
+XLA hands every fused operation in the body of a loop to its thread pool one by one. For a hundred rows that
+costs ten times the arithmetic. Compiled to one kernel instead, the loop runs like one written in C; nothing
+in it is shared between threads and matrix products are plain loops, so that it pays for small steps only.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+
+# Products that XLA would give to a library cannot stand inside a kernel.
+_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+class Compiled:
+    """A function compiled in two ways; each call says whether its steps are ``small``.
+
+    The two words for XLA are hints. Where a version of XLA or a processor refuses them, or an operation
+    that has no place in a kernel, the ordinary program does the same, slower.
+    """
+
+    def __init__(self, function: Callable[..., Any], static: tuple[str, ...]) -> None:
+        def body(*args: Any, **settings: Any) -> Any:
+            with set_xla_metadata(inlineable=None, xla_cpu_small_call=None):  # for the outermost call alone
+                return function(*args, **settings)
+
+        def kernel(*args: Any, **settings: Any) -> Any:
+            with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
+                return jax.jit(body, static_argnames=static)(*args, **settings)
+
+        self._ordinary = jax.jit(function, static_argnames=static)
+        self._kernel = jax.jit(kernel, static_argnames=static, compiler_options=_OPTIONS)
+        self._refused = False
+
+    def __call__(self, *args: Any, small: bool = False, **settings: Any) -> Any:
+        if small and not self._refused and jax.default_backend() == "cpu":
+            try:
+                return self._kernel(*args, **settings)
+            except jax.errors.JaxRuntimeError:
+                self._refused = True
+        return self._ordinary(*args, **settings)
