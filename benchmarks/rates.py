@@ -70,7 +70,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", nargs="*", default=list(TABLES))
     arguments = parser.parse_args()
-    print("| table | seed | steps | E/E_best | best fixed rate | passes per step |\n|---|---|---|---|---|---|")
+    print(
+        "| table | seed | steps | E/E_best | best fixed rate | passes per step |\n|---|---|---|---|---|---|"
+    )
     worst: list[tuple[float, float]] = []
     for name in arguments.only:
         x, y = standardised(arguments.data / name, TABLES[name])
@@ -83,7 +85,9 @@ def main() -> None:
                 worst.append((ratio, passes))
                 print(f"| {name} | {seed} | {steps} | {ratio:.4f} | {rate:.3g} | {passes:.3f} |", flush=True)
     ratios, passes = np.array(worst).T
-    print(f"\nE/E_best: worst {ratios.max():.4f}, median {np.median(ratios):.4f}; most passes per step {passes.max():.3f}")
+    print(
+        f"\nE/E_best: worst {ratios.max():.4f}, median {np.median(ratios):.4f}; most passes per step {passes.max():.3f}"
+    )
 
 
 if __name__ == "__main__":

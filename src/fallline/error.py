@@ -53,12 +53,16 @@ class Request(NamedTuple):
 
 
 def residuals(model: Model, weights: Any, block: Block) -> Any:
-    """r = ŷ − y: (b, outputs).
+    """r = ŷ − y: (b, outputs). Raises ShapeError where they differ in shape."""
+    return _difference(model.predict(weights, block.x, jnp), block)
+
+
+def _difference(predicted: Any, block: Block) -> Any:
+    """ŷ − y.
 
     Raises ShapeError if y has another shape than the prediction: (b,) against (b, 1)
     would broadcast to (b, b) in silence.
     """
-    predicted = model.predict(weights, block.x, jnp)
     if predicted.shape != block.y.shape:
         raise ShapeError(
             f"y has shape {block.y.shape}, but the model predicts {predicted.shape} (rows, outputs). "
@@ -70,7 +74,28 @@ def residuals(model: Model, weights: Any, block: Block) -> Any:
 def squared_error(model: Model, weights: Any, block: Block) -> Any:
     """E of a block, in squared units of the target; products in the precision of the rows, their sum in float64."""
     r = residuals(model, weights, block)
-    return 0.5 * jnp.sum(r * r * block.s[:, None], dtype=jnp.float64)
+    return 0.5 * _total(r * (r * block.s[:, None]))
+
+
+def error_and_gradient(model: Model, weights: Any, block: Block) -> tuple[Any, Any]:
+    """E of a block, float64, and g = Jᵀ s r by one backward sweep."""
+    predicted, back = jax.vjp(lambda w: model.predict(w, block.x, jnp), weights)
+    r = _difference(predicted, block)
+    weighted = r * block.s[:, None]
+    return 0.5 * _total(r * weighted), back(weighted)[0]
+
+
+_MANY, _TOGETHER = 4096, 32
+
+
+def _total(terms: Any) -> Any:
+    """The sum of all terms in float64; of many float32 terms, first 32 at a time as they are.
+
+    To widen each one would take longer than all the rest of a pass, and 32 terms lose no more than their rounding.
+    """
+    if terms.dtype == jnp.float32 and terms.size >= _MANY and terms.size % _TOGETHER == 0:
+        terms = jnp.sum(terms.reshape(_TOGETHER, -1), axis=0)
+    return jnp.sum(terms, dtype=jnp.float64)
 
 
 def nothing(kinds: tuple[str, ...], n_weights: int) -> Sums:
@@ -91,11 +116,11 @@ def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Requ
     """
     weights = request.weights.astype(block.x.dtype)
     empty = nothing(kinds, model.n_weights)
-    rows = jnp.sum(block.s, dtype=jnp.float64)
+    rows = _total(block.s)
     if kind == "error":
         return empty._replace(rows=rows, error=squared_error(model, weights, block))
     if kind == "gradient":
-        error, gradient = jax.value_and_grad(lambda w: squared_error(model, w, block))(weights)
+        error, gradient = error_and_gradient(model, weights, block)
         return empty._replace(rows=rows, error=error, gradient=gradient.astype(jnp.float64))
     if kind == "gauss_newton":
         error, gradient, square = gauss_newton(model, weights, block)

@@ -25,7 +25,15 @@ from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableE
 from fallline.kernel import Compiled
 from fallline.network import Model
 from fallline.path import DescentPath, stop_sentence
-from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
+from fallline.rows.memory import (
+    Capacity,
+    InMemory,
+    Parts,
+    block_rows,
+    check_fit,
+    sum_over_parts,
+    sum_over_rows,
+)
 from fallline.threads import one_blas_thread
 
 # Up to this many weights every step is kept; above it the path is thinned to this many bytes.
@@ -159,6 +167,21 @@ def _track(
     )
 
 
+def _goes_on(
+    walk: Walk,
+    tracker: _Tracker,
+    record: _Record,
+    limits: _Limits,
+    judge: int | None,
+    length: int,
+    slots: int,
+) -> Any:
+    """Whether a chunk takes another pass, its budget of passes apart."""
+    go = (walk.stop == 0) & (walk.steps < limits.step) & (record.points < length) & (record.kept < slots)
+    go &= (limits.tol <= 0) | (tracker.since < limits.patience)
+    return go if judge is None else go & (tracker.rising < limits.patience)
+
+
 def _steps(
     descent: Descent,
     state: Any,
@@ -185,10 +208,7 @@ def _steps(
 
     def going(carry: tuple[Any, _Tracker, _Record, Any]) -> Any:
         state, tracker, record, passes = carry
-        go = (state.walk.stop == 0) & (state.walk.steps < limits.step) & (passes < limits.passes)
-        go &= (record.points < length) & (record.kept < slots)
-        go &= (limits.tol <= 0) | (tracker.since < limits.patience)
-        return go if judge is None else go & (tracker.rising < limits.patience)
+        return (passes < limits.passes) & _goes_on(state.walk, tracker, record, limits, judge, length, slots)
 
     def one_pass(carry: tuple[Any, _Tracker, _Record, Any]) -> tuple[Any, _Tracker, _Record, Any]:
         state, tracker, record, passes = carry
@@ -215,6 +235,76 @@ def _small(model: Model, kinds: tuple[str, ...], rows: tuple[Capacity, ...]) -> 
     """Whether a pass is so short that handing out its operations costs more than doing them."""
     work = model.n_weights * sum(each.y.shape[0] for each in rows)
     return work <= _SMALL_PASS and "gauss_newton" not in kinds  # whose solver is a library's
+
+
+_ask = jax.jit(lambda descent, state: descent.ask(state))
+_tell = jax.jit(lambda descent, state, sums: descent.tell(state, sums))
+_empty = jax.jit(_empty_record, static_argnums=(0, 1, 2, 3, 4))
+
+
+@functools.partial(
+    jax.jit, static_argnames=("judge", "adapts", "length", "slots"), donate_argnames=("record",)
+)
+def _arrive(
+    walk: Walk,
+    tracker: _Tracker,
+    record: _Record,
+    watched: Any,
+    limits: _Limits,
+    *,
+    judge: int | None,
+    adapts: bool,
+    length: int,
+    slots: int,
+) -> tuple[_Tracker, _Record, Any]:
+    tracker = _track(tracker, walk, watched, judge, limits, adapts)
+    record = _note(record, walk, watched, limits.stride)
+    return tracker, record, _goes_on(walk, tracker, record, limits, judge, length, slots)
+
+
+def _sum_held(
+    model: Model, kinds: tuple[str, ...], request: Request, held: Capacity | Parts, block: int
+) -> Any:
+    if isinstance(held, Parts):
+        return sum_over_parts(model, kinds, request, held, block)
+    return _sum_of_few(request, held, model=model, kinds=kinds, block=block)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "kinds", "block"))
+def _sum_of_few(request: Request, rows: Capacity, *, model: Model, kinds: tuple[str, ...], block: int) -> Any:
+    return sum_over_rows(model, kinds, request, rows, block)
+
+
+def _chunk_over_parts(
+    descent: Descent,
+    state: Any,
+    tracker: _Tracker,
+    rows: tuple[Capacity | Parts, ...],
+    limits: _Limits,
+    *,
+    model: Model,
+    blocks: tuple[int, ...],
+    judge: int | None,
+    length: int,
+    slots: int,
+) -> tuple[Any, _Tracker, _Record]:
+    """The same chunk where rows are large: a pass takes so long that Python between passes costs nothing."""
+    record = _empty(length, slots, model.n_weights, state.walk.shown.shape[0], len(rows) - 1)
+    for _ in range(limits.passes):
+        request = _ask(descent, state)
+        state = _tell(descent, state, _sum_held(model, descent.kinds, request, rows[0], blocks[0]))
+        watched = tracker.watched
+        if len(rows) > 1 and bool(state.walk.moved):
+            at = Request(np.int32(0), state.walk.weights, np.zeros(0))
+            pairs = zip(rows[1:], blocks[1:], strict=True)
+            watched = np.array([_sum_held(model, ("error",), at, r, b).error for r, b in pairs])
+        tracker, record, goes_on = _arrive(
+            state.walk, tracker, record, watched, limits,
+            judge=judge, adapts=state.penalty.adapts, length=length, slots=slots,
+        )  # fmt: skip
+        if not bool(goes_on):
+            break
+    return state, tracker, record
 
 
 def _progress(
@@ -247,12 +337,22 @@ def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) ->
     return descent.start(weights, penalty), tracker
 
 
-@functools.partial(jax.jit, static_argnames=("model", "block"))
 def _steepest_curvature(
-    weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int
+    weights: Any, strength: Any, rows: Capacity | Parts, *, model: Model, block: int
 ) -> tuple[Any, Any]:
-    """λ_max of (G + penalty)/n at the weights, by 100 power iterations, and its direction."""
+    """λ_max of (G + penalty)/n at the weights and its direction, by 100 power iterations, or 20 where rows are large."""
+    if isinstance(rows, Capacity):
+        return _steepest_of_few(weights, strength, rows, model=model, block=block)
+    curvature, direction = 0.0, first_direction(model.n_weights)
+    for _ in range(20):
+        request = Request(np.int32(0), np.asarray(weights), np.asarray(direction))
+        sums = sum_over_parts(model, ("curvature",), request, rows, block)
+        curvature, direction = power_step((sums.curvature + np.asarray(strength) * direction) / sums.rows)
+    return curvature, direction
 
+
+@functools.partial(jax.jit, static_argnames=("model", "block"))
+def _steepest_of_few(weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int) -> Any:
     def read(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         _, direction = carry
         sums = sum_over_rows(
@@ -268,13 +368,13 @@ def _why_diverged(
     model: Model,
     descent: Descent,
     rows: InMemory,
-    held: Capacity,
+    held: Capacity | Parts,
     weights: Any,
     penalty: Penalty,
     input_names: Sequence[str] | None,
 ) -> tuple[float | None, str]:
     """The largest stable rate at these weights, and a sentence on the column that keeps it small, where one does."""
-    block = block_rows(model, ("curvature",), held.y.shape[0])
+    block = block_rows(model, ("curvature",), held)
     curvature, direction = _steepest_curvature(weights, penalty.strength, held, model=model, block=block)
     if not float(curvature) > 0:
         return None, ""
@@ -403,9 +503,15 @@ def _run(
 ) -> DescentPath:
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
-    held = tuple(each.padded() for each in (rows, *watched.values()))
+    held = tuple(each.held() for each in (rows, *watched.values()))
+    few = tuple(each for each in held if isinstance(each, Capacity))
+    chunk: Callable[..., tuple[Any, _Tracker, _Record]] = (
+        functools.partial(_chunk, small=_small(model, descent.kinds, few))
+        if len(few) == len(held)
+        else _chunk_over_parts
+    )
     kinds = (descent.kinds, *(("error",) for _ in names))
-    blocks = tuple(block_rows(model, kind, h.y.shape[0]) for kind, h in zip(kinds, held, strict=True))
+    blocks = tuple(block_rows(model, kind, h) for kind, h in zip(kinds, held, strict=True))
     point_bytes = 16 * p
     length = min(max(1 << max(_CHUNK_BYTES // (point_bytes + 64), 1).bit_length() - 1, 16), 1 << 14)
     slots, stride = length, 1
@@ -413,7 +519,6 @@ def _run(
         length, slots = 256, min(max(_CHUNK_BYTES // point_bytes, 1), 256)
         stride = max(1, math.ceil((max_iter + 1) * point_bytes / _THINNED_BYTES))
 
-    small = _small(model, descent.kinds, held)
     state, tracker = _begin(descent, start, penalty, model=model)
     tracker = tracker._replace(watched=np.full(len(names), np.inf))
     judged = names.index(judge) if judge else None
@@ -424,9 +529,9 @@ def _run(
         limits = _Limits(budget, bound, stride, float(tol), patience)
         clock = time.perf_counter()
         try:
-            result = _chunk(
+            result = chunk(
                 descent, state, tracker, held, limits,
-                model=model, blocks=blocks, judge=judged, length=length, slots=slots, small=small,
+                model=model, blocks=blocks, judge=judged, length=length, slots=slots,
             )  # fmt: skip
             record = _host(result[2])
             state, tracker = result[:2]

@@ -88,7 +88,9 @@ def descend_from(
     if not np.isfinite(starts).all():
         raise TableError("the starts contain NaN or infinity: start from finite weights.")
     if isinstance(max_iter, bool) or max_iter < 0 or int(max_iter) != max_iter:
-        raise SettingsError(f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up.")
+        raise SettingsError(
+            f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
+        )
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x))
     descent.check()
@@ -99,7 +101,7 @@ def descend_from(
     began = time.perf_counter()
     with jax.enable_x64(True), one_blas_thread():
         held = rows.padded()
-        block = block_rows(model, descent.kinds, held.y.shape[0])
+        block = block_rows(model, descent.kinds, held)
         wide = model.n_weights * (model.n_weights if "gauss_newton" in descent.kinds else 16)
         at_once = max(_AT_ONCE // (8 * (wide + 4 * block)), 1)
         parts = [
@@ -144,7 +146,7 @@ def _walk_all(
                 index = _room_for(left)
                 states = jax.tree.map(lambda leaf: leaf[index], states)
             elif len(who):
-                index = np.concatenate([left, np.flatnonzero(done)[: 1].repeat(len(walk.stop) - len(left))])
+                index = np.concatenate([left, np.flatnonzero(done)[:1].repeat(len(walk.stop) - len(left))])
                 states = jax.tree.map(lambda leaf: leaf[index], states)
         grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
         budget = int(np.clip(budget * np.clip(grow, 0.25, 4.0), 1, max_iter + 1))

@@ -1,12 +1,17 @@
-"""Rows in memory, summed block by block inside one compiled program.
+"""Rows in memory, summed block by block.
 
-Rows are padded to a capacity, so that 900 and 1 000 rows share their programs; the
-number of blocks that hold real rows is a run-time value, so that padding costs no
-time. Padding repeats a real row with weight 0: zeros could meet an infinity, and
+A small table is padded to a capacity, so that 900 and 1 000 rows share their programs,
+and is summed inside the compiled descent; the number of blocks that hold real rows is a
+run-time value, so that padding costs no time. A large table is cut in parts of one size
+that lie where the caller's array lies; a compiled program sums a part, and threads take
+parts in turn. Padding repeats a real row with weight 0: zeros could meet an infinity, and
 0 · ∞ is NaN. Nothing here knows how the weights move.
 """
 
-from dataclasses import dataclass
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -31,10 +36,43 @@ class Capacity(NamedTuple):
     n: Any
 
 
+class Part(NamedTuple):
+    """Some rows of a large table as a compiled program takes them: as ``Capacity``, but x (rows, inputs).
+
+    So the part can lie where the caller's array lies.
+    """
+
+    x: Any
+    y: Any
+    s: Any
+    n: Any
+
+
+# Above this many bytes a table is summed in parts. A part is about so large that the backward sweep finds in the
+# second-level cache what the forward sweep has read, and not so small that calling its program takes the time.
+_LARGE_BYTES = 64 << 20
+_PART_BYTES = 3 << 20
+_SMALLEST_PART, _LARGEST_PART = 1 << 12, 1 << 16
+_TURN = 8  # parts that a thread takes at a time: fixed, so that the order of the additions is
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A large table: parts of equally many rows, each held as a compiled program takes it."""
+
+    parts: tuple[Part, ...]
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_processors(), "rows"))
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def capacity(rows: int) -> int:
     """Room for that many rows: a power of two up to 2¹⁶, above it the next sixteenth of one.
 
-    Few programs serve all tables; a large table is padded by at most an eighth.
+    Few programs serve all tables; a table is padded by at most an eighth above that.
     """
     power = 1 << max(rows - 1, 7).bit_length()
     if power <= 1 << 16:
@@ -43,19 +81,49 @@ def capacity(rows: int) -> int:
     return -(-rows // step) * step
 
 
+def part_rows(row_bytes: int) -> int:
+    """Rows of one part: a power of two, so that every part of an aligned array is aligned."""
+    fitting = 1 << max(_PART_BYTES // row_bytes, 1).bit_length() - 1
+    return min(max(fitting, _SMALLEST_PART), _LARGEST_PART)
+
+
 # A block's Jacobian is meant to stay in the cache while JᵀJ is formed from it.
 _BLOCK_BYTES = 1 << 18
 _LARGEST_BLOCK = 8192
 
 
-def block_rows(model: Model, kinds: tuple[str, ...], held: int, itemsize: int = 8) -> int:
-    """Rows per block: a power of two that divides the capacity and keeps a block's work in the cache."""
-    wide = model.n_weights if "gauss_newton" in kinds else max(getattr(model, "sizes", (1,)))
+def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Parts) -> int:
+    """Rows per block: a power of two that divides the rows of a program and keeps a block's work in the cache."""
+    sizes = getattr(model, "sizes", (1, 1))
+    if isinstance(held, Parts):
+        rows, itemsize = held.parts[0].y.shape[0], held.parts[0].y.dtype.itemsize
+        # A slice is a copy: without hidden layers a part is one block, read where it lies.
+        largest, widest = rows, max(sizes[1:])
+    else:
+        rows, itemsize, largest, widest = held.y.shape[0], 8, _LARGEST_BLOCK, max(sizes)
+    wide = model.n_weights if "gauss_newton" in kinds else widest
     fitting = max(_BLOCK_BYTES // (itemsize * model.outputs * wide), 64)
-    block = min(1 << (fitting.bit_length() - 1), _LARGEST_BLOCK, held)
-    while held % block:
+    block = min(1 << (fitting.bit_length() - 1), largest, rows)
+    while rows % block:
         block >>= 1
     return block
+
+
+_CHECKED = 1 << 18  # numbers looked at together
+
+
+def _first_bad_row(array: np.ndarray) -> int | None:
+    """The first row that holds NaN or infinity, found without a copy of the array; None if there is none."""
+    step = max(_CHECKED // max(array.shape[1], 1), 1)
+    for at in range(0, len(array), step):
+        block = array[at : at + step]
+        with np.errstate(all="ignore"):
+            finite = np.isfinite(
+                block.sum()
+            )  # NaN and infinity stay in a sum; large numbers may overflow in it
+        if not finite and not (rows := np.isfinite(block).all(axis=1)).all():
+            return at + int(np.argmin(rows))
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +131,23 @@ class InMemory:
     """Rows held in memory.
 
     x (n, inputs) and y (n, outputs), finite numbers; ``sample_weight`` (n,), how often each row
-    counts, 1 by default. Kept in ``dtype`` (float64 unless asked). Raises ShapeError where the
-    lengths differ or an array has the wrong rank, TableError for NaN, infinities, negative row
-    weights, or no row at all.
+    counts, 1 by default. Kept in ``dtype``: without one, float32 where x and y are float32, else float64.
+    An array of that type is not copied here, nor for the descent if it is large (64 MB with its
+    targets), row by row in memory and aligned to 64 bytes; so leave it as it is until the descent
+    is over. Raises ShapeError where the lengths differ or an array has the wrong rank, TableError
+    for NaN, infinities, negative row weights, or no row at all.
     """
 
     x: np.ndarray
     y: np.ndarray
     sample_weight: np.ndarray | None = None
-    dtype: Any = np.float64
+    dtype: Any = None
 
     def __post_init__(self) -> None:
-        x, y = np.asarray(self.x, self.dtype), np.asarray(self.y, self.dtype)
+        x, y = np.asarray(self.x), np.asarray(self.y)
+        single = x.dtype == np.float32 and y.dtype == np.float32
+        dtype = np.dtype((np.float32 if single else np.float64) if self.dtype is None else self.dtype)
+        x, y = np.asarray(x, dtype), np.asarray(y, dtype)
         if x.ndim != 2 or y.ndim != 2:
             raise ShapeError(
                 f"x has shape {x.shape} and y {y.shape}: expected (rows, inputs) and (rows, outputs). "
@@ -87,14 +160,14 @@ class InMemory:
         if len(x) == 0:
             raise TableError("there are no rows: a descent needs at least one row to sum over.")
         for name, array in (("x", x), ("y", y)):
-            if not np.isfinite(array).all():
-                row = int(np.argwhere(~np.isfinite(array))[0][0])
+            row = _first_bad_row(array)
+            if row is not None:
                 raise TableError(
                     f"{name} contains NaN or infinity, first in row {row} (counted from 0): fill or leave out such rows first."
                 )
         s = self.sample_weight
         if s is not None:
-            s = np.asarray(s, self.dtype)
+            s = np.asarray(s, dtype)
             if s.shape != (len(x),):
                 raise ShapeError(
                     f"sample_weight has shape {s.shape}: expected one number for each of the {len(x)} rows."
@@ -108,6 +181,7 @@ class InMemory:
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)
         object.__setattr__(self, "sample_weight", s)
+        object.__setattr__(self, "dtype", dtype)
 
     @property
     def count(self) -> float:
@@ -115,14 +189,46 @@ class InMemory:
         return float(len(self.x) if self.sample_weight is None else self.sample_weight.sum(dtype=np.float64))
 
     def padded(self) -> Capacity:
-        """The rows as a compiled program takes them, on the device. Call it where 64-bit JAX is in force."""
+        """The rows as one compiled program takes them, on the device. Call it where 64-bit JAX is in force."""
         n = len(self.x)
-        extra = capacity(n) - n
-        s = np.ones(n, self.dtype) if self.sample_weight is None else self.sample_weight
-        x = np.concatenate([self.x, np.broadcast_to(self.x[:1], (extra, self.x.shape[1]))])
-        y = np.concatenate([self.y, np.broadcast_to(self.y[:1], (extra, self.y.shape[1]))])
-        s = np.concatenate([s, np.zeros(extra, self.dtype)])
+        x, y, s = _padded(self.x, self.y, self._weights(0, n), capacity(n))
         return jax.device_put(Capacity(np.ascontiguousarray(x.T), y, s, np.int64(n)))
+
+    def held(self) -> Capacity | Parts:
+        """The rows as a descent sums them: padded, or in parts if they are large. Under 64-bit JAX, too."""
+        n, row_bytes = len(self.x), self.x.itemsize * (self.x.shape[1] + self.y.shape[1])
+        size = part_rows(row_bytes)
+        if n * row_bytes <= _LARGE_BYTES or n <= size:
+            return self.padded()
+        ones, count = jax.device_put(
+            (np.ones(size, self.dtype), np.int64(size))
+        )  # the same for every whole part
+        parts = []
+        for at in range(0, n, size):
+            x, y = self.x[at : at + size], self.y[at : at + size]
+            if len(x) < size:
+                padded = _padded(x, y, self._weights(at, n), size)
+                parts.append(jax.device_put(Part(*padded, np.int64(n - at))))
+                continue
+            s = ones if self.sample_weight is None else self._weights(at, at + size)
+            x, y, s = jax.device_put((x, y, s), may_alias=True)
+            parts.append(Part(x, y, s, count))
+        return Parts(tuple(parts))
+
+    def _weights(self, start: int, end: int) -> np.ndarray:
+        return (
+            np.ones(end - start, self.dtype) if self.sample_weight is None else self.sample_weight[start:end]
+        )
+
+
+def _padded(
+    x: np.ndarray, y: np.ndarray, s: np.ndarray, rows: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some rows, padded by repeating the first one with weight 0."""
+    extra = rows - len(x)
+    x = np.concatenate([x, np.broadcast_to(x[:1], (extra, x.shape[1]))])
+    y = np.concatenate([y, np.broadcast_to(y[:1], (extra, y.shape[1]))])
+    return x, y, np.concatenate([s, np.zeros(extra, s.dtype)])
 
 
 def check_fit(model: Model, rows: InMemory) -> None:
@@ -134,7 +240,9 @@ def check_fit(model: Model, rows: InMemory) -> None:
         )
 
 
-def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity, block: int) -> Sums:
+def sum_over_rows(
+    model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Part, block: int
+) -> Sums:
     """The sums asked for, over all rows, in blocks of ``block`` rows taken in order. To be traced.
 
     ``request.kind`` is a run-time index into ``kinds``; only the branch asked for is run.
@@ -143,8 +251,12 @@ def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: 
     def of_kind(kind: str) -> Any:
         def add(at: Any, sums: Sums) -> Sums:
             start = at * block
+            if isinstance(rows, Part):
+                x = jax.lax.dynamic_slice_in_dim(rows.x, start, block)
+            else:
+                x = jax.lax.dynamic_slice_in_dim(rows.x, start, block, 1).T
             part = Block(
-                jax.lax.dynamic_slice_in_dim(rows.x, start, block, 1).T,
+                x,
                 jax.lax.dynamic_slice_in_dim(rows.y, start, block),
                 jax.lax.dynamic_slice_in_dim(rows.s, start, block),
             )
@@ -160,3 +272,36 @@ def sum_over_rows(model: Model, kinds: tuple[str, ...], request: Request, rows: 
 
     branches = [of_kind(kind) for kind in kinds]
     return branches[0](None) if len(branches) == 1 else jax.lax.switch(request.kind, branches, None)
+
+
+# One thread for each part: the parts themselves are summed side by side.
+@functools.partial(
+    jax.jit,
+    static_argnames=("model", "kinds", "block"),
+    compiler_options={"xla_cpu_multi_thread_eigen": False},
+)
+def _add_part(
+    sums: Sums, request: Request, part: Part, *, model: Model, kinds: tuple[str, ...], block: int
+) -> Sums:
+    return jax.tree.map(jnp.add, sums, sum_over_rows(model, kinds, request, part, block))
+
+
+def sum_over_parts(model: Model, kinds: tuple[str, ...], request: Request, held: Parts, block: int) -> Sums:
+    """The sums of ``sum_over_rows``, over a large table; not to be traced.
+
+    Threads take turns of a few parts; inside a turn and over the turns sums are added in the order of the rows, so
+    that the result depends neither on who finished first nor on the number of threads.
+    """
+
+    def take(turn: tuple[Part, ...]) -> Sums:
+        with jax.enable_x64(True):  # a setting of the thread
+            sums = nothing(kinds, model.n_weights)
+            for part in turn:
+                sums = _add_part(sums, request, part, model=model, kinds=kinds, block=block)
+            return jax.tree.map(np.asarray, sums)
+
+    first, rest = held.parts[:1], held.parts[1:]
+    total = take(first)  # alone: what is to be compiled is compiled once
+    for sums in held.threads.map(take, (rest[at : at + _TURN] for at in range(0, len(rest), _TURN))):
+        total = jax.tree.map(np.add, total, sums)
+    return total
