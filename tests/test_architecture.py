@@ -25,6 +25,7 @@ ROOMS = (
     "descent",
     "path",
     "loop",
+    "starts",
     "fit",
 )
 FACES = (

@@ -108,8 +108,10 @@ def descend_from(
             _walk_all(model, held, descent, starts[at : at + at_once], penalty, max_iter, block)
             for at in range(0, len(starts), at_once)
         ]
-    whole = [np.concatenate(each) for each in zip(*parts, strict=True)]
-    return Ends(starts, *whole, time.perf_counter() - began)
+    weights, error, penalised, steps, passes, stop = (
+        np.concatenate(each) for each in zip(*parts, strict=True)
+    )
+    return Ends(starts, weights, error, penalised, steps, passes, stop, time.perf_counter() - began)
 
 
 def _walk_all(
@@ -122,7 +124,9 @@ def _walk_all(
     block: int,
 ) -> tuple[np.ndarray, ...]:
     """The ends of as many starts as run side by side."""
-    states = _begin(descent, _room_for(starts), penalty, model=model)
+    room = _room(len(starts))
+    first = np.concatenate([starts, np.repeat(starts[:1], room - len(starts), axis=0)])
+    states = _begin(descent, first, penalty, model=model)
     who = np.arange(len(starts))  # which start each of the first states belongs to
     ends: list[np.ndarray] = [np.zeros(starts.shape), *(np.zeros(len(starts)) for _ in range(2))]
     ends += [np.zeros(len(starts), np.int64) for _ in range(3)]
@@ -142,22 +146,19 @@ def _walk_all(
                 end[who[done]] = np.asarray(value)[: len(who)][done]
             left = np.flatnonzero(~done)
             who = who[left]
-            if len(who) and _room(len(who)) < len(walk.stop):
-                index = _room_for(left)
-                states = jax.tree.map(lambda leaf: leaf[index], states)
-            elif len(who):
-                index = np.concatenate([left, np.flatnonzero(done)[:1].repeat(len(walk.stop) - len(left))])
-                states = jax.tree.map(lambda leaf: leaf[index], states)
+            if len(who):
+                states = _taken(states, left, np.flatnonzero(done)[0])
         grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
         budget = int(np.clip(budget * np.clip(grow, 0.25, 4.0), 1, max_iter + 1))
     return tuple(ends)
 
 
+def _taken(states: Any, left: np.ndarray, spare: int) -> Any:
+    """The states still under way, with one that has stopped repeated up to a power of two."""
+    index = np.concatenate([left, np.repeat(spare, _room(len(left)) - len(left))])
+    return jax.tree.map(lambda leaf: leaf[index], states)
+
+
 def _room(count: int) -> int:
     """Few programs serve all numbers of starts: the next power of two."""
     return 1 << max(count - 1, 0).bit_length()
-
-
-def _room_for(array: np.ndarray) -> np.ndarray:
-    """The array with its first row repeated up to a power of two."""
-    return np.concatenate([array, np.repeat(array[:1], _room(len(array)) - len(array), axis=0)])

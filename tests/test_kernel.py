@@ -1,0 +1,36 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fallline.kernel import Compiled
+
+
+def halve(x, *, times):
+    return jax.lax.fori_loop(0, times, lambda _, x: 0.5 * x, x)
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_both_programs_do_the_same(small):
+    found = Compiled(halve, static=("times",))(jnp.ones(3), times=3, small=small)
+    np.testing.assert_array_equal(found, [0.125] * 3)
+
+
+def test_a_small_loop_is_one_call_of_the_compiled_program():
+    program = Compiled(halve, static=("times",))._kernel.lower(jnp.ones(3), times=40).compile().as_text()
+    assert program.count(" call(") == 1
+
+
+def test_an_option_that_a_version_does_not_know_costs_speed_alone(monkeypatch):
+    monkeypatch.setattr("fallline.kernel._OPTIONS", {"xla_no_such_option": True})
+    compiled = Compiled(halve, static=("times",))
+    np.testing.assert_array_equal(compiled(jnp.ones(3), times=2, small=True), [0.25] * 3)
+    assert compiled._refused
+
+
+def test_what_has_no_place_in_a_kernel_is_run_as_usual():
+    def solve(matrix):
+        return jnp.linalg.cholesky(matrix)
+
+    compiled = Compiled(solve, static=())
+    np.testing.assert_allclose(compiled(4.0 * jnp.eye(3), small=True), 2.0 * np.eye(3))
