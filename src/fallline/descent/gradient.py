@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
+from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk
 from fallline.descent.penalty import Penalty, penalise
 from fallline.descent.rate import (
     FIRST_READS,
@@ -21,10 +21,6 @@ from fallline.descent.rate import (
     rate_for,
 )
 from fallline.error import Request, Sums
-
-# An error that has grown by this factor over the lowest seen will not come back by itself.
-_RUNAWAY = 1e8
-
 
 class GradientState(NamedTuple):
     """Where a gradient descent stands, and what it must remember for its next step."""
@@ -103,7 +99,7 @@ class GradientDescent(Descent):
         here = penalise(state.penalty, state.trial, sums)
         finite = jnp.isfinite(here.error) & jnp.all(jnp.isfinite(here.gradient))
         start = walk.steps < 0
-        lost = ~finite | (here.error > _RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
+        lost = ~finite | (here.error > RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
         step = self.momentum * state.step - (state.rate / sums.rows) * here.gradient
         trial = state.trial + step
         reads = state.reads
