@@ -22,7 +22,6 @@ from fallline.descent.penalty import Penalty
 from fallline.error import Request, Sums
 from fallline.exceptions import SettingsError
 
-
 # An error that has grown by this factor over the lowest seen will not come back by itself.
 RUNAWAY = 1e8
 

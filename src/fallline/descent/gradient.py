@@ -22,6 +22,7 @@ from fallline.descent.rate import (
 )
 from fallline.error import Request, Sums
 
+
 class GradientState(NamedTuple):
     """Where a gradient descent stands, and what it must remember for its next step."""
 

@@ -62,7 +62,7 @@ class LBFGS(Descent):
     Source: Nocedal & Wright (2006), *Numerical Optimization*, alg. 7.4 and 7.5 (L-BFGS), 3.5 and 3.6 (line search).
     """
 
-    history: int = 10
+    history: int = 20
     sufficient_decrease: float = 1e-4
     slope_ratio: float = 0.9
 
@@ -131,14 +131,10 @@ class LBFGS(Descent):
         state = self._remember(state, arrived & ~start, state.trial - walk.weights, gradient - walk.gradient)
         state = state._replace(pairs=jnp.where(restarts, 0, state.pairs))
         renews = arrived | restarts
-        direction = jax.lax.cond(
-            renews, lambda: _downhill(state, gradient), lambda: state.direction
-        )
+        direction = jax.lax.cond(renews, lambda: _downhill(state, gradient), lambda: state.direction)
         slope = jnp.where(renews, gradient @ direction, state.slope)
         # The first step of a history knows no scale: as long as 1 at most.
-        first = jnp.where(
-            state.pairs > 0, 1.0, jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.sqrt(-slope), 1e-300))
-        )
+        first = jnp.where(state.pairs > 0, 1.0, jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.sqrt(-slope), 1e-300)))
         length = jnp.where(renews, first, jnp.where(settles, low.length, _next_length(low, high)))
         begin = _Point(jnp.zeros_like(length), jnp.where(arrived, error, walk.penalised), slope)
         nowhere = _Point(jnp.full_like(length, jnp.inf), error, slope)
@@ -197,7 +193,7 @@ class LBFGS(Descent):
             steps=write(state.steps, step),
             turns=write(state.turns, turn),
             inverse=write(state.inverse, 1.0 / jnp.where(said, product, 1.0)),
-            pairs=state.pairs + said,
+            pairs=jnp.where(said, state.pairs + 1, state.pairs),
         )
 
 
@@ -333,9 +329,7 @@ class TruncatedGaussNewton(Descent):
         enough = jnp.minimum(0.5, jnp.sqrt(size / state.steepest)) * size
         ends = ~sound | (jnp.sqrt(after) <= enough) | (products >= self.most_products)
         # E's own quadratic, without the damping: −gᵀΔw − ½ ΔwᵀAΔw with AΔw = −g − residual − μ Δw.
-        gain = 0.5 * (
-            step @ residual - step @ walk.gradient + state.damping * scale * (step @ step)
-        )
+        gain = 0.5 * (step @ residual - step @ walk.gradient + state.damping * scale * (step @ step))
         return state._replace(
             walk=walk._replace(moved=jnp.zeros((), bool), passes=walk.passes + 1),
             trial=walk.weights + step,
@@ -368,7 +362,9 @@ class TruncatedGaussNewton(Descent):
         old = state.step
         image = -gradient - state.residual + (damping - state.damping) * state.scale * old
         curved = old @ image
-        share = jnp.where(accepted | ~(curved > 0), 0.0, -(gradient @ old) / jnp.where(curved > 0, curved, 1.0))
+        share = jnp.where(
+            accepted | ~(curved > 0), 0.0, -(gradient @ old) / jnp.where(curved > 0, curved, 1.0)
+        )
         step = share * old
         residual = jnp.where(share != 0, -gradient - share * image, -gradient)
 
