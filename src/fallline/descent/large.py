@@ -23,12 +23,74 @@ _LEAST_DAMPING = 1e-12
 _MOST_DAMPING = 1e16
 
 
+class _Pairs(NamedTuple):
+    """Steps s with the changes y of the gradient over them, in rings: what is known of the curvature."""
+
+    steps: Any  # (slots, n_weights)
+    turns: Any  # (slots, n_weights)
+    inverse: Any  # (slots,): 1/yᵀs
+
+
+def _no_pairs(slots: int, weights: Any) -> _Pairs:
+    ring = jnp.zeros((slots, weights.shape[0]), weights.dtype)
+    return _Pairs(ring, ring, ring[:, 0])
+
+
+def _write(pairs: _Pairs, slot: Any, asked: Any, step: Any, turn: Any) -> tuple[_Pairs, Any]:
+    """The pairs with (s, y) in that slot, and whether it was written: if asked, and if it says something of the curvature."""
+    product = step @ turn
+    said = asked & (product > _LEAST_COSINE * jnp.sqrt((step @ step) * (turn @ turn)))
+
+    def put(ring: Any, new: Any) -> Any:
+        return ring.at[slot].set(jnp.where(said, new, ring[slot]))
+
+    inverse = 1.0 / jnp.where(said, product, 1.0)
+    return _Pairs(put(pairs.steps, step), put(pairs.turns, turn), put(pairs.inverse, inverse)), said
+
+
+def _inverse_times(vector: Any, pairs: _Pairs, written: Any, history: int, first: Any = 0) -> Any:
+    """H v by two loops over the last pairs, newest to oldest and back; v where there is none (alg. 7.4, eq. 7.20).
+
+    The ring is the ``history`` slots from ``first`` on; ``written``: how many pairs have gone into it so far.
+    """
+    steps, turns, inverse = pairs
+    held = jnp.minimum(written, history)
+
+    def slot(age: Any) -> Any:
+        return first + (written - 1 - age) % history
+
+    def back(age: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        vector, shares = carry
+        at = slot(age)
+        share = inverse[at] * (steps[at] @ vector)
+        return vector - share * turns[at], shares.at[age].set(share)
+
+    vector, shares = jax.lax.fori_loop(0, held, back, (vector, jnp.zeros(history, vector.dtype)))
+
+    def forth(i: Any, vector: Any) -> Any:
+        age = held - 1 - i
+        at = slot(age)
+        return vector + (shares[age] - inverse[at] * (turns[at] @ vector)) * steps[at]
+
+    newest = turns[slot(0)]
+    scale = jnp.where(held > 0, 1.0 / (inverse[slot(0)] * (newest @ newest)), 1.0)
+    return jax.lax.fori_loop(0, held, forth, scale * vector)
+
+
 class _Point(NamedTuple):
     """A point of a line: how far along it, F there and its slope along the line."""
 
     length: Any
     error: Any
     slope: Any
+
+
+def _check_history(settings: Any) -> None:
+    check_number(settings, "history", 1, 1000)
+    if int(settings.history) != settings.history:
+        raise SettingsError(
+            f"history={settings.history!r} is not possible for {type(settings).__name__}: expected a whole number of pairs."
+        )
 
 
 class LBFGSState(NamedTuple):
@@ -43,10 +105,8 @@ class LBFGSState(NamedTuple):
     high: _Point  # a minimum lies between low and high; at infinity as long as none is enclosed
     trials: Any  # on this line so far
     settles: Any  # whether the trial is the low point again, to be taken as it is
-    steps: Any  # (history, n_weights): s, a ring
-    turns: Any  # (history, n_weights): y, the change of the gradient over s
-    inverse: Any  # (history,): 1/yᵀs
-    pairs: Any  # how many have been written since the last restart
+    pairs: _Pairs
+    written: Any  # pairs since the last restart
     penalty: Penalty
 
 
@@ -70,11 +130,7 @@ class LBFGS(Descent):
     lengths: ClassVar[tuple[str, ...]] = ("history",)
 
     def check(self) -> None:
-        check_number(self, "history", 1, 1000)
-        if int(self.history) != self.history:
-            raise SettingsError(
-                f"history={self.history!r} is not possible for LBFGS: expected a whole number of steps."
-            )
+        _check_history(self)
         check_number(self, "sufficient_decrease", 0.0, 0.5, open_low=True)
         check_number(self, "slope_ratio", 0.0, 0.999999, open_low=True)
         if self.sufficient_decrease >= self.slope_ratio:
@@ -88,7 +144,6 @@ class LBFGS(Descent):
 
     def start(self, weights: Any, penalty: Penalty) -> LBFGSState:
         zero = jnp.zeros((), weights.dtype)
-        ring = jnp.zeros((int(self.history), weights.shape[0]), weights.dtype)
         point, none = _Point(zero, zero, zero), jnp.zeros((), jnp.int32)
         return LBFGSState(
             walk=first_walk(weights, 1),
@@ -100,10 +155,8 @@ class LBFGS(Descent):
             high=point,
             trials=none,
             settles=jnp.zeros((), bool),
-            steps=ring,
-            turns=ring,
-            inverse=ring[:, 0],
-            pairs=none,
+            pairs=_no_pairs(int(self.history), weights),
+            written=none,
             penalty=penalty,
         )
 
@@ -123,18 +176,31 @@ class LBFGS(Descent):
         # No acceptable point on this line: take the low point as it is, or go straight down the gradient, or give up.
         failed = ~arrived & (state.settles | (state.trials + 1 >= _MOST_TRIALS))
         settles = failed & ~state.settles & (low.length > 0) & (low.error < walk.penalised)
-        restarts = failed & ~settles & (state.pairs > 0)
+        restarts = failed & ~settles & (state.written > 0)
         stalled = failed & ~settles & ~restarts
 
         weights = jnp.where(arrived, state.trial, walk.weights)
         gradient = jnp.where(arrived, there.gradient, walk.gradient)
-        state = self._remember(state, arrived & ~start, state.trial - walk.weights, gradient - walk.gradient)
-        state = state._replace(pairs=jnp.where(restarts, 0, state.pairs))
+        history = int(self.history)
+        pairs, said = _write(
+            state.pairs,
+            state.written % history,
+            arrived & ~start,
+            state.trial - walk.weights,
+            gradient - walk.gradient,
+        )
+        written = jnp.where(restarts, 0, jnp.where(said, state.written + 1, state.written))
         renews = arrived | restarts
-        direction = jax.lax.cond(renews, lambda: _downhill(state, gradient), lambda: state.direction)
+
+        def downhill() -> Any:
+            direction = -_inverse_times(gradient, pairs, written, history)
+            good = jnp.all(jnp.isfinite(direction)) & (direction @ gradient < 0)
+            return jnp.where(good, direction, -gradient)
+
+        direction = jax.lax.cond(renews, downhill, lambda: state.direction)
         slope = jnp.where(renews, gradient @ direction, state.slope)
         # The first step of a history knows no scale: as long as 1 at most.
-        first = jnp.where(state.pairs > 0, 1.0, jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.sqrt(-slope), 1e-300)))
+        first = jnp.where(written > 0, 1.0, jnp.minimum(1.0, 1.0 / jnp.maximum(jnp.sqrt(-slope), 1e-300)))
         length = jnp.where(renews, first, jnp.where(settles, low.length, _next_length(low, high)))
         begin = _Point(jnp.zeros_like(length), jnp.where(arrived, error, walk.penalised), slope)
         nowhere = _Point(jnp.full_like(length, jnp.inf), error, slope)
@@ -144,7 +210,7 @@ class LBFGS(Descent):
         )
 
         rounding = 4.0 * jnp.finfo(error.dtype).eps * error
-        flat = arrived & (jnp.all(gradient == 0) | ((state.pairs > 0) & (-0.5 * slope <= rounding)))
+        flat = arrived & (jnp.all(gradient == 0) | ((written > 0) & (-0.5 * slope <= rounding)))
         stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
         stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
         shown = jnp.where(arrived, state.length, walk.shown[0])[None]
@@ -159,6 +225,8 @@ class LBFGS(Descent):
             high=high,
             trials=jnp.where(renews, 0, state.trials + 1),
             settles=settles,
+            pairs=pairs,
+            written=written,
         )
 
     def _judge(self, state: LBFGSState, here: _Point) -> tuple[Any, _Point, _Point]:
@@ -179,49 +247,6 @@ class LBFGS(Descent):
 
         behind = jax.tree.map(lambda new, old: jnp.where(turned, new, old), low, high)
         return found, jax.tree.map(take, low, here), jax.tree.map(take, here, behind)
-
-    def _remember(self, state: LBFGSState, stepped: Any, step: Any, turn: Any) -> LBFGSState:
-        """The state with one more pair (s, y) in the ring, if there was a step that says something of the curvature."""
-        product = step @ turn
-        said = stepped & (product > _LEAST_COSINE * jnp.sqrt((step @ step) * (turn @ turn)))
-        slot = state.pairs % state.inverse.shape[0]
-
-        def write(ring: Any, new: Any) -> Any:
-            return ring.at[slot].set(jnp.where(said, new, ring[slot]))
-
-        return state._replace(
-            steps=write(state.steps, step),
-            turns=write(state.turns, turn),
-            inverse=write(state.inverse, 1.0 / jnp.where(said, product, 1.0)),
-            pairs=jnp.where(said, state.pairs + 1, state.pairs),
-        )
-
-
-def _downhill(state: LBFGSState, gradient: Any) -> Any:
-    """−H g by two loops over the pairs, newest to oldest and back; −g where there is none (alg. 7.4, eq. 7.20)."""
-    steps, turns, inverse, history = state.steps, state.turns, state.inverse, state.inverse.shape[0]
-    held = jnp.minimum(state.pairs, history)
-
-    def slot(age: Any) -> Any:
-        return (state.pairs - 1 - age) % history
-
-    def back(age: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        vector, shares = carry
-        at = slot(age)
-        share = inverse[at] * (steps[at] @ vector)
-        return vector - share * turns[at], shares.at[at].set(share)
-
-    vector, shares = jax.lax.fori_loop(0, held, back, (-gradient, jnp.zeros_like(inverse)))
-
-    def forth(i: Any, vector: Any) -> Any:
-        at = slot(held - 1 - i)
-        return vector + (shares[at] - inverse[at] * (turns[at] @ vector)) * steps[at]
-
-    newest = turns[slot(0)]
-    scale = jnp.where(held > 0, 1.0 / (inverse[slot(0)] * (newest @ newest)), 1.0)
-    direction = jax.lax.fori_loop(0, held, forth, scale * vector)
-    good = jnp.all(jnp.isfinite(direction)) & (direction @ gradient < 0)
-    return jnp.where(good, direction, -gradient)
 
 
 def _next_length(low: _Point, high: _Point) -> Any:
@@ -248,12 +273,16 @@ class TruncatedGaussNewtonState(NamedTuple):
     step: Any  # Δw so far
     residual: Any  # −g − (JᵀJ + strength + μ) Δw
     direction: Any
+    slope: Any  # residualᵀ M⁻¹ residual, M the preconditioner
     products: Any  # spent on this solve
     gain: Any  # the fall in F that the local quadratic promises for Δw
     scale: Any  # the largest curvature met so far along a gradient
     damping: Any
     growth: Any  # factor for the damping at the next rejection
     steepest: Any  # ‖g‖, the largest so far
+    pairs: _Pairs  # two rings: one holds M⁻¹, the other what this solve learns for the next
+    ring: Any  # 0 or 1: which of them holds M⁻¹
+    written: Any  # (2,): pairs in each
     penalty: Penalty
 
 
@@ -264,40 +293,50 @@ class TruncatedGaussNewton(Descent):
     μ = ``damping`` · (the largest curvature met along a gradient), so that ``damping`` (> 0), its first value, has no
     unit; it falls after a step that the local quadratic foretold and grows after one that it did not. A solve costs one
     pass for each product JᵀJ v, ``most_products`` at most, and ends earlier at the residual
-    min(½, √(‖g‖/largest ‖g‖ so far)) · ‖g‖. Raises SettingsError, when the descent begins, for a setting out of range.
+    min(½, √(‖g‖/largest ‖g‖ so far)) · ‖g‖. It is preconditioned by the last ``history`` products of the solve before.
+    Memory: 32 · history bytes a weight. Raises SettingsError, when the descent begins, for a setting out of range.
 
     Source: Nocedal & Wright (2006), *Numerical Optimization*, alg. 7.1, with Gauss–Newton's curvature (Martens 2010,
-    ICML 27:735); damping, Madsen, Nielsen & Tingleff (2004), alg. 3.16.
+    ICML 27:735); damping, Madsen, Nielsen & Tingleff (2004), alg. 3.16; preconditioner, Morales & Nocedal (2000),
+    SIAM J. Optim. 10:1079.
     """
 
     damping: float = 1e-3
-    most_products: int = 50
+    most_products: int = 20
+    history: int = 20
 
     kinds: ClassVar[tuple[str, ...]] = ("gradient", "curvature")
+    lengths: ClassVar[tuple[str, ...]] = ("history",)
 
     def check(self) -> None:
         check_number(self, "damping", 0.0, 1e10, open_low=True)
         check_number(self, "most_products", 1, 1e6)
+        _check_history(self)
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
         return ("damping", "cg_iterations")
 
     def start(self, weights: Any, penalty: Penalty) -> TruncatedGaussNewtonState:
         dtype = weights.dtype
-        none, zero = jnp.zeros_like(weights), jnp.zeros((), dtype)
+        nowhere, zero = jnp.zeros_like(weights), jnp.zeros((), dtype)
+        none = jnp.zeros((), jnp.int32)
         return TruncatedGaussNewtonState(
             walk=first_walk(weights, 2),
             trial=weights,
             solves=jnp.zeros((), bool),
-            step=none,
-            residual=none,
-            direction=none,
-            products=jnp.zeros((), jnp.int32),
+            step=nowhere,
+            residual=nowhere,
+            direction=nowhere,
+            slope=zero,
+            products=none,
             gain=zero,
             scale=zero,
             damping=jnp.asarray(self.damping, dtype),
             growth=jnp.full((), 2.0, dtype),
             steepest=zero,
+            pairs=_no_pairs(2 * int(self.history), weights),
+            ring=none,
+            written=jnp.zeros(2, jnp.int32),
             penalty=penalty,
         )
 
@@ -306,43 +345,61 @@ class TruncatedGaussNewton(Descent):
         return Request(state.solves.astype(jnp.int32), weights, state.direction)
 
     def tell(self, state: TruncatedGaussNewtonState, sums: Sums) -> TruncatedGaussNewtonState:
-        return jax.lax.cond(state.solves, self._solve, self._try, state, sums)
+        solved, pairs, ring, history = state.solves, state.pairs, state.ring, int(self.history)
+        direction, before = state.direction, state.slope
+        # The rings stay outside: what goes through the branches of a cond is copied.
+        state, curved = jax.lax.cond(
+            solved, self._solve, self._try, state._replace(pairs=_Pairs(None, None, None)), sums
+        )
+        other = 1 - ring
+        slot = other * history + state.written[other] % history
+        pairs, said = _write(pairs, slot, solved, direction, curved)
+        written = state.written.at[other].add(said.astype(jnp.int32))
+        # A new solve: what the last one learnt preconditions it, if that was anything.
+        turns = ~solved & (written[other] > 0)
+        written = jnp.where(turns, written.at[ring].set(0), written)
+        ring = jnp.where(turns, other, ring)
 
-    def _solve(self, state: TruncatedGaussNewtonState, sums: Sums) -> TruncatedGaussNewtonState:
-        """One iteration of conjugate gradients."""
+        steepest = _inverse_times(state.residual, pairs, written[ring], history, ring * history)
+        slope = state.residual @ steepest
+        share = jnp.where(solved, slope / before, 0.0)
+        return state._replace(
+            direction=steepest + share * direction, slope=slope, pairs=pairs, ring=ring, written=written
+        )
+
+    def _solve(self, state: TruncatedGaussNewtonState, sums: Sums) -> tuple[TruncatedGaussNewtonState, Any]:
+        """One iteration of conjugate gradients, and A times its direction."""
         walk, direction = state.walk, state.direction
-        square = direction @ direction
         curved = sums.curvature + state.penalty.strength * direction
         fresh = (state.products == 0) & jnp.all(state.step == 0)
-        scale = jnp.where(fresh, jnp.maximum(state.scale, direction @ curved / square), state.scale)
+        along = direction @ curved / (direction @ direction)
+        scale = jnp.where(fresh, jnp.maximum(state.scale, along), state.scale)
         curved = curved + state.damping * scale * direction
 
-        before = state.residual @ state.residual
-        share = before / (direction @ curved)
+        share = state.slope / (direction @ curved)
         sound = jnp.isfinite(share) & jnp.all(jnp.isfinite(curved))
         step = jnp.where(sound, state.step + share * direction, state.step)
         residual = jnp.where(sound, state.residual - share * curved, state.residual)
-        after = residual @ residual
         products = state.products + 1
 
         size = jnp.sqrt(walk.gradient @ walk.gradient)
         enough = jnp.minimum(0.5, jnp.sqrt(size / state.steepest)) * size
-        ends = ~sound | (jnp.sqrt(after) <= enough) | (products >= self.most_products)
-        # E's own quadratic, without the damping: −gᵀΔw − ½ ΔwᵀAΔw with AΔw = −g − residual − μ Δw.
+        ends = ~sound | (jnp.sqrt(residual @ residual) <= enough) | (products >= self.most_products)
+        # F's own quadratic, without the damping: −gᵀΔw − ½ ΔwᵀAΔw + ½ μ ΔwᵀΔw, where AΔw = −g − residual.
         gain = 0.5 * (step @ residual - step @ walk.gradient + state.damping * scale * (step @ step))
-        return state._replace(
+        state = state._replace(
             walk=walk._replace(moved=jnp.zeros((), bool), passes=walk.passes + 1),
             trial=walk.weights + step,
             solves=~ends,
             step=step,
             residual=residual,
-            direction=residual + after / before * direction,
             products=products,
             gain=gain,
             scale=scale,
         )
+        return state, curved
 
-    def _try(self, state: TruncatedGaussNewtonState, sums: Sums) -> TruncatedGaussNewtonState:
+    def _try(self, state: TruncatedGaussNewtonState, sums: Sums) -> tuple[TruncatedGaussNewtonState, Any]:
         """Take the step if it lowers F, and begin the next solve: afresh there, or from the old step with more damping."""
         walk = state.walk
         there = penalise(state.penalty, state.trial, sums)
@@ -375,14 +432,14 @@ class TruncatedGaussNewton(Descent):
         stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
         stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
         shown = jnp.stack([damping, state.products.astype(damping.dtype)])
-        return state._replace(
+        state = state._replace(
             walk=arrive(walk, accepted, state.trial, sums.error, there.error, there.gradient, shown, stop),
             solves=jnp.ones((), bool),
             step=step,
             residual=residual,
-            direction=residual,
             products=jnp.zeros((), jnp.int32),
             damping=damping,
             growth=growth,
             steepest=jnp.maximum(state.steepest, jnp.sqrt(gradient @ gradient)),
         )
+        return state, jnp.zeros_like(old)
