@@ -276,7 +276,7 @@ class TruncatedGaussNewtonState(NamedTuple):
     slope: Any  # residualᵀ M⁻¹ residual, M the preconditioner
     products: Any  # spent on this solve
     gain: Any  # the fall in F that the local quadratic promises for Δw
-    scale: Any  # the largest curvature met so far along a gradient
+    scale: Any  # the largest curvature met so far along the first direction of a solve
     damping: Any
     growth: Any  # factor for the damping at the next rejection
     steepest: Any  # ‖g‖, the largest so far
@@ -290,7 +290,7 @@ class TruncatedGaussNewtonState(NamedTuple):
 class TruncatedGaussNewton(Descent):
     """Truncated Gauss–Newton: (JᵀJ + μ) Δw = −∂F/∂w solved roughly by conjugate gradients, F falling at every step.
 
-    μ = ``damping`` · (the largest curvature met along a gradient), so that ``damping`` (> 0), its first value, has no
+    μ = ``damping`` · (the largest curvature met where a solve began), so that ``damping`` (> 0), its first value, has no
     unit; it falls after a step that the local quadratic foretold and grows after one that it did not. A solve costs one
     pass for each product JᵀJ v, ``most_products`` at most, and ends earlier at the residual
     min(½, √(‖g‖/largest ‖g‖ so far)) · ‖g‖. It is preconditioned by the last ``history`` products of the solve before.
@@ -373,7 +373,7 @@ class TruncatedGaussNewton(Descent):
         curved = sums.curvature + state.penalty.strength * direction
         fresh = (state.products == 0) & jnp.all(state.step == 0)
         along = direction @ curved / (direction @ direction)
-        scale = jnp.where(fresh, jnp.maximum(state.scale, along), state.scale)
+        scale = jnp.where(fresh & jnp.isfinite(along), jnp.maximum(state.scale, along), state.scale)
         curved = curved + state.damping * scale * direction
 
         share = state.slope / (direction @ curved)
