@@ -41,7 +41,7 @@ class Rprop(Descent):
 
     "irprop+" is the default: on six UCI tables (10 tanh units, 5 starts) it was below "rprop+" on every one after 100, 500
     and 2 000 steps, and level with "irprop-". PyTorch has "irprop-" with steps from 1e-6; R's neuralnet "rprop+" with steps
-    from 1e-10 to 0.1, which was no better than up to 50; FANN steps from 0 to 50.
+    from 1e-10 to 0.1, level with up to 50; FANN steps from 0 to 50.
 
     Source: Riedmiller & Braun (1993), ICNN 1:586 ("rprop+"); Igel & Hüsken (2003), Neurocomputing 50:105 (the others).
     """
