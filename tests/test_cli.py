@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from fallline.cli import main
+from fallline.descent.choose import DESCENTS
 from fallline.fit import ACTIVATION, HIDDEN_LAYER_SIZES, MAX_ITER, TOL
 from fallline.model_file import load_model, save_model
 from fallline.table import read_table
@@ -552,6 +553,10 @@ def test_ctrl_c_before_the_descent_writes_nothing(folder, monkeypatch):
             ["fit", "trees.csv", "-t", "height", "--descent", "levenberg-marquardt", "--momentum", "0.9"],
             "gradient descent",
         ),
+        (
+            ["fit", "trees.csv", "-t", "height", "--descent", "l-bfgs", "--momentum", "0.9"],
+            "leave out --descent l-bfgs",
+        ),
         (["fit", "trees.csv", "-t", "height", "--alpha", "-1"], "auto, evidence, or a number from 0 up"),
         (["fti"], "fit"),
     ],
@@ -561,6 +566,14 @@ def test_a_wrong_call_exits_with_two_and_says_what_is_right(folder, arguments, w
     done = run(*arguments)
     assert done.exit_code == 2, done.output
     assert word in done.stderr
+
+
+@pytest.mark.parametrize("name", DESCENTS)
+def test_the_command_line_knows_every_descent_by_its_name(name, folder):
+    table(folder)
+    done = run("fit", "trees.csv", "-t", "height", "--descent", name, *QUICK)
+    assert done.exit_code == 0, done.output
+    assert type(DESCENTS[name]()).__name__ in done.stdout
 
 
 def test_an_unknown_activation_lists_the_known_ones(folder):

@@ -269,7 +269,7 @@ def test_verbose_prints_the_error(waves, capsys):
         ({"activation": "sigmoid"}, "choose one of identity, logistic, tanh"),
         ({"hidden_layer_sizes": (0,)}, r"such as \(20,\), or \(\) for none"),
         ({"hidden_layer_sizes": "20"}, r"such as \(20,\)"),
-        ({"descent": "newton"}, "levenberg-marquardt, gradient"),
+        ({"descent": "newton"}, "levenberg-marquardt, l-bfgs, gauss-newton, rprop, gradient"),
         ({"alpha": -1}, "alpha=-1"),
         (
             {"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2},

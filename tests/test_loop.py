@@ -5,7 +5,9 @@ import pytest
 from fallline.descent import Stop
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
+from fallline.descent.large import LBFGS, TruncatedGaussNewton
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
+from fallline.descent.rprop import Rprop
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.loop import descend
 from fallline.network import Network
@@ -147,6 +149,22 @@ def test_another_rate_compiles_nothing(table, compilations):
     assert compilations == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (LBFGS(), LBFGS(sufficient_decrease=1e-3, slope_ratio=0.5)),
+        (TruncatedGaussNewton(), TruncatedGaussNewton(damping=1.0, most_products=3)),
+        (Rprop(), Rprop("irprop+", 1.1, 0.4, 0.01, 1e-6, 1.0)),
+    ],
+    ids=["l-bfgs", "gauss-newton", "rprop"],
+)
+def test_another_setting_compiles_nothing(table, compilations, one, other):
+    descend(NEURON, table, one, seed=0, max_iter=5)
+    compilations.clear()
+    descend(NEURON, table, other, seed=1, max_iter=50, alpha=0.1)
+    assert compilations == []
+
+
 def test_ctrl_c_keeps_the_walk_so_far(table):
     def interrupt(progress):
         if progress.steps >= 20:
@@ -210,7 +228,8 @@ def test_float32_rows_walk_the_same_way_to_single_precision(table):
         ({"alpha": -1.0}, SettingsError, "alpha=-1.0"),
         ({"alpha": float("nan")}, SettingsError, "alpha=nan"),
         ({"judge": "validation"}, SettingsError, "there are none"),
-        ({"descent": "newton"}, SettingsError, "levenberg-marquardt, gradient"),
+        ({"descent": "newton"}, SettingsError, "levenberg-marquardt, l-bfgs, gauss-newton, rprop, gradient"),
+        ({"descent": "lbfgs"}, SettingsError, "did you mean 'l-bfgs'"),
         ({"descent": "levenberg"}, SettingsError, "did you mean 'levenberg-marquardt'"),
     ],
 )
@@ -229,7 +248,19 @@ def test_auto_takes_levenberg_marquardt_for_small_networks_and_says_why():
     small, why = choose("auto", Network((8, 20, 1)), 1000)
     assert small == LevenbergMarquardt()
     assert "small (201 weights for 1000 rows)" in why
+
+
+def test_auto_takes_l_bfgs_where_the_normal_equations_would_be_too_large_and_says_the_numbers():
     large, why = choose("auto", Network((100, 200, 1)), 1000)
-    assert large == GradientDescent(momentum=0.9)
-    assert "20401 weights make JᵀJ too costly" in why
-    assert isinstance(choose("auto", Network((8, 100, 1)), 10**6)[0], GradientDescent)
+    assert large == LBFGS()
+    assert "JᵀJ would take 3.33 GB and 4.2e+11 products a pass (20401 weights, 1000 rows)" in why
+    assert "the last 20 steps and their gradients take 6.53 MB" in why
+    assert choose("auto", Network((8, 20, 1)), 10**6)[0] == LBFGS()
+
+
+@pytest.mark.parametrize(
+    ("name", "descent"),
+    [("l-bfgs", LBFGS()), ("gauss-newton", TruncatedGaussNewton()), ("rprop", Rprop())],
+)
+def test_a_descent_is_found_by_its_name(name, descent):
+    assert choose(name, Network((8, 20, 1)), 1000) == (descent, f"{name} was asked for.")

@@ -188,7 +188,7 @@ class _Decay(click.ParamType):
 )
 @click.option(
     "--descent",
-    type=click.Choice(["auto", "levenberg-marquardt", "gradient"]),
+    type=click.Choice(["auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient"]),
     default="auto",
     show_default=True,
     help="How the weights move.",
@@ -366,9 +366,9 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     rate, momentum, name = options["learning_rate"], options["momentum"], options["descent"]
     descent: Any = name
     if rate is not None or momentum is not None:
-        if name == "levenberg-marquardt":
+        if name not in ("auto", "gradient"):
             raise click.UsageError(
-                "--learning-rate and --momentum belong to gradient descent: leave out --descent levenberg-marquardt."
+                f"--learning-rate and --momentum belong to gradient descent: leave out --descent {name}."
             )
         from fallline.descent.gradient import GradientDescent
 

@@ -27,7 +27,8 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
     """A neural network fitted by least squares.
 
     Goes down F = ½ Σ_μ s_μ Σ_j (y_j − ŷ_j)² + ½ · alpha · Σ coef², by Levenberg–Marquardt where the network is
-    small. Inputs and targets are standardised inside; ``coefs_`` and predictions are in the user's units.
+    small, by L-BFGS where it is not. Inputs and targets are standardised inside; ``coefs_`` and predictions are in
+    the user's units.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         Units in each hidden layer; ``()`` for none: ŷ_j = f(Σ_i w_ij x_i + b_j).
     activation : str, default="tanh"
         f of the hidden layers: identity, logistic, tanh, relu, leaky_relu, softplus, softsign, elu, silu, sine, gaussian.
-    descent : "auto", "levenberg-marquardt", "gradient" or a descent, default="auto"
+    descent : "auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient" or a descent, default="auto"
         How the weights move. A descent has settings of its own: ``GradientDescent(learning_rate=0.1)``, tuned as
         ``descent__learning_rate``.
     alpha : "auto" or float, default="auto"

@@ -22,6 +22,9 @@ from fallline.descent.penalty import Penalty
 from fallline.error import Request, Sums
 from fallline.exceptions import SettingsError
 
+# An error that has grown by this factor over the lowest seen will not come back by itself, whatever the descent.
+RUNAWAY = 1e8
+
 
 class Stop(enum.IntEnum):
     """Why a descent ended. The sentences that go with them are in ``loop.py``."""
@@ -64,10 +67,11 @@ class Descent:
     """Settings of a descent, with scikit-learn's ``get_params`` and ``set_params`` (no import of it).
 
     A subclass is a dataclass. To JAX its numbers are run-time values and everything else is
-    static, so that another learning rate compiles nothing.
+    static, so that another learning rate compiles nothing. A number that is the length of an array is static too.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()  # the kinds of pass it asks for
+    lengths: ClassVar[tuple[str, ...]] = ()  # settings that are the length of an array of the state
     finds_penalty: ClassVar[bool] = False  # whether it can find the strength of a Bayesian penalty on the way
 
     def __init_subclass__(cls) -> None:
@@ -109,7 +113,9 @@ def _is_number(value: Any) -> bool:
 
 def _flatten(settings: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     params = settings.get_params()
-    numbers = {name: value for name, value in params.items() if _is_number(value)}
+    numbers = {
+        name: value for name, value in params.items() if _is_number(value) and name not in settings.lengths
+    }
     words = tuple((name, value) for name, value in params.items() if name not in numbers)
     return tuple(numbers.values()), (tuple(numbers), words)
 
