@@ -391,11 +391,12 @@ def _run(
         moments = _moments(model, rows, watched, refined=max_iter == math.inf)
         if moments is not None:
             bowl = bowl_of(model, moments[0], penalty.strength)
-            descent, undetermined = settled(descent, bowl), _undetermined(model, moments[0], bowl)
+            exact = settled(descent, bowl)
+            descent, undetermined = exact, _undetermined(model, moments[0], bowl)
             at_once = max_iter > _STEPS_ONE_BY_ONE and tol == 0 and judge is None and not every_step
-            if at_once and is_stable(descent, bowl):
+            if at_once and is_stable(exact, bowl):
                 return _leap(
-                    model, rows, moments, bowl, given, descent, start, penalty, max_iter,
+                    model, rows, moments, bowl, given, exact, start, penalty, max_iter,
                     watched, progress, alpha, undetermined, began,
                 )  # fmt: skip
         if max_iter == math.inf:
@@ -557,7 +558,7 @@ def _leap(
     rows: InMemory,
     moments: tuple[Moments, ...],
     bowl: Bowl,
-    given: GradientDescent,
+    given: Descent,
     descent: GradientDescent,
     start: np.ndarray,
     penalty: Penalty,

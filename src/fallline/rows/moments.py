@@ -27,8 +27,8 @@ from fallline.rows.memory import InMemory
 
 # Rows are copied, in float64, to a block that stays in the cache; so many blocks are one piece of work for a thread.
 # Both follow from the width alone, so that the sums do not depend on the number of threads.
-_BLOCK_BYTES = 1 << 18
-_BLOCKS_TO_A_PIECE = 64
+_BLOCK_BYTES = 400_000
+_BLOCKS_TO_A_PIECE = 32
 # Columns are shifted before the products are formed where the mean is larger than so many spreads; a smaller mean
 # costs the products at most the square of this in rounding.
 _SHIFT = 2.0
@@ -74,12 +74,12 @@ def moments_of(model: Model, rows: InMemory, *, refined: bool = False) -> Moment
     if not np.isfinite(total).all():
         return None
     n = rows.count
-    x_mean, y_mean = total[:d, -1] / n, total[d:, -1] / n
+    x_mean, y_mean = total[:d, -1] / n, total[d, d:-1] / n
     if not bias:
         x_mean, y_mean = np.zeros_like(x_mean), np.zeros_like(y_mean)
     square = total[:d, :d] - n * np.outer(x_mean, x_mean)
     cross = total[:d, d:-1] - n * np.outer(x_mean, y_mean)
-    height = np.diagonal(total[d:, d:-1]) - n * y_mean**2
+    height = total[d + 1, d:-1] - n * y_mean**2
     x_mean, y_mean = x_mean + x_shift, y_mean + y_shift
 
     square = 0.5 * (square + square.T)
@@ -259,28 +259,40 @@ def _blocks(block: int, piece: slice) -> Iterator[slice]:
 
 
 def _products(rows: InMemory, x_shift: np.ndarray, y_shift: np.ndarray) -> np.ndarray:
-    """Σ s [x y]ᵀ [x y 1], shifted: (d + k, d + k + 1)."""
+    """Sums of the shifted rows, (d + 2, d + k + 1): Σ s xᵀ [x y 1], below it Σ s y and Σ s y² in the columns of y."""
     d, k = rows.x.shape[1], rows.y.shape[1]
+    # To a multiple of four: BLAS is a quarter faster then.
+    width = -(-(d + k + 1) // 4) * 4
 
     def work(block: int, piece: slice) -> np.ndarray:
-        held = np.ones((block, d + k + 1))
-        total = np.zeros((d + k, d + k + 1))
-        part = np.empty_like(total)
-        for at in _blocks(block, piece):
-            here = held[: at.stop - at.start]
-            if x_shift.any():
-                np.subtract(rows.x[at], x_shift, out=here[:, :d])
-            else:
-                here[:, :d] = rows.x[at]
-            np.subtract(rows.y[at], y_shift, out=here[:, d:-1])
-            if rows.sample_weight is not None:
-                here[:, -1] = 1.0
-                here *= np.sqrt(rows.sample_weight[at], dtype=np.float64)[:, None]
-            # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
-            # which takes twice as long as gemm where rows are this narrow.
-            with np.errstate(over="ignore", invalid="ignore"):
-                total += np.matmul(here[:, :-1].T, here, out=part)
-        return total
+        held = np.zeros((block, width))
+        held[:, d + k] = 1.0
+        total, part = np.zeros((d + 2, width)), np.empty((d, width))
+        y = rows.y[piece].astype(np.float64)
+        if y_shift.any():
+            y -= y_shift
+        weighed = y
+        if rows.sample_weight is not None:
+            weighed = y * rows.sample_weight[piece, None].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total[d, d : d + k], total[d + 1, d : d + k] = (
+                weighed.sum(axis=0),
+                np.einsum("ij,ij->j", weighed, y),
+            )
+            for at in _blocks(block, piece):
+                here = held[: at.stop - at.start]
+                if x_shift.any():
+                    np.subtract(rows.x[at], x_shift, out=here[:, :d])
+                else:
+                    here[:, :d] = rows.x[at]
+                here[:, d : d + k] = y[at.start - piece.start : at.stop - piece.start]
+                if rows.sample_weight is not None:
+                    here[:, d + k] = 1.0
+                    here *= np.sqrt(rows.sample_weight[at], dtype=np.float64)[:, None]
+                # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
+                # which takes twice as long as gemm where rows are this narrow.
+                total[:d] += np.matmul(here[:, :d].T, here, out=part)
+        return total[:, : d + k + 1]
 
     return _over_pieces(work, rows)
 
