@@ -192,13 +192,15 @@ def _real(a: np.ndarray, p: np.ndarray, root: np.ndarray, lean: np.ndarray, k: n
     high = np.where(low > 0, a / low, 0.0)
     # σ_1, nearer to 1, is the larger in size unless both lie beyond 0: there the other one leads.
     swap = np.abs(1.0 - low) > np.abs(1.0 - high)
-    lead, sign = np.where(swap, low, high), np.where(swap, -1.0, 1.0)  # 1 − σ_lead
-    ratio_short = sign * 2.0 * root / (1.0 - lead)  # 1 − σ_other/σ_lead
-    ratio = _power(ratio_short, k)
+    sign = np.where(swap, -1.0, 1.0)
+    short = np.where(swap, low, high)  # 1 − σ of the one that leads
+    lead = 1.0 - short
+    apart = np.where(lead == 0, 0.0, sign * 2.0 * root / lead)  # 1 − ratio
+    ratio = _power(apart, k)
     # (1 − ratio^k)/(1 − ratio), and its limit k.
-    near = -np.expm1(k * np.log1p(-np.minimum(ratio_short, 0.5)))
-    fan = np.where(ratio_short == 0, k, np.where(ratio_short < 0.5, near, 1.0 - ratio) / ratio_short)
-    return _power(lead, k) * (0.5 * (1.0 + ratio) + lean * fan / (1.0 - lead))
+    near = -np.expm1(k * np.log1p(-np.minimum(apart, 0.5)))
+    fan = np.where(apart == 0, k, np.where(apart < 0.5, near, 1.0 - ratio) / apart)
+    return _power(short, k - 1) * (0.5 * lead * (1.0 + ratio) + lean * fan)
 
 
 def steps_to_the_limit(descent: GradientDescent, bowl: Bowl) -> int:

@@ -14,7 +14,7 @@ eigenvalues of C drown. Nothing here knows how the weights move.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -61,6 +61,7 @@ def has_biases(model: Model) -> bool:
     return model.n_weights > model.inputs * model.outputs
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def moments_of(model: Model, rows: InMemory, *, refined: bool = False) -> Moments | None:
     """The moments of the rows for a network linear in its weights; None where numbers are so large that products overflow.
 
@@ -241,15 +242,17 @@ def _pieces(rows: InMemory) -> tuple[int, list[slice]]:
     return block, [slice(at, min(at + step, len(rows.x))) for at in range(0, len(rows.x), step)]
 
 
-def _over_pieces(work: Any, rows: InMemory) -> np.ndarray:
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _over_pieces(work: Callable[[int, slice], np.ndarray], rows: InMemory) -> np.ndarray:
     """Σ work(block, piece) over pieces of the rows, on all processors, added in order."""
     block, pieces = _pieces(rows)
-    workers = min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16
-    )
-    if len(pieces) == 1 or workers == 1:
+    workers = min(_processors(), len(pieces))
+    if workers == 1:
         return np.asarray(sum(work(block, piece) for piece in pieces))
-    with ThreadPoolExecutor(min(workers, len(pieces))) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         return np.asarray(sum(pool.map(lambda piece: work(block, piece), pieces)))
 
 
