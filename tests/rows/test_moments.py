@@ -74,7 +74,7 @@ def test_an_error_of_rounding_is_summed_row_by_row(table):
     columns = np.column_stack([table.x, np.ones(77)])
     rest = noise - columns @ np.linalg.lstsq(columns, noise)[0]
     np.testing.assert_allclose(found.least, 0.5 * (rest**2).sum(), rtol=1e-3)
-    assert found.passes == 2
+    assert found.passes > 1
 
 
 def test_columns_far_from_zero_lose_no_digits(random):

@@ -64,12 +64,10 @@ def bowl_of(model: Model, moments: Moments, strength: np.ndarray) -> Bowl:
     """
     d, bias = model.inputs, has_biases(model)
     pull = np.asarray(strength).reshape(-1, model.outputs)[:d, :1]
-    square = moments.square + np.diag(pull[:, 0])
-    factor = Factor.of(square)
-    top = moments.best - factor.solve(pull * moments.best)  # (C + α) W = C W*
-    top -= factor.solve(moments.square @ (top - moments.best) + pull * top)
-    if not pull.any():
-        top = moments.best
+    factor, top = Factor.of(moments.square + np.diag(pull[:, 0])), moments.best
+    if pull.any():
+        top = top - factor.solve(pull * moments.best)  # (C + α) W = C W*
+        top -= factor.solve(moments.square @ (top - moments.best) + pull * top)
     root, minimum = factor.root, top
     if bias:
         root = np.vstack(

@@ -35,6 +35,9 @@ _SHIFT = 2.0
 _SAMPLE = 1024
 # Where the least error is below this part of the terms it is the difference of, a second pass sums it row by row.
 _CANCELLED = 1e-6
+# Refinement ends when a step of it gains less than this part of the error, or after so many passes in all.
+_SETTLED = 1e-12
+_MOST_PASSES = 4
 # Up to this part of the largest eigenvalue (columns scaled to length 1) a direction is rounding: undetermined.
 ROUNDING = 64 * np.finfo(np.float64).eps
 
@@ -43,17 +46,22 @@ class Moments(NamedTuple):
     """What the rows say to a network linear in its weights, d inputs by k outputs, float64.
 
     rows: n = Σ s. x_mean (d,), y_mean (k,): the point x̄, ȳ through which the best plane goes; 0 without biases.
-    square (d, d): C. best (d, k): W*, the shortest of its kind where the rows leave directions undetermined (in
-    columns of length 1). least: E_min. passes: over the rows, 1 or 2.
+    root (d, d): R with RᵀR = C, so that nothing C says can be negative. best (d, k): W*, the shortest (columns scaled
+    to length 1) where the rows leave directions undetermined. least: E_min. passes: over the rows, 1 to 4.
     """
 
     rows: Any
     x_mean: Any
     y_mean: Any
-    square: Any
+    root: Any
     best: Any
     least: Any
     passes: Any
+
+    @property
+    def square(self) -> Any:
+        """C, without what is rounding in it."""
+        return self.root.T @ self.root
 
 
 def has_biases(model: Model) -> bool:
@@ -65,8 +73,8 @@ def has_biases(model: Model) -> bool:
 def moments_of(model: Model, rows: InMemory, *, refined: bool = False) -> Moments | None:
     """The moments of the rows for a network linear in its weights; None where numbers are so large that products overflow.
 
-    One pass over the rows, at times a second: that one sums the residuals at W* row by row, where E_min is too small
-    to be seen as a difference or if ``refined``, and takes a step of refinement from them. Source of that step:
+    One pass over the rows. Where E_min is too small to be seen as a difference, or if ``refined``, up to three more
+    that sum the residuals at W* row by row and take a step of refinement from them. Source of that step:
     Björck (1987), Lin. Alg. Appl. 88:31.
     """
     d, bias = model.inputs, has_biases(model)
@@ -94,16 +102,20 @@ def moments_of(model: Model, rows: InMemory, *, refined: bool = False) -> Moment
     size = 0.5 * (np.sum(height) + np.sum(best**2 * np.diagonal(square)[:, None]))
     passes = 1
     if refined or least <= _CANCELLED * size:
-        # y − ȳ − (x − x̄) W*, with the middle moved to where the mean residual is 0.
-        left = _residuals(rows, x_mean, y_mean, best)
-        if bias:
-            y_mean = y_mean + left[d] / n
-        slope = np.where(varies[:, None], left[:d], 0.0)
-        step = factor.solve(slope)
-        best += step
-        least = 0.5 * (np.sum(left[d + 1] - (left[d] ** 2 / n if bias else 0.0)) - np.sum(step * slope))
-        passes = 2
-    return Moments(np.float64(n), x_mean, y_mean, square, best, np.maximum(least, 0.0), np.int64(passes))
+        while passes < _MOST_PASSES:
+            # y − ȳ − (x − x̄) W*, with the middle moved to where the mean residual is 0.
+            left = _residuals(rows, x_mean, y_mean, best)
+            slope = np.where(varies[:, None], left[:d], 0.0)
+            step = factor.solve(slope)
+            best, passes, gain = best + step, passes + 1, 0.5 * np.sum(step * slope)
+            least = 0.5 * np.sum(left[d + 1])
+            if bias:
+                y_mean, least = y_mean + left[d] / n, least - 0.5 * np.sum(left[d] ** 2) / n
+            if gain <= _SETTLED * least:
+                break
+    root = np.zeros((d, d))
+    root[: len(factor.root)] = factor.root
+    return Moments(np.float64(n), x_mean, y_mean, root, best, np.maximum(least, 0.0), np.int64(passes))
 
 
 class Factor(NamedTuple):
@@ -126,7 +138,7 @@ class Factor(NamedTuple):
         found = values > ROUNDING * values[-1]
         length = np.sqrt(values[found])
         return cls(
-            root=(length * vectors[:, found]).T * unit,
+            root=(length * vectors[:, found]).T * scale,  # a column of zeros stays one
             inverse=vectors[:, found] / length / unit[:, None],
             scale=unit,
             nothing=vectors[:, ~found].T,
@@ -175,19 +187,20 @@ def _relation(columns: np.ndarray, shares: np.ndarray, what: str) -> str:
 
 def error_at(moments: Moments, weights: Any, xp: Any = np) -> Any:
     """E at weights (…, d + 1, k), or (…, d, k) without biases: (…)."""
-    off, slope, middle = _off(moments, weights)
-    plane = xp.sum(off * slope, axis=(-2, -1))
-    return moments.least + 0.5 * (plane + moments.rows * xp.sum(middle * middle, axis=-1))
+    off, middle = _off(moments, weights)
+    return moments.least + 0.5 * (
+        xp.sum(off * off, axis=(-2, -1)) + moments.rows * xp.sum(middle * middle, axis=-1)
+    )
 
 
-def _off(moments: Moments, weights: Any) -> tuple[Any, Any, Any]:
-    """W − W*, C (W − W*) and e."""
+def _off(moments: Moments, weights: Any) -> tuple[Any, Any]:
+    """R (W − W*) and e."""
     d = moments.best.shape[0]
-    off = weights[..., :d, :] - moments.best
+    off = moments.root @ (weights[..., :d, :] - moments.best)
     middle = moments.x_mean @ weights[..., :d, :] - moments.y_mean  # 0 without biases
     if weights.shape[-2] > d:
         middle = middle + weights[..., d, :]
-    return off, moments.square @ off, middle
+    return off, middle
 
 
 def sums_of_moments(model: Model, kinds: tuple[str, ...], request: Request, moments: Moments) -> Sums:
@@ -197,24 +210,23 @@ def sums_of_moments(model: Model, kinds: tuple[str, ...], request: Request, mome
     """
     shape = (model.inputs + has_biases(model), model.outputs)
 
-    def joined(parts: Any, along: Any) -> Any:
-        """(C v, x̄ v + v_b) as a gradient has them."""
+    def joined(off: Any, along: Any) -> Any:
+        """The sums of s x(x v + v_b) and s(x v + v_b) from R v and x̄ v + v_b."""
         middle = moments.rows * along
-        both = parts + moments.x_mean[:, None] * middle[None, :]
+        both = moments.root.T @ off + moments.x_mean[:, None] * middle[None, :]
         return jnp.concatenate([both.reshape(-1), middle]) if has_biases(model) else both.reshape(-1)
 
     sums = nothing(kinds, model.n_weights)
     weights = request.weights.astype(jnp.float64).reshape(shape)
-    off, slope, middle = _off(moments, weights)
-    plane = 0.5 * (jnp.sum(off * slope) + moments.rows * jnp.sum(middle * middle))
-    sums = sums._replace(rows=moments.rows, error=moments.least + plane)
+    sums = sums._replace(rows=moments.rows, error=error_at(moments, weights, jnp))
     if set(kinds) - {"error"}:
-        sums = sums._replace(gradient=joined(slope, middle))
+        off, middle = _off(moments, weights)
+        sums = sums._replace(gradient=joined(off, middle))
     if "curvature" in kinds:
         along = request.direction.astype(jnp.float64).reshape(shape)
         top = along[: model.inputs]
         across = moments.x_mean @ top + (along[-1] if has_biases(model) else 0.0)
-        sums = sums._replace(curvature=joined(moments.square @ top, across))
+        sums = sums._replace(curvature=joined(moments.root @ top, across))
     if "gauss_newton" in kinds:
         means = jnp.concatenate([moments.x_mean, jnp.ones(shape[0] - model.inputs)])
         inner = moments.rows * means[:, None] * means[None, :]
@@ -270,7 +282,8 @@ def _products(rows: InMemory, x_shift: np.ndarray, y_shift: np.ndarray) -> np.nd
     def work(block: int, piece: slice) -> np.ndarray:
         held = np.zeros((block, width))
         held[:, d + k] = 1.0
-        total, part = np.zeros((d + 2, width)), np.empty((d, width))
+        total, part, here = np.zeros((d + 2, width)), np.empty((d, width)), held
+        above = total[:d]
         y = rows.y[piece].astype(np.float64)
         if y_shift.any():
             y -= y_shift
@@ -283,18 +296,20 @@ def _products(rows: InMemory, x_shift: np.ndarray, y_shift: np.ndarray) -> np.nd
                 np.einsum("ij,ij->j", weighed, y),
             )
             for at in _blocks(block, piece):
-                here = held[: at.stop - at.start]
+                if at.stop - at.start != len(here):
+                    here = held[: at.stop - at.start]
+                # Cast and shift in two steps: NumPy takes twice as long over both in one.
+                here[:, :d] = rows.x[at]
                 if x_shift.any():
-                    np.subtract(rows.x[at], x_shift, out=here[:, :d])
-                else:
-                    here[:, :d] = rows.x[at]
+                    here[:, :d] -= x_shift
                 here[:, d : d + k] = y[at.start - piece.start : at.stop - piece.start]
                 if rows.sample_weight is not None:
                     here[:, d + k] = 1.0
                     here *= np.sqrt(rows.sample_weight[at], dtype=np.float64)[:, None]
                 # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
                 # which takes twice as long as gemm where rows are this narrow.
-                total[:d] += np.matmul(here[:, :d].T, here, out=part)
+                np.matmul(here[:, :d].T, here, out=part)
+                np.add(above, part, out=above)
         return total[:, : d + k + 1]
 
     return _over_pieces(work, rows)
