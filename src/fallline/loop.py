@@ -18,13 +18,26 @@ import numpy as np
 
 from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
+from fallline.descent.gradient import GradientDescent
+from fallline.descent.linear import (
+    Bowl,
+    bowl_of,
+    is_stable,
+    largest_stable_rate,
+    limit_from,
+    settled,
+    steps_shown,
+    steps_to_the_limit,
+    walk,
+    walks_on_moments,
+)
 from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.rate import first_direction, power_step, stability_limit, steep_input
-from fallline.error import Request
+from fallline.error import Request, Sums
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.kernel import Compiled
 from fallline.network import Model
-from fallline.path import DescentPath, stop_sentence
+from fallline.path import DescentPath, leap_sentence, stop_sentence
 from fallline.rows.memory import (
     Capacity,
     InMemory,
@@ -34,6 +47,7 @@ from fallline.rows.memory import (
     sum_over_parts,
     sum_over_rows,
 )
+from fallline.rows.moments import Moments, error_at, moments_of, relations, sums_of_moments
 from fallline.threads import one_blas_thread
 
 # Up to this many weights every step is kept; above it the path is thinned to this many bytes.
@@ -43,6 +57,9 @@ _CHUNK_BYTES = 4 << 20
 _SMALL_PASS = 1 << 14  # rows times weights
 _LARGE_COLUMN = 3.0  # times the size of the others: then its scale is what makes the curvature large
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
+# Above so many steps a descent on a linear network takes them all at once: below, every step is worth keeping.
+_STEPS_ONE_BY_ONE = 20_000
+_MOST_RELATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -167,6 +184,15 @@ def _track(
     )
 
 
+def _sums(
+    model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Moments, block: int
+) -> Sums:
+    """The sums over rows, or what their moments say these are."""
+    if isinstance(rows, Moments):
+        return sums_of_moments(model, kinds, request, rows)
+    return sum_over_rows(model, kinds, request, rows, block)
+
+
 def _goes_on(
     walk: Walk,
     tracker: _Tracker,
@@ -186,7 +212,7 @@ def _steps(
     descent: Descent,
     state: Any,
     tracker: _Tracker,
-    rows: tuple[Capacity, ...],
+    rows: tuple[Capacity | Moments, ...],
     limits: _Limits,
     *,
     model: Model,
@@ -201,8 +227,7 @@ def _steps(
     def watch(weights: Any) -> Any:
         request = Request(jnp.zeros((), jnp.int32), weights, nothing_asked)
         errors = [
-            sum_over_rows(model, ("error",), request, r, b).error
-            for r, b in zip(rows[1:], blocks[1:], strict=True)
+            _sums(model, ("error",), request, r, b).error for r, b in zip(rows[1:], blocks[1:], strict=True)
         ]
         return jnp.stack(errors) if errors else jnp.zeros(0)
 
@@ -212,7 +237,7 @@ def _steps(
 
     def one_pass(carry: tuple[Any, _Tracker, _Record, Any]) -> tuple[Any, _Tracker, _Record, Any]:
         state, tracker, record, passes = carry
-        sums = sum_over_rows(model, descent.kinds, descent.ask(state), rows[0], blocks[0])
+        sums = _sums(model, descent.kinds, descent.ask(state), rows[0], blocks[0])
         state = descent.tell(state, sums)
         walk = state.walk
         watched = tracker.watched
@@ -231,9 +256,10 @@ def _steps(
 _chunk = Compiled(_steps, static=("model", "blocks", "judge", "length", "slots"))
 
 
-def _small(model: Model, kinds: tuple[str, ...], rows: tuple[Capacity, ...]) -> bool:
+def _small(model: Model, kinds: tuple[str, ...], rows: tuple[Capacity | Moments, ...]) -> bool:
     """Whether a pass is so short that handing out its operations costs more than doing them."""
-    work = model.n_weights * sum(each.y.shape[0] for each in rows)
+    lengths = (model.inputs if isinstance(each, Moments) else each.y.shape[0] for each in rows)
+    work = model.n_weights * sum(lengths)
     return work <= _SMALL_PASS and "gauss_newton" not in kinds  # whose solver is a library's
 
 
@@ -338,10 +364,10 @@ def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) ->
 
 
 def _steepest_curvature(
-    weights: Any, strength: Any, rows: Capacity | Parts, *, model: Model, block: int
+    weights: Any, strength: Any, rows: Capacity | Moments | Parts, *, model: Model, block: int
 ) -> tuple[Any, Any]:
     """λ_max of (G + penalty)/n at the weights and its direction, by 100 power iterations, or 20 where rows are large."""
-    if isinstance(rows, Capacity):
+    if not isinstance(rows, Parts):
         return _steepest_of_few(weights, strength, rows, model=model, block=block)
     curvature, direction = 0.0, first_direction(model.n_weights)
     for _ in range(20):
@@ -352,10 +378,12 @@ def _steepest_curvature(
 
 
 @functools.partial(jax.jit, static_argnames=("model", "block"))
-def _steepest_of_few(weights: Any, strength: Any, rows: Capacity, *, model: Model, block: int) -> Any:
+def _steepest_of_few(
+    weights: Any, strength: Any, rows: Capacity | Moments, *, model: Model, block: int
+) -> Any:
     def read(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         _, direction = carry
-        sums = sum_over_rows(
+        sums = _sums(
             model, ("curvature",), Request(jnp.zeros((), jnp.int32), weights, direction), rows, block
         )
         return power_step((sums.curvature + strength * direction) / sums.rows)
@@ -368,13 +396,13 @@ def _why_diverged(
     model: Model,
     descent: Descent,
     rows: InMemory,
-    held: Capacity | Parts,
+    held: Capacity | Moments | Parts,
     weights: Any,
     penalty: Penalty,
     input_names: Sequence[str] | None,
 ) -> tuple[float | None, str]:
     """The largest stable rate at these weights, and a sentence on the column that keeps it small, where one does."""
-    block = block_rows(model, ("curvature",), held)
+    block = 0 if isinstance(held, Moments) else block_rows(model, ("curvature",), held)
     curvature, direction = _steepest_curvature(weights, penalty.strength, held, model=model, block=block)
     if not float(curvature) > 0:
         return None, ""
@@ -406,7 +434,7 @@ def descend(
     *,
     weights: Any = None,
     seed: int | np.random.Generator | None = None,
-    max_iter: int = 1000,
+    max_iter: float = 1000,
     tol: float = 0.0,
     n_iter_no_change: int = 10,
     alpha: float | str = 0.0,
@@ -427,6 +455,10 @@ def descend(
     nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
     regularisation by Levenberg–Marquardt, F = E + ½ Σ strength_i w_i² with the strengths found on the way.
 
+    A ``GradientDescent`` on a linear network (no hidden layer, identity) reads the rows once and walks on their
+    moments: the same way, at a cost per step that does not grow with the rows. More than 20 000 steps are taken at
+    once (without tol, judge or every_step), and ``max_iter=math.inf`` goes to where they lead, the exact minimum.
+
     watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses
     ``best_weights``, and the walk ends when it has not fallen for ``n_iter_no_change`` steps. progress is called
     with a ``Progress`` after every chunk, or after every step if ``every_step``; it ends the walk by returning True.
@@ -442,7 +474,8 @@ def descend(
         raise SettingsError(
             f"judge={judge!r} is not one of the watched sets of rows ({', '.join(watched) or 'there are none'})."
         )
-    if isinstance(max_iter, bool) or max_iter < 0 or int(max_iter) != max_iter:
+    endless = max_iter == math.inf
+    if isinstance(max_iter, bool) or not max_iter >= 0 or not (endless or int(max_iter) == max_iter):
         raise SettingsError(
             f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
         )
@@ -460,6 +493,13 @@ def descend(
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x))
     descent.check()
+    if endless and not (
+        walks_on_moments(model, descent, max_iter) and tol == 0 and judge is None and not every_step
+    ):
+        raise SettingsError(
+            "max_iter=inf goes to the limit of a descent, which is known only for GradientDescent on a linear network (no "
+            "hidden layer, identity), without tol, judge or every_step: give a number of steps."
+        )
     penalty = penalty_for(model, alpha)
     if penalty.adapts and not descent.finds_penalty:
         raise SettingsError(
@@ -491,7 +531,7 @@ def _run(
     descent: Descent,
     start: np.ndarray,
     penalty: Penalty,
-    max_iter: int,
+    max_iter: float,
     tol: float,
     patience: int,
     watched: dict[str, InMemory],
@@ -503,15 +543,36 @@ def _run(
 ) -> DescentPath:
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
-    held = tuple(each.held() for each in (rows, *watched.values()))
-    few = tuple(each for each in held if isinstance(each, Capacity))
+    given, moments, undetermined = descent, None, ""
+    if isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
+        moments = _moments(model, rows, watched, refined=max_iter == math.inf)
+        if moments is not None:
+            bowl = bowl_of(model, moments[0], penalty.strength)
+            exact = settled(descent, bowl)
+            descent, undetermined = exact, _undetermined(model, moments[0], bowl)
+            at_once = max_iter > _STEPS_ONE_BY_ONE and tol == 0 and judge is None and not every_step
+            if at_once and is_stable(exact, bowl):
+                return _leap(
+                    model, rows, moments, bowl, given, exact, start, penalty, max_iter,
+                    watched, progress, alpha, undetermined, began,
+                )  # fmt: skip
+        if max_iter == math.inf:
+            _refuse_limit(descent, bowl if moments else None)
+    max_iter = int(max_iter)
+    held: tuple[Capacity | Moments | Parts, ...] = (
+        jax.device_put(moments) if moments else tuple(each.held() for each in (rows, *watched.values()))
+    )
+    inside = tuple(each for each in held if not isinstance(each, Parts))
     chunk: Callable[..., tuple[Any, _Tracker, _Record]] = (
-        functools.partial(_chunk, small=_small(model, descent.kinds, few))
-        if len(few) == len(held)
+        functools.partial(_chunk, small=_small(model, descent.kinds, inside))
+        if len(inside) == len(held)
         else _chunk_over_parts
     )
     kinds = (descent.kinds, *(("error",) for _ in names))
-    blocks = tuple(block_rows(model, kind, h) for kind, h in zip(kinds, held, strict=True))
+    blocks = tuple(
+        0 if isinstance(h, Moments) else block_rows(model, kind, h)
+        for kind, h in zip(kinds, held, strict=True)
+    )
     point_bytes = 16 * p
     length = min(max(1 << max(_CHUNK_BYTES // (point_bytes + 64), 1).bit_length() - 1, 16), 1 << 14)
     slots, stride = length, 1
@@ -580,9 +641,11 @@ def _run(
             weights=np.concatenate([record.weights, np.asarray(walk.weights)[None]]),
             gradient=np.concatenate([record.gradient, np.asarray(walk.gradient)[None]]),
         )
+    if moments is not None:
+        record = record._replace(passes=np.full_like(record.passes, moments[0].passes))
     return DescentPath(
         model=model,
-        descent=descent,
+        descent=given,
         steps=record.steps,
         error=record.error,
         penalised_error=record.penalised,
@@ -600,12 +663,114 @@ def _run(
         stop=stop,
         stop_message=stop_sentence(
             stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit, column
-        ),
-        n_passes=int(walk.passes),
+        )
+        + undetermined,
+        n_passes=int(walk.passes if moments is None else moments[0].passes),
         seconds=time.perf_counter() - began,
         alpha=alpha,
         strength=np.asarray(state.penalty.strength),
     )
+
+
+def _moments(
+    model: Model, rows: InMemory, watched: dict[str, InMemory], *, refined: bool
+) -> tuple[Moments, ...] | None:
+    """The moments of the rows and of each watched set; None where numbers so large that their products overflow."""
+    found = [
+        moments_of(model, rows, refined=refined),
+        *(moments_of(model, each) for each in watched.values()),
+    ]
+    kept = tuple(each for each in found if each is not None)
+    return kept if len(kept) == len(found) else None
+
+
+def _undetermined(model: Model, moments: Moments, bowl: Bowl) -> str:
+    """What the rows cannot tell, as a sentence to add."""
+    if not bowl.undetermined.shape[1]:
+        return ""
+    said = relations(model, moments)
+    more = f"; and {len(said) - _MOST_RELATIONS} more" if len(said) > _MOST_RELATIONS else ""
+    return (
+        f" The rows do not tell apart what moves along {len(said)} direction{'s' if len(said) > 1 else ''} of the weights, "
+        f"which stay there as they started: {'; '.join(said[:_MOST_RELATIONS])}{more}."
+    )
+
+
+def _refuse_limit(descent: GradientDescent, bowl: Bowl | None) -> None:
+    """SettingsError: max_iter=inf where there is no limit, or none that can be computed."""
+    if bowl is None:
+        raise SettingsError(
+            "max_iter=inf is not possible: the rows are so large that their products overflow. Scale them."
+        )
+    limit = largest_stable_rate(descent, bowl)
+    raise SettingsError(
+        f"max_iter=inf is not possible with learning rate {descent.learning_rate:g}: the descent has no limit, "
+        f"the largest stable rate here is {limit:.3g}. Take a rate below {0.95 * limit:.2g}, or learning_rate='auto'."
+    )
+
+
+def _leap(
+    model: Model,
+    rows: InMemory,
+    moments: tuple[Moments, ...],
+    bowl: Bowl,
+    given: Descent,
+    descent: GradientDescent,
+    start: np.ndarray,
+    penalty: Penalty,
+    max_iter: float,
+    watched: dict[str, InMemory],
+    progress: Callable[[Progress], Any] | None,
+    alpha: float | str,
+    undetermined: str,
+    began: float,
+) -> DescentPath:
+    """All steps of a stable descent on a linear network at once."""
+    first, stop = start.reshape(-1, model.outputs), Stop.MAX_ITER
+    last = int(max_iter) if max_iter < math.inf else steps_to_the_limit(descent, bowl)
+    steps = steps_shown(last, _THINNED_BYTES // (16 * model.n_weights))
+    weights, gradient, above = walk(descent, bowl, moments[0].rows, first, steps)
+    if max_iter == math.inf:
+        stop = Stop.FLAT
+        weights[-1], gradient[-1], above[-1] = limit_from(bowl, first), 0.0, 0.0
+    errors = [error_at(each, weights) for each in moments]
+    vectors, slopes = (each.reshape(len(steps), -1) for each in (weights, gradient))
+    penalised = errors[0] + 0.5 * vectors**2 @ penalty.strength
+    best = len(steps) - 1 if stop == Stop.FLAT else int(np.argmin(penalised))
+    path = DescentPath(
+        model=model,
+        descent=given,
+        steps=steps,
+        error=errors[0],
+        penalised_error=penalised,
+        gradient_norm=np.sqrt(np.sum(slopes**2, axis=1)),
+        passes=np.full(len(steps), int(moments[0].passes)),
+        shown={"learning_rate": np.where(steps > 0, float(descent.learning_rate), 0.0)},
+        watched=dict(zip(watched, errors[1:], strict=True)),
+        watched_rows={name: each.count for name, each in watched.items()},
+        n_rows=rows.count,
+        weight_steps=steps,
+        weights=vectors,
+        gradient=slopes,
+        best_weights=vectors[best],
+        best_step=int(steps[best]),
+        stop=stop,
+        stop_message=leap_sentence(stop, last, float(above[-1]), float(penalised[-1] - above[-1]))
+        + undetermined,
+        n_passes=int(moments[0].passes),
+        seconds=time.perf_counter() - began,
+        alpha=alpha,
+        strength=np.asarray(penalty.strength),
+    )
+    if progress is not None:
+        progress(
+            Progress(
+                last, last, path.n_passes, float(path.error[-1]), rows.count,
+                {name: float(each[-1]) for name, each in path.watched.items()}, path.watched_rows,
+                path.best_weights, stop,
+            )
+        )  # fmt: skip
+    return path
 
 
 def _host(record: _Record) -> _Record:

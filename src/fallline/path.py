@@ -18,10 +18,13 @@ class DescentPath:
 
     With m points and p weights: ``steps`` (m,) step numbers; ``error`` (m,) E; ``penalised_error`` (m,)
     what was descended, E plus the penalty; ``gradient_norm`` (m,) of the penalised error;
-    ``passes`` (m,) sums over the rows spent so far; ``shown`` {name: (m,)} the learning rate or the damping;
+    ``passes`` (m,) sums over the rows spent so far; ``shown`` {name: (m,)} the learning rate of the step that led there (0 at the start), or the damping;
     ``watched`` {name: (m,)} E on rows that the descent did not see, ``watched_rows`` how many those are.
     ``weights`` and ``gradient`` (k, p) at the steps ``weight_steps`` (k,): every step (k = m) up to
     1 000 weights, thinned to 64 MB above, the first and the last always kept.
+
+    Of a linear network more than 20 000 steps are taken at once; then ``steps`` are the points that were computed, every
+    one up to 1 000 and ever fewer after, and all arrays are of these. Its ``passes`` are those that found its moments.
 
     ``alpha`` is the weight decay asked for, ``strength`` (p,) what each weight's was at the end: F = E + ½ Σ strength_i w_i².
 
@@ -64,18 +67,33 @@ class DescentPath:
     @property
     def every_step(self) -> bool:
         """Whether ``weights`` holds every step, or was thinned."""
-        return len(self.weight_steps) == len(self.steps)
+        return len(self.weight_steps) == self.n_steps + 1
 
     def __str__(self) -> str:
         thinned = (
             ""
             if self.every_step
-            else f" Weights kept at {len(self.weight_steps)} of {len(self.steps)} points."
+            else f" Weights kept at {len(self.weight_steps)} of {self.n_steps + 1} points."
         )
         return (
             f"{words_of(self.descent)}: {self.n_steps} steps, {self.n_passes} passes, "
             f"E {self.error[0]:.6g} -> {self.error[-1]:.6g}. {self.stop_message}{thinned}"
         )
+
+
+def leap_sentence(stop: Stop, steps: int, above: float, least: float) -> str:
+    """Why a descent on a linear network ended that took all its steps at once: how far it is from the exact minimum."""
+    if stop == Stop.FLAT:
+        return (
+            f"Stopped at the limit of the descent, the exact minimum (E = {least:.6g}); "
+            f"after about {steps:,} steps nothing but rounding is left of the way there."
+        )
+    if above <= 1e-15 * least:
+        return f"Stopped at max_iter = {steps} steps, at the exact minimum to rounding: more steps change nothing."
+    return (
+        f"Stopped at max_iter = {steps} steps, {above:.3g} above the smallest error there is. More steps lower it further; "
+        "max_iter=math.inf goes to the minimum."
+    )
 
 
 def stop_sentence(

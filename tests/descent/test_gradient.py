@@ -71,6 +71,8 @@ def test_a_diverged_descent_keeps_the_lowest_weights_and_nothing_infinite(rate):
 def test_the_automatic_rate_reaches_the_minimum_without_being_told_a_rate():
     path = descend(LINEAR, ROWS, GradientDescent(), weights=START, max_iter=300)
     np.testing.assert_allclose(path.final_weights, BEST, rtol=1e-8)
+    # 2/(λ_max + λ_min), known exactly for a linear network
+    np.testing.assert_allclose(path.shown["learning_rate"][1:], 2 / 4.25, rtol=1e-12)
 
 
 def test_the_automatic_rate_recovers_where_the_curvature_rises_on_the_way(random):

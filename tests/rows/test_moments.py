@@ -1,0 +1,160 @@
+"""Moments against sums over the rows: the same answers, to rounding."""
+
+import jax
+import numpy as np
+import pytest
+
+from fallline.error import Request
+from fallline.network import Network
+from fallline.rows import moments as moments_module
+from fallline.rows.memory import InMemory, sum_over_rows
+from fallline.rows.moments import Factor, error_at, moments_of, relations, sums_of_moments
+
+ALL = ("error", "gradient", "gauss_newton", "curvature")
+BIAS = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
+
+
+@pytest.fixture
+def table(random):
+    """77 rows, 4 inputs, 2 outputs, counted differently."""
+    x = random.normal(size=(77, 4)) * [1.0, 10.0, 0.1, 3.0] + [0.0, 5.0, -1.0, 100.0]
+    y = x @ random.normal(size=(4, 2)) + random.normal(size=(77, 2)) + 7.0
+    return InMemory(x, y, random.uniform(0.5, 2.0, size=77))
+
+
+def answers(network, rows, w, v, kinds=ALL):
+    """What the rows say of each kind, and what their moments say."""
+    held = rows.padded()
+    by_rows = {
+        kind: sum_over_rows(network, (kind,), Request(0, w, v), held, held.x.shape[0])._asdict()[kind]
+        for kind in kinds
+    }
+    return by_rows, sums_of_moments(
+        network, kinds, Request(0, w, v), jax.device_put(moments_of(network, rows))
+    )
+
+
+@BIAS
+@pytest.mark.parametrize("kind", ALL)
+def test_moments_answer_what_the_rows_answer(kind, bias, table, random, x64):
+    network = Network((4, 2), bias=bias)
+    w, v = (jax.numpy.asarray(random.normal(size=network.n_weights)) for _ in range(2))
+    by_rows, sums = answers(network, table, w, v)
+    scale = np.abs(by_rows[kind]).max()
+    np.testing.assert_allclose(sums._asdict()[kind], by_rows[kind], rtol=1e-11, atol=1e-12 * scale)
+    np.testing.assert_allclose(sums.rows, table.count, rtol=1e-15)
+
+
+@BIAS
+def test_a_row_that_counts_twice_is_two_rows(bias, table):
+    network = Network((4, 2), bias=bias)
+    count = np.arange(77) % 3
+    counted = moments_of(network, InMemory(table.x, table.y, count))
+    repeated = moments_of(network, InMemory(table.x.repeat(count, axis=0), table.y.repeat(count, axis=0)))
+    scale = max(np.abs(counted.square).max(), 1.0)
+    for one, other in zip(counted, repeated, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13 * scale)
+
+
+@BIAS
+def test_the_best_weights_and_the_least_error_are_those_of_least_squares(bias, table):
+    network = Network((4, 2), bias=bias)
+    found = moments_of(network, InMemory(table.x, table.y))
+    columns = np.column_stack([table.x, np.ones(77)])[:, : 4 + bias]
+    expected, rest, *_ = np.linalg.lstsq(columns, table.y)
+    np.testing.assert_allclose(found.best, expected[:4], rtol=1e-11)
+    np.testing.assert_allclose(found.least, 0.5 * rest.sum(), rtol=1e-10)
+    assert found.passes == 1
+
+
+def test_an_error_of_rounding_is_summed_row_by_row(table):
+    target = table.x @ np.array([[1.0], [2.0], [-3.0], [0.5]]) + 4.0
+    noise = 1e-9 * np.where(np.arange(77) % 2, 1.0, -1.0)[:, None]
+    found = moments_of(Network((4, 1)), InMemory(table.x, target + noise))
+    columns = np.column_stack([table.x, np.ones(77)])
+    rest = noise - columns @ np.linalg.lstsq(columns, noise)[0]
+    np.testing.assert_allclose(found.least, 0.5 * (rest**2).sum(), rtol=1e-3)
+    assert found.passes > 1
+
+
+def test_columns_far_from_zero_lose_no_digits(random):
+    near = random.normal(size=(5000, 3)).round(6)
+    y = near @ [[1.0], [-2.0], [0.5]] + random.normal(size=(5000, 1)).round(6)
+    network = Network((3, 1))
+    here = moments_of(network, InMemory(near, y))
+    far = moments_of(network, InMemory(near + 1e6, y - 1e6))
+    # The sixth digit after the point is all that 1e6 + x keeps of x beyond 1e-10: differences of it remain.
+    np.testing.assert_allclose(far.square, here.square, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(far.best, here.best, rtol=1e-9)
+    np.testing.assert_allclose(far.least, here.least, rtol=1e-9)
+
+
+def test_float32_rows_are_multiplied_in_float64(random):
+    x, y = random.normal(size=(3000, 5)).astype(np.float32), random.normal(size=(3000, 1)).astype(np.float32)
+    x[:, 4] = x[:, 3] + np.float32(1e-4) * x[:, 4]
+    network = Network((5, 1))
+    single, double = (
+        moments_of(network, InMemory(x, y, dtype=np.float32)),
+        moments_of(network, InMemory(x, y)),
+    )
+    for one, other in zip(single, double, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_sums_do_not_depend_on_the_number_of_threads(workers, table, monkeypatch):
+    network, rows = Network((4, 2)), InMemory(np.tile(table.x, (30, 1)), np.tile(table.y, (30, 1)))
+    monkeypatch.setattr(moments_module, "_BLOCKS_TO_A_PIECE", 1)
+    monkeypatch.setattr(moments_module, "_BLOCK_BYTES", 256 * 8 * 7)
+    monkeypatch.setattr(moments_module, "_processors", lambda: 3)
+    expected = moments_of(network, rows)
+    monkeypatch.setattr(moments_module, "_processors", lambda: workers)
+    for one, other in zip(moments_of(network, rows), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_error_at_many_weights_is_the_error_at_each(table, random):
+    network = Network((4, 2))
+    points = random.normal(size=(6, network.n_weights))
+    found = error_at(moments_of(network, table), points.reshape(6, 5, 2))
+    residual = np.stack([network.predict(w, table.x) - table.y for w in points])
+    expected = 0.5 * np.einsum("m,pmj->p", table.sample_weight, residual**2)
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("bias", "columns", "expected"),
+    [
+        (True, {3: lambda x: 2 * x[:, 0]}, ["x1 − 0.5·x4 is constant"]),
+        (True, {1: lambda x: 0 * x[:, 0] + 0.1}, ["x2 is constant"]),
+        (True, {1: lambda x: 0 * x[:, 0] + 1e6 / 3}, ["x2 is constant"]),
+        (False, {1: lambda x: 0 * x[:, 0]}, ["x2 is 0 in every row"]),
+        (False, {1: lambda x: 0 * x[:, 0] + 0.1}, []),
+        (True, {4: lambda x: 7 - x[:, 0] - x[:, 1]}, ["x1 + x2 + x5 is constant"]),
+        (True, {1: lambda x: x[:, 0] + 1e5, 3: lambda x: 1e-3 * x[:, 2]},
+         ["x1 − x2 is constant", "x3 − 1000·x4 is constant"]),
+        (True, {9: lambda x: x[:, :9].sum(1)}, ["a sum over 10 columns (x1, x2, x3, x4, x5, x6, …) is constant"]),
+    ],
+    ids=["copy", "constant", "far constant", "zero", "constant without biases", "sum", "two pairs", "many"],
+)  # fmt: skip
+def test_directions_that_the_rows_leave_undetermined_are_named(bias, columns, expected, random):
+    x = random.normal(size=(400, 10))
+    for at, column in columns.items():
+        x[:, at] = column(x)
+    network = Network((10, 1), bias=bias)
+    assert relations(network, moments_of(network, InMemory(x, x[:, :1] + 1))) == expected
+
+
+def test_a_factor_leaves_out_what_is_rounding(random):
+    x = random.normal(size=(100, 4)) * [1.0, 1e4, 1e-4, 1.0]
+    x[:, 3] = x[:, 1] - 1e7 * x[:, 2]
+    factor = Factor.of(x.T @ x)
+    assert factor.root.shape == (3, 4)
+    np.testing.assert_allclose(factor.root.T @ factor.root, x.T @ x, rtol=1e-11, atol=1e-10)
+
+
+def test_numbers_whose_products_overflow_have_no_moments(random):
+    assert (
+        moments_of(Network((1, 1)), InMemory(np.full((3, 1), 1e200) * [[1], [2], [3]], np.ones((3, 1))))
+        is None
+    )
