@@ -256,6 +256,66 @@ def test_conjugate_gradients_solve_a_bowl_in_as_many_products_as_it_has_weights(
     assert 1 <= path.shown["cg_iterations"].max() <= network.n_weights
 
 
+@pytest.fixture
+def solver(random, x64):
+    """Conjugate gradients on ½ wᵀAw − bᵀw, as a function of how many products are spent; nothing ends them early."""
+    a = random.normal(size=(9, 6))
+    square, pull = jnp.asarray(a.T @ a), jnp.asarray(random.normal(size=6))
+    penalty = jax.tree.map(jnp.asarray, weight_decay(Network((6, 1), bias=False), 0.0))
+    descent = TruncatedGaussNewton(damping=0.01, most_products=6)
+
+    def tell(state, worse=0.0):
+        request = descent.ask(state)
+        w = request.weights
+        error = 0.5 * w @ square @ w - pull @ w + 100.0 + worse
+        sums = Sums(jnp.asarray(9.0), error, square @ w - pull, jnp.zeros((0, 0)), square @ request.direction)
+        return descent.tell(state, sums)
+
+    def solve(state, products=6):
+        state = state._replace(steepest=jnp.asarray(1e300))  # the residual aimed at becomes 0
+        return jax.lax.fori_loop(0, products, lambda _, state: tell(state), state)
+
+    begun = tell(descent.start(jnp.asarray(random.normal(size=6)), penalty))
+    return np.asarray(square), begun, tell, solve
+
+
+def left_over(square, state):
+    """−g − (A + μ) Δw, from its definition."""
+    damped = square + float(state.damping * state.scale) * np.eye(len(square))
+    return -np.asarray(state.walk.gradient) - damped @ np.asarray(state.step)
+
+
+def test_as_many_products_as_weights_solve_the_damped_equations_exactly(solver):
+    square, begun, _, solve = solver
+    state = solve(begun)
+    np.testing.assert_allclose(left_over(square, state), 0.0, rtol=0, atol=1e-9)
+    assert not state.solves
+    promised = 0.5 * state.step @ square @ state.step + state.walk.gradient @ state.step
+    np.testing.assert_allclose(state.gain, -promised, rtol=1e-9)
+
+
+def test_the_solve_before_preconditions_the_next_one_to_the_end_in_few_products(solver):
+    square, begun, tell, solve = solver
+    after = tell(solve(begun))  # accepted: its six pairs are all there is to know of A
+    assert after.walk.steps == 1
+    few = solve(after, products=3)
+    size = np.linalg.norm(after.walk.gradient)
+    assert np.linalg.norm(left_over(square, few)) < 1e-3 * size
+    np.testing.assert_allclose(few.residual, left_over(square, few), rtol=0, atol=1e-9)
+
+
+def test_a_rejected_step_is_gone_on_from_with_the_right_residual(solver):
+    square, begun, tell, solve = solver
+    rejected = tell(solve(begun, products=6), worse=1e3)
+    assert rejected.walk.steps == 0
+    assert rejected.damping == pytest.approx(0.02)
+    assert np.linalg.norm(rejected.step) > 0
+    expected = left_over(square, rejected)
+    np.testing.assert_allclose(rejected.residual, expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(expected @ rejected.step, 0.0, rtol=0, atol=1e-9)  # its best multiple
+    np.testing.assert_allclose(left_over(square, solve(rejected)), 0.0, rtol=0, atol=1e-8)
+
+
 def test_a_first_step_of_gauss_newton_solves_the_damped_equations(random):
     x, y = random.normal(size=(40, 4)), random.normal(size=(40, 1))
     start = random.normal(size=4)
