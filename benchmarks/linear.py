@@ -4,15 +4,16 @@
 
 ``InMemory`` checks the rows and is timed apart. Then ``X.T @ X`` by NumPy and ``descend`` take turns, in the same
 process, each allowed the same number of threads, and the medians and their ratio are printed; a first turn of both is
-not counted. "memory" is what ``descend`` adds to the largest memory of the process while it runs.
+not counted. Processor seconds, over all threads, stand beside the seconds on the clock: where other work shares the machine
+they say more. "memory" is how far the process grows above the rows during the first ``descend`` (Linux).
 """
 
 import argparse
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,17 @@ from threadpoolctl import threadpool_limits
 from fallline import GradientDescent, InMemory, Network, descend
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+def seconds(work: Callable[[], Any]) -> tuple[float, float]:
+    """On the clock, and of processors."""
+    began, spent = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - spent
+
+
+def held(name: str) -> float:
+    """A line of /proc/self/status, in MB: VmRSS now, VmHWM the most since the last reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 def main() -> None:
@@ -57,18 +65,26 @@ def main() -> None:
     products, walks = [], []
     with threadpool_limits(asked.threads):
         product()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the most memory held so far
+        before = held("VmRSS")
         path = walk()
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        grown = held("VmHWM") - before
         for _ in range(asked.repeats):
             products.append(seconds(product))
             walks.append(seconds(walk))
-    one, all_steps = statistics.median(products), statistics.median(walks)
     print(f"{asked.rows:,} x {asked.inputs} float32 rows, {asked.steps:,} steps, {asked.threads} thread(s)")
     print(f"check of the rows by InMemory  {checked:7.3f} s")
-    print(f"X.T @ X                        {one:7.3f} s  ({min(products):.3f} to {max(products):.3f})")
-    print(f"descend                        {all_steps:7.3f} s  ({min(walks):.3f} to {max(walks):.3f})")
-    print(f"ratio                          {all_steps / one:7.2f}")
+    medians = []
+    for name, taken in (("X.T @ X", products), ("descend", walks)):
+        clock, processor = (sorted(each) for each in zip(*taken, strict=True))
+        medians.append((statistics.median(clock), statistics.median(processor)))
+        print(
+            f"{name:30} {medians[-1][0]:7.3f} s  ({clock[0]:.3f} to {clock[-1]:.3f}), {medians[-1][1]:.3f} s of processors"
+        )
+    one, all_steps = medians
+    print(
+        f"ratio                          {all_steps[0] / one[0]:7.2f}    (of processors {all_steps[1] / one[1]:.2f})"
+    )
     print(
         f"memory                         {grown:7.0f} MB above the rows' {(x.nbytes + y.nbytes) / 2**20:.0f}"
     )
