@@ -18,8 +18,9 @@ class DescentPath:
 
     With m points and p weights: ``steps`` (m,) step numbers; ``error`` (m,) E; ``penalised_error`` (m,)
     what was descended, E plus the penalty; ``gradient_norm`` (m,) of the penalised error;
-    ``passes`` (m,) sums over the rows spent so far; ``shown`` {name: (m,)} the damping, or the learning rate of the step that led there, 0 at the start;
-    ``watched`` {name: (m,)} E on rows that the descent did not see, ``watched_rows`` how many those are.
+    ``passes`` (m,) sums over the rows spent so far; ``shown`` {name: (m,)} the damping, or the
+    learning rate of the step that led there, 0 at the start; ``watched`` {name: (m,)} E on rows that
+    the descent did not see, ``watched_rows`` how many those are.
     ``weights`` and ``gradient`` (k, p) at the steps ``weight_steps`` (k,): every step (k = m) up to
     1 000 weights, thinned to 64 MB above, the first and the last always kept.
 
