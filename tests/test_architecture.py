@@ -23,6 +23,7 @@ ROOMS = (
     "rows",
     "descent",
     "path",
+    "epochs",
     "loop",
     "fit",
 )

@@ -9,7 +9,6 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +19,12 @@ from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.rate import first_direction, power_step, stability_limit
+from fallline.descent.transformation import wrapped
+from fallline.epochs import run_epochs, seed_of
 from fallline.error import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.network import Model
-from fallline.path import DescentPath, stop_sentence
+from fallline.path import DescentPath, Progress, stop_sentence
 from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
 from fallline.threads import one_blas_thread
 
@@ -32,21 +33,6 @@ EVERY_STEP_UP_TO = 1000
 _THINNED_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress callback is told after every chunk."""
-
-    steps: int
-    max_iter: int
-    passes: int
-    error: float
-    n_rows: float
-    watched: dict[str, float]
-    watched_rows: dict[str, float]
-    weights: np.ndarray  # the lowest so far
-    stop: Stop
 
 
 class _Tracker(NamedTuple):
@@ -249,7 +235,7 @@ def _steepest_curvature(weights: Any, strength: Any, rows: Capacity, *, model: M
 def descend(
     model: Model,
     rows: InMemory | tuple[Any, Any],
-    descent: Descent | str = "auto",
+    descent: Any = "auto",
     *,
     weights: Any = None,
     seed: int | np.random.Generator | None = None,
@@ -267,8 +253,9 @@ def descend(
     Nothing is scaled here: E is exactly ½ Σ Σ (y − ŷ)² over the rows given.
 
     rows: ``InMemory``, or (x, y) of shapes (n, inputs) and (n, outputs). descent: settings such as
-    ``GradientDescent(learning_rate=0.1)``, or ``"auto"``. weights (n_weights,): where to start; without them,
-    ``model.initial(seed)``. max_iter: steps. The walk ends before that when the error falls by less than ``tol``
+    ``GradientDescent(learning_rate=0.1)``, ``"auto"``, or an Optax transformation such as ``optax.adam(1e-3)``.
+    weights (n_weights,): where to start; without them, ``model.initial(seed)``. max_iter: steps, or epochs where the
+    descent has a ``batch_size``; ``seed`` then orders the rows, too. The walk ends before that when the error falls by less than ``tol``
     (relative) over ``n_iter_no_change`` steps; with tol = 0 it takes every step it was asked for, unless there is
     nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
     regularisation by Levenberg–Marquardt, F = E + ½ Σ strength_i w_i² with the strengths found on the way.
@@ -305,6 +292,7 @@ def descend(
         raise TableError("the weights to start from contain NaN or infinity: start from finite weights.")
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x))
+    descent = wrapped(descent)
     descent.check()
     penalty = penalty_for(model, alpha)
     if penalty.adapts and not descent.finds_penalty:
@@ -313,6 +301,12 @@ def descend(
         )
 
     with jax.enable_x64(True), one_blas_thread():
+        if getattr(descent, "batch_size", None) is not None:
+            return run_epochs(
+                model, rows, descent, start, penalty, seed=seed_of(seed), max_iter=int(max_iter), tol=tol,
+                patience=n_iter_no_change, watched=watched, judge=judge, progress=progress, every_step=every_step,
+                alpha=alpha,
+            )[0]  # fmt: skip
         return _run(
             model,
             rows,

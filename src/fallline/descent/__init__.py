@@ -36,6 +36,7 @@ class Stop(enum.IntEnum):
     INTERRUPTED = 7
     NOT_FINITE = 8  # the error at the start was not a number
     ASKED = 9  # a callback asked to stop
+    DECAYED = 10  # the learning rate has fallen to zero, as its decay said
 
 
 class Walk(NamedTuple):
@@ -64,10 +65,11 @@ class Descent:
     """Settings of a descent, with scikit-learn's ``get_params`` and ``set_params`` (no import of it).
 
     A subclass is a dataclass. To JAX its numbers are run-time values and everything else is
-    static, so that another learning rate compiles nothing.
+    static, so that another learning rate compiles nothing. A number that is the length of an array is static too.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()  # the kinds of pass it asks for
+    lengths: ClassVar[tuple[str, ...]] = ()  # settings that are the length of an array of the state
     finds_penalty: ClassVar[bool] = False  # whether it can find the strength of a Bayesian penalty on the way
 
     def __init_subclass__(cls) -> None:
@@ -109,7 +111,9 @@ def _is_number(value: Any) -> bool:
 
 def _flatten(settings: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     params = settings.get_params()
-    numbers = {name: value for name, value in params.items() if _is_number(value)}
+    numbers = {
+        name: value for name, value in params.items() if _is_number(value) and name not in settings.lengths
+    }
     words = tuple((name, value) for name, value in params.items() if name not in numbers)
     return tuple(numbers.values()), (tuple(numbers), words)
 
@@ -214,5 +218,6 @@ def words_of(settings: Descent) -> str:
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         if value != field.default:
-            said.append(f"{field.name}={value!r}")
+            words = repr(value)
+            said.append(f"{field.name}={words if len(words) < 40 else '…'}")
     return f"{type(settings).__name__}({', '.join(said)})"

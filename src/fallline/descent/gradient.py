@@ -5,12 +5,13 @@ Nothing here knows where rows live or how a path is drawn: the sums come from
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
+from fallline.descent.batches import check_batches
 from fallline.descent.penalty import Penalty, penalise
 from fallline.descent.rate import (
     FIRST_READS,
@@ -41,18 +42,28 @@ class GradientState(NamedTuple):
 
 @dataclass(repr=True, eq=True)
 class GradientDescent(Descent):
-    """Gradient descent, w ← w + Δw with Δw(t) = −(ε/n) ∂F/∂w + momentum · Δw(t−1).
+    """Gradient descent, w ← w + Δw with Δw(t) = −(ε/n) ∂F/∂w + momentum · Δw(t−1), over all rows or by mini-batches.
 
     learning_rate ε multiplies the gradient per row, F/n: a rate that suits 100 rows suits a million.
     ``"auto"`` reads it off the largest eigenvalue of the curvature, again every few steps. momentum in
-    [0, 1). Raises SettingsError, when the descent begins, for a rate that is not positive or a momentum
-    out of range.
+    [0, 1). nesterov: the step is momentum · Δw(t) − (ε/n) ∂F/∂w instead. Raises SettingsError, when the descent
+    begins, for a rate that is not positive or a momentum out of range.
+
+    batch_size: rows to a step, all of them where it is None. The gradient per row is then that of the batch, and
+    ``max_iter`` counts epochs. decay, by mini-batches: ``"none"``; ``"inverse"``, ε/(1 + epochs); ``"cosine"``, a cosine
+    down to zero over ``max_iter`` epochs; or a number: a cosine over so many epochs, where the walk ends.
 
     Source: Rumelhart, Hinton & Williams (1986), Nature 323:533, eq. 8 and 9.
     """
 
     learning_rate: float | str = "auto"
     momentum: float = 0.0
+    nesterov: bool = False
+    batch_size: int | None = None
+    decay: float | str = "none"
+
+    lengths: ClassVar[tuple[str, ...]] = ("batch_size",)
+    layered: ClassVar[bool] = True  # by mini-batches the weights move layer by layer
 
     @property
     def kinds(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -65,6 +76,7 @@ class GradientDescent(Descent):
     def check(self) -> None:
         check_number(self, "learning_rate", 0.0, float("inf"), open_low=True, words=("auto",))
         check_number(self, "momentum", 0.0, 0.999999)
+        check_batches(self)
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
         return ("learning_rate",)
@@ -87,6 +99,19 @@ class GradientDescent(Descent):
             return self._move(state, sums)
         return jax.lax.cond(state.reads > 0, self._read, self._move, state, sums)
 
+    def remember(self, weights: Any) -> Any:
+        """By mini-batches: the step just taken."""
+        return jax.tree.map(jnp.zeros_like, weights)
+
+    def move(self, memory: Any, weights: Any, gradient: Any, rate: Any, error: Any) -> tuple[Any, Any]:
+        """By mini-batches: the next step and weights, from the gradient per row of a batch."""
+        momentum = jnp.asarray(self.momentum, rate.dtype)
+        step = jax.tree.map(lambda s, g: momentum * s - rate * g, memory, gradient)
+        if self.nesterov:
+            move = jax.tree.map(lambda s, g: momentum * s - rate * g, step, gradient)
+            return step, jax.tree.map(jnp.add, weights, move)
+        return step, jax.tree.map(jnp.add, weights, step)
+
     def _read(self, state: GradientState, sums: Sums) -> GradientState:
         product = sums.curvature + state.penalty.strength * state.direction
         length, direction = power_step(product / sums.rows)
@@ -105,7 +130,9 @@ class GradientDescent(Descent):
         start = walk.steps < 0
         lost = ~finite | (here.error > _RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
         step = self.momentum * state.step - (state.rate / sums.rows) * here.gradient
-        trial = state.trial + step
+        trial = state.trial + (
+            self.momentum * step - (state.rate / sums.rows) * here.gradient if self.nesterov else step
+        )
         reads = state.reads
         if self.reads_curvature:
             # The curvature moves as the weights do: read it again now and then, and at once when the error rises.
