@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _HOME = {
+    "Adam": "fallline.descent.adam",
     "Columns": "fallline.columns",
     "DescentPath": "fallline.path",
     "DescentWarning": "fallline.exceptions",
@@ -22,6 +23,7 @@ _HOME = {
     "NetworkRegressor": "fallline.estimators",
     "SavedModel": "fallline.model_file",
     "Scaling": "fallline.columns",
+    "Transformation": "fallline.descent.transformation",
     "descend": "fallline.loop",
     "load_model": "fallline.model_file",
     "read_table": "fallline.table",

@@ -6,6 +6,7 @@ the weights where the epoch begins. So a point of the path is known when the nex
 epoch that turns out to be one too many is not kept. ``descend`` in ``loop.py`` calls it.
 """
 
+import dataclasses
 import functools
 import math
 import time
@@ -19,13 +20,14 @@ import numpy as np
 
 from fallline.descent import Stop
 from fallline.descent.batches import decay_factor
-from fallline.descent.penalty import Penalty
+from fallline.descent.penalty import Penalty, weight_decay
 from fallline.descent.rate import first_direction, power_step, stability_limit
-from fallline.error import Block, Request, curvature_product, squared_error
+from fallline.error import Block, Request, curvature_product
 from fallline.exceptions import FalllineError
 from fallline.network import ACTIVATIONS, Layer, Model, Network
 from fallline.path import DescentPath, Progress, stop_sentence
-from fallline.rows.memory import Capacity, InMemory, block_rows, capacity, sum_over_rows
+from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
+from fallline.threads import one_blas_thread
 
 # Up to this many weights, and as long as all of them fit in these bytes, every step is kept.
 _EVERY_STEP_UP_TO = 1000
@@ -90,10 +92,17 @@ class _Now(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """weights and gradient (n/Σs of the batch times its own, with penalty) at each step, or at the first alone."""
+    """weights and gradient (n/Σs of the batch times its own, with penalty) at each step, or the first gradient alone."""
 
     weights: Any
     gradient: Any
+
+
+class _Carry(NamedTuple):
+    moving: _Moving
+    record: _Record
+    lost: Any
+    at: Any  # batches taken in this epoch
 
 
 def order_of(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -103,7 +112,11 @@ def order_of(n: int, seed: int, epoch: int) -> np.ndarray:
 
 def seed_of(seed: int | np.random.Generator | None) -> int:
     """The number that orders the rows, from what a person may give as a seed."""
-    return seed if isinstance(seed, int) else int(np.random.default_rng(seed).integers(1 << 62))
+    return (
+        int(seed)
+        if isinstance(seed, (int, np.integer))
+        else int(np.random.default_rng(seed).integers(1 << 62))
+    )
 
 
 def _split(model: Model, weights: Any, layered: bool) -> Any:
@@ -119,7 +132,7 @@ def _joined(tree: Any) -> Any:
 def _predict(model: Model, weights: Any, x: Any) -> Any:
     """ŷ, rows lying across: x (inputs, batch), result (outputs, batch).
 
-    So activations and biases run along the batch, whose length is that of a vector unit, whatever the layers' widths.
+    So activations and biases run along the batch, which suits vector units whatever the widths of the layers.
     """
     if not isinstance(model, Network):
         return model.predict(weights, x.T, jnp).T
@@ -133,13 +146,12 @@ def _predict(model: Model, weights: Any, x: Any) -> Any:
     return x
 
 
-@functools.partial(jax.jit, static_argnames=("model", "batch", "window", "block", "blocks", "every"))
+@functools.partial(jax.jit, static_argnames=("model", "batch", "window", "blocks", "every"))
 def _epoch(
     descent: Any,
     moving: _Moving,
-    table: Any,
+    rows: Capacity,
     order: Any,
-    n: Any,
     strength: Any,
     watched: tuple[Capacity, ...],
     now: _Now,
@@ -147,65 +159,58 @@ def _epoch(
     model: Model,
     batch: int,
     window: int,
-    block: int,
     blocks: tuple[int, ...],
     every: bool,
 ) -> tuple[_Moving, Any, Any, Any, Any, _Record]:
     """One epoch: where it ends, E and the watched E where it began, the weights there, whether it was lost, the record.
 
-    table (held, inputs + outputs + 1): rows as x, y and s side by side. order: row numbers, padded to whole windows
-    of ``window`` batches.
+    order: row numbers, padded to whole windows of ``window`` batches. What a batch needs is gathered a window at a time,
+    x, y and s each from its own array, and laid across, so that the loop over batches is made of whole arrays only.
     """
-    dtype, k = table.dtype, model.inputs
+    dtype = rows.x.dtype
     flat = _joined(moving.weights)
-    pull = _split(model, strength.astype(dtype), descent.layered)
     total = now.rows.astype(dtype)
-
-    def error_of_block(at: Any, error: Any) -> Any:
-        part = jax.lax.dynamic_slice_in_dim(table, at * block, block)
-        return error + squared_error(model, flat, Block(part[:, :k], part[:, k:-1], part[:, -1]))
+    # The penalty's share of the gradient per row is added by hand: so the sum of the squares of all weights is saved.
+    pull = _split(model, strength.astype(dtype), descent.layered)
+    pull = jax.tree.map(lambda a: a / total, pull)
 
     def look() -> tuple[Any, Any]:
-        error = jax.lax.fori_loop(0, (n + block - 1) // block, error_of_block, jnp.zeros((), jnp.float64))
         request = Request(jnp.zeros((), jnp.int32), flat, flat[:0])
-        others = [
-            sum_over_rows(model, ("error",), request, rows, length).error
-            for rows, length in zip(watched, blocks, strict=True)
+        errors = [
+            sum_over_rows(model, ("error",), request, each, block).error
+            for each, block in zip((rows, *watched), blocks, strict=True)
         ]
-        return error, jnp.stack(others) if others else jnp.zeros(0)
+        return errors[0], jnp.stack(errors[1:]) if watched else jnp.zeros(0)
 
     def pass_by() -> tuple[Any, Any]:
         return jnp.full((), jnp.inf), jnp.full(len(watched), jnp.inf)
 
     error, others = jax.lax.cond(now.look, look, pass_by)
 
-    def gather(at: Any) -> Any:
-        """A window of batches: (window, columns, batch), padding with weight 0."""
-        places = at * window * batch + jnp.arange(window * batch, dtype=jnp.int64)
-        picked = jax.lax.dynamic_slice_in_dim(order, at * window * batch, window * batch)
-        rows = table.at[picked].get(mode="promise_in_bounds")
-        counts = jnp.where(places < n, rows[:, -1], jnp.zeros((), dtype))
-        rows = jnp.concatenate([rows[:, :-1], counts[:, None]], axis=1)
-        return rows.reshape(window, batch, -1).transpose(0, 2, 1)
+    def gather(first: Any) -> Block:
+        """The batches from number ``first`` on, rows lying across; each count divided by the sum of its batch."""
+        places = first * batch + jnp.arange(window * batch, dtype=jnp.int64)
+        picked = jax.lax.dynamic_slice_in_dim(order, first * batch, window * batch)
+        x, y, s = (each.at[picked].get(mode="promise_in_bounds") for each in rows[:3])
+        s = jnp.where(places < rows.n, s, jnp.zeros((), dtype)).reshape(window, 1, batch)
+        counts = jnp.maximum(jnp.sum(s, axis=2, keepdims=True), jnp.finfo(dtype).tiny)
+        x, y = (each.reshape(window, batch, -1).transpose(0, 2, 1) for each in (x, y))
+        return Block(x, y, s / counts)
 
-    def penalised(weights: Any, x: Any, y: Any, s: Any) -> Any:
-        r = _predict(model, weights, x) - y
-        decay = sum(
-            jnp.sum(a * w * w) for a, w in zip(jax.tree.leaves(pull), jax.tree.leaves(weights), strict=True)
-        )
-        counts = jnp.maximum(jnp.sum(s), jnp.finfo(dtype).tiny)
-        return 0.5 * (jnp.sum(r * r * s) / counts + decay / total)
+    def mean_error(weights: Any, batch: Block) -> Any:
+        r = _predict(model, weights, batch.x) - batch.y
+        return 0.5 * jnp.sum(r * r * batch.s)
 
-    def one_batch(rows: Any, first: Any, moving: _Moving, record: _Record, lost: Any, at: Any) -> Any:
-        part = jax.lax.dynamic_index_in_dim(rows, at - first, keepdims=False)
-        value, gradient = jax.value_and_grad(penalised)(moving.weights, part[:k], part[k:-1], part[-1:])
+    def one_batch(parts: Block, first: Any, carry: _Carry) -> _Carry:
+        moving, record, _, at = carry
+        part = Block(*(jax.lax.dynamic_index_in_dim(each, at - first, keepdims=False) for each in parts))
+        value, gradient = jax.value_and_grad(mean_error)(moving.weights, part)
+        gradient = jax.tree.map(lambda g, a, w: g + a * w, gradient, pull, moving.weights)
 
         def note() -> _Record:
             slot = at if every else 0
-            return _Record(
-                record.weights.at[slot].set(_joined(moving.weights)),
-                record.gradient.at[slot].set(total * _joined(gradient)),
-            )
+            weights = record.weights.at[slot].set(_joined(moving.weights)) if every else record.weights
+            return _Record(weights, record.gradient.at[slot].set(total * _joined(gradient)))
 
         record = note() if every else jax.lax.cond(at == 0, note, lambda: record)
         wide = value.astype(jnp.float64)
@@ -214,51 +219,42 @@ def _epoch(
         epochs = now.epoch + at.astype(jnp.float64) * share
         rate = now.rate * decay_factor(getattr(descent, "decay", "none"), epochs, now.horizon)
         rate = jnp.where(now.warm, jnp.minimum(1.0, epochs + share), 1.0) * rate
+        if not descent.layered:
+            value = value + 0.5 * jnp.sum(pull * moving.weights * moving.weights)
         memory, weights = descent.move(moving.memory, moving.weights, gradient, rate.astype(dtype), value)
-        return _Moving(weights, memory, moving.taken + 1), record, lost, at + 1
+        return _Carry(_Moving(weights, memory, moving.taken + 1), record, lost, at + 1)
 
-    def one_window(carry: Any) -> Any:
-        rows = gather(carry[3] // window)
-        first = carry[3]
-
-        def going(carry: Any) -> Any:
-            return (carry[3] < jnp.minimum(first + window, now.batches)) & ~carry[2]
-
-        return jax.lax.while_loop(going, lambda c: one_batch(rows, first, *c), carry)
+    def one_window(carry: _Carry) -> _Carry:
+        first = carry.at
+        parts, end = gather(first), jnp.minimum(first + window, now.batches)
+        return jax.lax.while_loop(
+            lambda c: (c.at < end) & ~c.lost, lambda c: one_batch(parts, first, c), carry
+        )
 
     slots = order.shape[0] // batch if every else 1
-    record = _Record(jnp.zeros((slots, model.n_weights), dtype), jnp.zeros((slots, model.n_weights), dtype))
-    carry = (moving, record, jnp.zeros((), bool), jnp.zeros((), jnp.int64))
-    moving, record, lost, _ = jax.lax.while_loop(lambda c: (c[3] < now.batches) & ~c[2], one_window, carry)
-    return moving, error, others, flat, lost, record
+    empty = jnp.zeros((slots, model.n_weights), dtype)
+    carry = _Carry(
+        moving, _Record(empty if every else empty[:0], empty), jnp.zeros((), bool), jnp.zeros((), jnp.int64)
+    )
+    ended = jax.lax.while_loop(lambda c: (c.at < now.batches) & ~c.lost, one_window, carry)
+    return ended.moving, error, others, flat, ended.lost, ended.record
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
 def _steepest(
-    weights: Any, strength: Any, rows: Any, n: Any, direction: Any, reads: Any, *, model: Model
+    weights: Any, strength: Any, block: Block, n: Any, direction: Any, reads: Any, *, model: Model
 ) -> Any:
-    """λ_max of (G + penalty)/n over some rows (x, y, s side by side), by ``reads`` power iterations, and its direction."""
-    k = model.inputs
-    block = Block(rows[:, :k], rows[:, k:-1], rows[:, -1])
+    """λ_max of (G + penalty)/n over a block of rows, by ``reads`` power iterations, and its direction."""
     counts = jnp.maximum(jnp.sum(block.s, dtype=jnp.float64), 1e-300)
 
     def read(_: Any, carry: Any) -> Any:
         direction = carry[1]
-        product = curvature_product(model, weights, block, direction.astype(rows.dtype)).astype(jnp.float64)
+        product = curvature_product(model, weights, block, direction.astype(block.x.dtype)).astype(
+            jnp.float64
+        )
         return power_step(product / counts + strength * direction / n)
 
     return jax.lax.fori_loop(0, reads, read, (jnp.zeros(()), direction))
-
-
-def _packed(rows: InMemory) -> np.ndarray:
-    """x, y and s side by side, padded to the capacity with the first row at weight 0."""
-    n, k = rows.x.shape
-    table = np.empty((capacity(n), k + rows.y.shape[1] + 1), rows.x.dtype)
-    table[:n, :k], table[:n, k:-1] = rows.x, rows.y
-    table[:n, -1] = 1.0 if rows.sample_weight is None else rows.sample_weight
-    table[n:] = table[:1]
-    table[n:, -1] = 0.0
-    return table
 
 
 def _power_of_two(number: float) -> int:
@@ -277,7 +273,7 @@ class _Rate:
     """The learning rate: given, or read off the curvature of some rows now and then."""
 
     def __init__(
-        self, descent: Any, model: Model, table: Any, n: int, count: float, strength: np.ndarray
+        self, descent: Any, model: Model, rows: Capacity, n: int, count: float, strength: np.ndarray
     ) -> None:
         self.reads = bool(getattr(descent, "reads_curvature", False))
         self.rate = 0.0 if self.reads else float(getattr(descent, "learning_rate", 0.0))
@@ -286,8 +282,8 @@ class _Rate:
         self.caution, self.cost = 1.0, 0.0  # in passes
         self.direction: Any = np.asarray(first_direction(model.n_weights)) if self.reads else np.zeros(0)
         self.begun = False
-        self._model, self._table, self._n, self._count, self._strength = model, table, n, count, strength
-        size = min(_READ_ROWS, len(table))
+        self._model, self._rows, self._n, self._count, self._strength = model, rows, n, count, strength
+        size = min(_READ_ROWS, rows.x.shape[0])
         self._size, self._between = size, max(1, math.ceil(_READS * size / (_READ_SHARE * n)))
         self._length = 0.0
 
@@ -299,7 +295,8 @@ class _Rate:
         if not self.reads or (self.begun and epoch % self._between):
             return self.rate
         reads = _READS if self.begun else _FIRST_READS
-        rows = self._table[jnp.asarray(np.resize(order, self._size))]
+        picked = np.resize(order[: self._n], self._size)
+        rows = Block(*(each[picked] for each in self._rows[:3]))
         length, self.direction = _steepest(
             weights, self._strength, rows, self._count, self.direction, reads, model=self._model
         )
@@ -346,26 +343,23 @@ def run_epochs(
     sets = watched or {}
     p, n, dtype, count = model.n_weights, len(rows.x), rows.x.dtype, rows.count
     strength = np.asarray(penalty.strength)
-    table = jax.device_put(_packed(rows))
-    batch = min(int(descent.batch_size), table.shape[0])
+    held = tuple(each.padded() for each in (rows, *sets.values()))
+    most = held[0].x.shape[0]
+    batch = min(int(descent.batch_size), most)
     batches = -(-n // batch)
-    window = min(
-        _power_of_two(_WINDOW_BYTES / (batch * table.shape[1] * table.dtype.itemsize)), _LONGEST_WINDOW
-    )
-    window = min(window, 1 << (batches - 1).bit_length())
-    length = -(-table.shape[0] // (window * batch)) * window * batch
+    width = batch * (model.inputs + model.outputs + 1) * dtype.itemsize
+    window = min(_power_of_two(_WINDOW_BYTES / width), _LONGEST_WINDOW, 1 << (batches - 1).bit_length())
+    length = -(-most // (window * batch)) * window * batch
     every = p <= _EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES
     kept_every = max(
         1, math.ceil((max_iter + 1) * 16 * p / _THINNED_BYTES)
     )  # points, where not every step is kept
     watched_rows = {name: each.count for name, each in sets.items()}
-    held = tuple(each.padded() for each in sets.values())
     static = {
         "model": model,
         "batch": batch,
         "window": window,
-        "block": block_rows(model, ("error",), table.shape[0], table.dtype.itemsize),
-        "blocks": tuple(block_rows(model, ("error",), each.x.shape[0]) for each in held),
+        "blocks": tuple(block_rows(model, ("error",), each.x.shape[0], dtype.itemsize) for each in held),
         "every": every,
     }
     stride = 1 if sets or every_step or n * p <= _LONG_EPOCH else _EPOCHS_BETWEEN_POINTS
@@ -376,7 +370,7 @@ def run_epochs(
         tree = _split(model, jnp.asarray(weights, dtype), descent.layered)
         return _Moving(tree, descent.remember(tree), np.int64(taken))
 
-    rate = _Rate(descent, model, table, n, count, strength)
+    rate = _Rate(descent, model, held[0], n, count, strength)
     moving, behind = from_rest(start, 0), 0
     if before is not None:
         moving, behind = before.moving, before.epoch
@@ -391,11 +385,11 @@ def run_epochs(
         return order
 
     points: list[tuple[Any, ...]] = []  # epoch, step, E, F, norm of the gradient, passes, rate, watched
-    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # steps, weights, gradient
+    kept: list[tuple[np.ndarray, ...]] = []  # steps, weights, gradient
     lowest = _Lowest()
     passes, epoch, stop, spoken = 0.0, 0, Stop.GOING_ON, 0.0
     standing, lost_at = moving, 0
-    final = (np.zeros(0, int), np.zeros((0, p)), np.zeros((0, p)))
+    final: tuple[np.ndarray, ...] = (np.zeros(0, int), np.zeros((0, p)), np.zeros((0, p)))
     order = padded_order(0)
     while stop == Stop.GOING_ON:
         last = epoch >= end
@@ -413,7 +407,7 @@ def run_epochs(
                 lowest=np.float64(lowest.penalised / count),
                 first=np.float64(lowest.first / count),
             )
-            result = _epoch(descent, moving, table, order, np.int64(n), strength, held, now, **static)
+            result = _epoch(descent, moving, held[0], order, strength, held[1:], now, **static)
             order = padded_order(epoch + 1)  # while the program runs
             there, error, others, flat, lost, record = jax.block_until_ready(result)
         except KeyboardInterrupt:
@@ -473,9 +467,9 @@ def run_epochs(
             clock = time.perf_counter()
             if every_step or stop != Stop.GOING_ON or clock - spoken > _SECONDS_BETWEEN_WORDS:
                 spoken = clock
-                seen = dict(zip(sets, points[-1][7].tolist(), strict=True))
+                others = dict(zip(sets, points[-1][7].tolist(), strict=True))
                 said = Progress(
-                    points[-1][1], max_iter, points[-1][5], points[-1][2], count, seen, watched_rows,
+                    points[-1][1], max_iter, points[-1][5], points[-1][2], count, others, watched_rows,
                     lowest.chosen(judge)[0], stop, points[-1][0],
                 )  # fmt: skip
                 try:
@@ -489,7 +483,7 @@ def run_epochs(
     limit = None
     if stop == Stop.DIVERGED and hasattr(descent, "momentum"):
         curvature, _ = _steepest(
-            jnp.asarray(lowest.weights, dtype), strength, table[: min(_LIMIT_ROWS, len(table))], count,
+            jnp.asarray(lowest.weights, dtype), strength, Block(*(each[:_LIMIT_ROWS] for each in held[0][:3])), count,
             np.asarray(first_direction(p)), _LIMIT_READS, model=model,
         )  # fmt: skip
         limit = rate.limit(float(curvature)) if curvature > 0 else None
@@ -500,6 +494,33 @@ def run_epochs(
     ), Standing(
         jax.tree.map(np.asarray, standing), behind + epoch, rate.rate, np.asarray(rate.direction), rate.caution, seed
     )  # fmt: skip
+
+
+def one_epoch(
+    model: Model,
+    rows: InMemory,
+    descent: Any,
+    start: np.ndarray,
+    *,
+    seed: int,
+    alpha: float = 0.0,
+    before: Standing | None = None,
+) -> tuple[DescentPath, Standing]:
+    """One epoch over the rows, going on from ``before`` with its memory, or from ``start``.
+
+    A decay towards zero is left out: nobody knows when the last of these epochs comes.
+    """
+    check_fit(model, rows)
+    decay = getattr(descent, "decay", "none")
+    if decay not in ("none", "inverse"):
+        descent = dataclasses.replace(descent, decay="none")
+    descent.check()
+    penalty = weight_decay(model, alpha)
+    seed = seed if before is None else before.seed
+    with jax.enable_x64(True), one_blas_thread():
+        return run_epochs(
+            model, rows, descent, start, penalty, seed=seed, max_iter=1, alpha=alpha, before=before
+        )
 
 
 class _Lowest:
@@ -572,7 +593,7 @@ def _path(
     began: float,
     alpha: float | str,
     strength: np.ndarray,
-    final: tuple[np.ndarray, np.ndarray, np.ndarray],
+    final: tuple[np.ndarray, ...],
 ) -> DescentPath:
     epochs, steps, error, penalised, norms, spent, rates, seen = (
         np.array(column) for column in zip(*points, strict=True)
@@ -593,7 +614,7 @@ def _path(
         penalised_error=penalised,
         gradient_norm=norms,
         passes=spent,
-        shown={name: rates for name in shown},
+        shown=dict.fromkeys(shown, rates),
         watched={name: seen[:, i] for i, name in enumerate(names)},
         watched_rows=watched_rows,
         n_rows=count,

@@ -255,9 +255,10 @@ def descend(
     rows: ``InMemory``, or (x, y) of shapes (n, inputs) and (n, outputs). descent: settings such as
     ``GradientDescent(learning_rate=0.1)``, ``"auto"``, or an Optax transformation such as ``optax.adam(1e-3)``.
     weights (n_weights,): where to start; without them, ``model.initial(seed)``. max_iter: steps, or epochs where the
-    descent has a ``batch_size``; ``seed`` then orders the rows, too. The walk ends before that when the error falls by less than ``tol``
-    (relative) over ``n_iter_no_change`` steps; with tol = 0 it takes every step it was asked for, unless there is
-    nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
+    descent has a ``batch_size``; ``seed`` then orders the rows, too. The walk ends before that when the error falls
+    by less than ``tol`` (relative) over ``n_iter_no_change`` of them; with tol = 0 it takes every step it was asked for,
+    unless there is nothing left to gain. Where a rate decays towards zero ``tol`` says nothing.
+    alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
     regularisation by Levenberg–Marquardt, F = E + ½ Σ strength_i w_i² with the strengths found on the way.
 
     watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses

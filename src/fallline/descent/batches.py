@@ -5,6 +5,7 @@
 for how a learning rate decays stand here too.
 """
 
+import dataclasses
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from fallline.error import Request, Sums
 from fallline.exceptions import SettingsError
 
 DECAYS = ("none", "inverse", "cosine")
+
+_BATCH = 200
 
 # An error that has grown by this factor over the lowest seen will not come back by itself.
 _RUNAWAY = 1e8
@@ -48,6 +51,24 @@ def decay_factor(decay: float | str, epochs: Any, horizon: Any) -> Any:
     if isinstance(decay, str) and decay == "inverse":
         return 1.0 / (1.0 + epochs)
     return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(epochs / horizon, 1.0)))
+
+
+def by_batches(descent: Any, rows: int) -> Any:
+    """The descent with a batch size: its own, or min(200, rows), as scikit-learn has it.
+
+    Raises SettingsError for a descent that needs all rows at every step.
+    """
+    if not hasattr(descent, "move"):
+        raise SettingsError(
+            f"{type(descent).__name__} needs all rows at every step and cannot go on with some of them: call fit, or choose "
+            "a descent by the gradient, such as descent='mini-batch', GradientDescent(0.01, momentum=0.9) or an Optax "
+            "transformation."
+        )
+    return (
+        descent
+        if descent.batch_size is not None
+        else dataclasses.replace(descent, batch_size=min(_BATCH, rows))
+    )
 
 
 class BatchState(NamedTuple):

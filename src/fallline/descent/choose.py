@@ -3,6 +3,7 @@
 import difflib
 
 from fallline.descent import Descent
+from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import SettingsError
@@ -13,7 +14,7 @@ from fallline.network import Model
 _MOST_WEIGHTS = 1000
 _MOST_WORK = 1e10
 
-DESCENTS = {"levenberg-marquardt": LevenbergMarquardt, "gradient": GradientDescent}
+DESCENTS = {"levenberg-marquardt": LevenbergMarquardt, "gradient": GradientDescent, "mini-batch": Adam}
 
 
 def choose(name: str, model: Model, rows: int) -> tuple[Descent, str]:
