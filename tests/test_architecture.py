@@ -24,6 +24,7 @@ ROOMS = (
     "rows",
     "descent",
     "path",
+    "epochs",
     "loop",
     "starts",
     "fit",

@@ -3,6 +3,7 @@ import unittest
 import warnings
 
 import numpy as np
+import optax
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -296,3 +298,123 @@ def test_a_network_without_a_hidden_layer_is_the_linear_or_logistic_neuron(rando
     )
     np.testing.assert_allclose(fit.coefs_[0][:, 0], [2, -1], rtol=1e-6)
     assert fit.intercepts_ == []
+
+
+@pytest.fixture
+def many(random):
+    x = random.uniform(-2, 2, size=(600, 2))
+    return x, np.sin(2 * x[:, 0]) + x[:, 1] ** 2
+
+
+def test_two_calls_of_partial_fit_are_two_epochs(many):
+    x, y = many
+    descent = GradientDescent(0.05, momentum=0.9, batch_size=50)
+    fit = small(descent=descent).partial_fit(x, y)
+    once = fit.weights_
+    fit.partial_fit(x, y)
+    with pytest.warns(ConvergenceWarning, match="max_iter = 2 epochs"):
+        path = small(descent=descent, max_iter=2).fit(x, y).path_
+    assert (fit.n_iter_, len(fit.loss_curve_)) == (2, 3)
+    assert fit.loss_curve_[0] == pytest.approx(path.penalised_error[0] / 600, rel=1e-12)
+    assert fit.loss_curve_[2] < fit.loss_curve_[1] < fit.loss_curve_[0]
+    assert not np.array_equal(once, fit.weights_)
+    np.testing.assert_allclose(fit.weights_, path.final_weights, rtol=1e-12)
+    assert fit.path_.steps.tolist() == [12, 24]
+
+
+def test_partial_fit_is_the_same_for_the_same_random_state(many):
+    x, y = many
+    one, other = (small().partial_fit(x, y).partial_fit(x[:300], y[:300]) for _ in range(2))
+    np.testing.assert_array_equal(one.predict(x), other.predict(x))
+
+
+def test_partial_fit_keeps_the_scaling_of_its_first_rows_and_learns_from_all(many):
+    x, y = many
+    fit = small(hidden_layer_sizes=(12,), alpha=0.01)
+    for _ in range(60):
+        for part in np.array_split(np.arange(600), 3):
+            fit.partial_fit(x[part], y[part])
+    np.testing.assert_allclose(fit.scaling_.x_mean, x[:200].mean(axis=0), rtol=1e-12)
+    assert fit.score(x, y) > 0.95
+    np.testing.assert_allclose(by_hand(fit, x)[:, 0], fit.predict(x), rtol=1e-8)
+
+
+def test_partial_fit_goes_on_after_fit_and_fit_starts_anew_after_partial_fit(many):
+    x, y = many
+    fit = small(alpha=0.1).fit(x, y)
+    fitted = fit.loss_curve_[-1]
+    fit.partial_fit(x, y)
+    assert fit.path_.penalised_error[0] / 600 == pytest.approx(fitted, rel=1e-9)
+    np.testing.assert_array_equal(fit.fit(x, y).weights_, small(alpha=0.1).fit(x, y).weights_)
+
+
+def test_a_descent_by_all_rows_takes_batches_in_partial_fit(many):
+    fit = small(descent=GradientDescent(0.05)).partial_fit(*many)
+    assert fit.path_.descent.batch_size == 200
+    assert fit.path_.n_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"descent": LevenbergMarquardt()}, r"needs all rows at every step.*descent='mini-batch'"),
+        ({"descent": "levenberg-marquardt"}, "LevenbergMarquardt needs all rows at every step"),
+        ({"alpha": "evidence"}, "alpha='evidence' needs all rows"),
+    ],
+)
+def test_what_needs_all_rows_refuses_to_go_on_with_some(many, settings, message):
+    with pytest.raises(ValueError, match=message):
+        small(**settings).partial_fit(*many)
+
+
+def test_partial_fit_refuses_rows_and_targets_of_another_shape(many):
+    x, y = many
+    fit = small().partial_fit(x, y)
+    with pytest.raises(ValueError, match="3 features"):
+        fit.partial_fit(np.column_stack([x, y]), y)
+    with pytest.raises(ValueError, match="call fit to start anew"):
+        fit.partial_fit(x, np.column_stack([y, y]))
+
+
+def test_partial_fit_on_data_frames_keeps_the_encoding():
+    data, y = frame()
+    X = pd.DataFrame(data)
+    fit = small(alpha=1.0).partial_fit(X, y).partial_fit(X[:20], y[:20])
+    assert fit.predict(X[:3]).shape == (3,)
+    with pytest.raises(ValueError, match="kind"):
+        fit.partial_fit(X.drop(columns="kind"), y)
+
+
+def test_a_rate_that_is_too_large_for_partial_fit_warns_and_keeps_the_weights(many):
+    x, y = many
+    fit = small(descent=GradientDescent(1e4, batch_size=10), activation="identity")
+    with pytest.warns(DescentWarning, match="learning rate 10000 is too large"):
+        fit.partial_fit(x, y)
+    assert np.isfinite(fit.predict(x)).all()
+
+
+def test_a_pickled_network_goes_on_where_it_was(many):
+    x, y = many
+    fit = small().partial_fit(x, y)
+    again = pickle.loads(pickle.dumps(fit)).partial_fit(x, y)
+    np.testing.assert_array_equal(again.weights_, fit.partial_fit(x, y).weights_)
+
+
+def test_an_optax_transformation_is_a_descent_that_can_be_cloned(many):
+    x, y = many
+    rough = small(descent=optax.adam(0.05), max_iter=100, alpha=0.1)
+    with pytest.warns(ConvergenceWarning):
+        fit = clone(rough).fit(x, y)
+    assert fit.score(x, y) > 0.9
+    assert clone(rough).partial_fit(x, y).path_.n_steps == 3
+
+
+def test_mini_batches_fit_as_well_as_scikit_learns_network(many):
+    x, y = many
+    fit = small(hidden_layer_sizes=(32,), descent="mini-batch").fit(x, y)
+    assert (fit.n_iter_, fit.path_.n_epochs) == (50, 50)
+    assert "learning rate had decayed to zero" in fit.stop_reason_
+    theirs = MLPRegressor(hidden_layer_sizes=(32,), max_iter=50, random_state=0, batch_size=128)
+    with pytest.warns(ConvergenceWarning):
+        theirs.fit(x, y)
+    assert fit.score(x, y) > theirs.score(x, y)

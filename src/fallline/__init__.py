@@ -10,6 +10,7 @@ from typing import Any
 __version__ = "0.1.0.dev0"
 
 _HOME = {
+    "Adam": "fallline.descent.adam",
     "Columns": "fallline.columns",
     "DescentPath": "fallline.path",
     "DescentWarning": "fallline.exceptions",
@@ -25,6 +26,7 @@ _HOME = {
     "Rprop": "fallline.descent.rprop",
     "SavedModel": "fallline.model_file",
     "Scaling": "fallline.columns",
+    "Transformation": "fallline.descent.transformation",
     "TruncatedGaussNewton": "fallline.descent.large",
     "descend": "fallline.loop",
     "descend_from": "fallline.starts",

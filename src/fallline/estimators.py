@@ -11,12 +11,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
 from fallline import fit as core
 from fallline.columns import Columns
 from fallline.descent import Stop
+from fallline.descent.transformation import is_transformation
 from fallline.exceptions import DescentWarning, TableError
 from fallline.loop import Progress
 from fallline.path import DescentPath
@@ -36,19 +37,19 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         Units in each hidden layer; ``()`` for none: ŷ_j = f(Σ_i w_ij x_i + b_j).
     activation : str, default="tanh"
         f of the hidden layers: identity, logistic, tanh, relu, leaky_relu, softplus, softsign, elu, silu, sine, gaussian.
-    descent : "auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient" or a descent, default="auto"
+    descent : "auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient", "mini-batch" or a descent
         How the weights move. A descent has settings of its own: ``GradientDescent(learning_rate=0.1)``, tuned as
-        ``descent__learning_rate``.
+        ``descent__learning_rate``. An Optax transformation, such as ``optax.adam(1e-3)``, is one too.
     alpha : "auto" or float, default="auto"
         Weight decay, in standardised units; scikit-learn's ``alpha``: both terms of its objective are divided by n.
         ``"auto"`` chooses it on fifths of the rows held back in turn, where Levenberg–Marquardt descends without early
         stopping, and takes 0.1 elsewhere; ``"evidence"`` finds one for each layer on the way (Bayesian regularisation).
     max_iter : int, default=1000
-        The most steps.
+        The most steps; epochs, where the descent has a ``batch_size``.
     tol : float, default=3e-4
         Stop when F fell by less than this, relative, over ``n_iter_no_change`` steps; 0 never stops for it.
     n_iter_no_change : int, default=10
-        Steps without news (see ``tol``), or without a lower validation error, before stopping.
+        Steps (or epochs) without news (see ``tol``), or without a lower validation error, before stopping.
     output_activation : str, default="identity"
         f of the outputs. Targets are standardised only under identity outputs.
     bias : bool, default=True
@@ -78,7 +79,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
     loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
     validation_loss_curve_ : list of float, E/n on the validation part, or None
     alpha_ : float or "evidence", the weight decay used
-    n_iter_ : int, steps; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
+    n_iter_ : int, steps, or epochs by mini-batches; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
     train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
     n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
 
@@ -201,9 +202,65 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         )
         for name, value in (stored(fitted) | _told(path)).items():
             setattr(self, name, value)
+        self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
         context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
         _warn(path.stop, path.stop_message)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Go on for one epoch of mini-batches over rows X (n, inputs) and targets y (n,) or (n, outputs).
+
+        The first call fixes columns, their encoding and the scaling; what the descent remembers is carried from call to
+        call. ``descent="auto"`` is ``"mini-batch"`` here; a descent by the gradient without a ``batch_size`` takes
+        min(200, n); a rate that decays towards zero stays where it began. After ``fit`` it goes on from the weights found.
+        Raises ValueError, in a sentence, for a descent that needs all rows at once, and where rows or targets have changed
+        their shape. Warns with DescentWarning where the descent diverged; the weights of before are then kept.
+        """
+        if first := not hasattr(self, "_fitted"):
+            columns, x, y = self._training_rows(X, y)
+        else:
+            columns, x, y = self._further_rows(X, y)
+        targets = y[:, None] if y.ndim == 1 else y
+        weights = (
+            None
+            if sample_weight is None
+            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+        )
+        kind = _kind_of(self.descent)
+        before, standing = getattr(self, "_memory", (None, None))
+        standing = standing if before == kind else None  # another descent has another memory
+        fitted, path, standing = core.fit_part(
+            x,
+            targets,
+            sample_weight=weights,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            output_activation=self.output_activation,
+            bias=self.bias,
+            scale=self.scale,
+            indicators=None if columns is None else columns.indicators,
+            descent=self.descent,
+            alpha=self.alpha,
+            seed=check_random_state(self.random_state).randint(2**31 - 1),
+            before=getattr(self, "_fitted", None),
+            standing=standing,
+        )
+        told = _told(path)
+        if not first:
+            told["loss_curve_"] = [*self.loss_curve_, *told["loss_curve_"][1:]]
+            told["n_iter_"] = self.n_iter_ + path.n_iter
+            told["n_passes_"] = self.n_passes_ + path.n_passes
+        else:
+            self._one_dimensional = y.ndim == 1
+        self._fitted, self.columns_ = fitted, columns
+        self._memory = (kind, standing)
+        for name, value in (_folded(fitted) | told).items():
+            setattr(self, name, value)
+        none = np.arange(0)
+        self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
+        if path.stop == Stop.DIVERGED:
+            warnings.warn(path.stop_message, DescentWarning, stacklevel=2)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -212,19 +269,36 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
         """
         check_is_fitted(self)
-        if self.columns_ is not None:
-            table = _as_table(X)
-            if table is None:
-                raise TableError(
-                    "this network was fitted to a data frame with columns that are not plain numbers: pass a data frame "
-                    f"with the columns {', '.join(use.name for use in self.columns_.uses if use.encoded)}."
-                )
-            self.columns_.check(list(table.columns))
-            x = self.columns_.encode(table.columns)
-        else:
-            x = validate_data(self, X, dtype=np.float64, reset=False)
+        x = (
+            validate_data(self, X, dtype=np.float64, reset=False)
+            if self.columns_ is None
+            else self._encoded(X)
+        )
         predicted = self._fitted.predict(x)
         return predicted[:, 0] if self._one_dimensional else predicted
+
+    def _encoded(self, X: Any) -> np.ndarray:
+        """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
+        columns: Any = self.columns_
+        table = _as_table(X)
+        if table is None:
+            raise TableError(
+                "this network was fitted to a data frame with columns that are not plain numbers: pass a data frame "
+                f"with the columns {', '.join(use.name for use in columns.uses if use.encoded)}."
+            )
+        columns.check(list(table.columns))
+        return np.asarray(columns.encode(table.columns))
+
+    def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
+        """What ``_training_rows`` gives, with the columns and encoding of the rows before."""
+        numbers = {"dtype": np.float64, "multi_output": True, "y_numeric": True, "reset": False}
+        if self.columns_ is None:
+            x, y = validate_data(self, X, y, **numbers)
+        else:
+            x = self._encoded(X)
+            y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
+            check_consistent_length(x, y)
+        return self.columns_, x, np.asarray(y, np.float64)
 
     def _training_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
         """The columns' encoding (None for plain numbers), x (n, inputs) and y (n,) or (n, outputs), checked."""
@@ -242,6 +316,15 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         self.feature_names_in_ = np.array(list(table.columns), dtype=object)
         self.n_features_in_ = len(table.columns)
         return columns, columns.encode(table.columns), np.asarray(y, np.float64)
+
+
+def _kind_of(descent: Any) -> Any:
+    """What must be the same for the memory of a descent to be carried on: its type, or the transformation itself."""
+    if isinstance(descent, str):
+        return descent
+    return getattr(
+        descent, "transformation", descent if is_transformation(descent) else type(descent).__name__
+    )
 
 
 def _folded(fitted: core.FittedNetwork) -> dict[str, Any]:
@@ -270,7 +353,7 @@ def _told(path: DescentPath) -> dict[str, Any]:
         "validation_loss_curve_": None
         if validation is None
         else (validation / path.watched_rows["validation"]).tolist(),
-        "n_iter_": max(path.n_steps, 1),
+        "n_iter_": max(path.n_iter, 1),
         "n_passes_": path.n_passes,
         "stop_reason_": path.stop_message,
     }

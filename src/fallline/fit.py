@@ -13,7 +13,10 @@ import numpy as np
 
 from fallline.columns import Scaling
 from fallline.descent import Descent, Stop
+from fallline.descent.batches import by_batches
 from fallline.descent.choose import choose
+from fallline.descent.transformation import wrapped
+from fallline.epochs import Standing, one_epoch
 from fallline.exceptions import SettingsError, TableError
 from fallline.loop import Progress, descend
 from fallline.network import Layer, Network
@@ -38,6 +41,9 @@ _JUDGES = 150  # … and more fifths take their turn until so many rows have jud
 _PATIENCE = 2  # decays without a lower error before the lighter ones are left out
 _ROUGH_STEPS, _ROUGH_TOL = 25, 1e-2  # how far each of these fits goes
 _ENOUGH = 2000  # of a long table, so many rows teach: the decay that suits does not depend on their number
+
+# Mini-batches go in single precision from so many rows · weights on: half the time, and the noise of a batch is far larger.
+_SINGLE_FROM = 1e7
 
 _PREDICT_ROWS = 1 << 16  # a block of predictions: bounded memory however long the table
 
@@ -105,7 +111,7 @@ def fit_network(
     bias: bool = True,
     scale: bool = True,
     indicators: np.ndarray | None = None,
-    descent: Descent | str = "auto",
+    descent: Any = "auto",
     alpha: float | str = ALPHA,
     max_iter: int = MAX_ITER,
     tol: float = TOL,
@@ -148,11 +154,13 @@ def fit_network(
     def told(now: Progress) -> Any:
         return progress and progress(now, lambda: FittedNetwork(network, now.weights, scaling))
 
-    rows = InMemory(scaling.x(x), scaling.y(y), sample_weight)
     sets = {name: InMemory(scaling.x(a), scaling.y(b), *s) for name, (a, b, *s) in (watched or {}).items()}
     start = network.initial(seed) if before is None else before.weights
     if isinstance(descent, str):
         descent, _ = choose(descent, network, len(x))
+    descent = wrapped(descent)
+    single = getattr(descent, "batch_size", None) is not None and len(x) * network.n_weights >= _SINGLE_FROM
+    rows = InMemory(scaling.x(x), scaling.y(y), sample_weight, np.float32 if single else np.float64)
     if isinstance(alpha, str) and alpha == "auto":
         chooses = descent.finds_penalty and judge is None and max_iter > 0
         alpha = (
@@ -165,6 +173,7 @@ def fit_network(
         rows,
         descent,
         weights=start,
+        seed=seed,
         max_iter=max_iter,
         tol=tol,
         n_iter_no_change=n_iter_no_change,
@@ -175,6 +184,71 @@ def fit_network(
         every_step=every_step,
     )
     return FittedNetwork(network, path.best_weights, scaling), path
+
+
+def fit_part(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    sample_weight: np.ndarray | None = None,
+    hidden_layer_sizes: Sequence[int] | int = HIDDEN_LAYER_SIZES,
+    activation: str = ACTIVATION,
+    output_activation: str = "identity",
+    bias: bool = True,
+    scale: bool = True,
+    indicators: np.ndarray | None = None,
+    descent: Any = "auto",
+    alpha: float | str = ALPHA,
+    seed: int = 0,
+    before: FittedNetwork | None = None,
+    standing: Standing | None = None,
+) -> tuple[FittedNetwork, DescentPath, Standing]:
+    """One epoch of mini-batches over rows x (n, inputs) and y (n, outputs), going on from ``before`` and ``standing``.
+
+    Without ``before`` the network is new, and its scaling is that of these rows, for good. ``standing`` holds what the
+    descent remembers from the epochs before. The other arguments are those of ``fit_network``; ``"auto"`` is the
+    mini-batch descent, and a weight decay of 0.1, which counts against the rows given. Raises SettingsError for a
+    descent that needs all rows at once, and where the settings now make another network.
+    """
+    network = Network(
+        (x.shape[1], *hidden_sizes(hidden_layer_sizes), y.shape[1]), activation, output_activation, bias=bias
+    )
+    if before is not None and before.network != network:
+        raise SettingsError(
+            f"partial_fit goes on with the network fitted before ({before.network}), but the settings and targets now make "
+            f"another one ({network}): put them back, or call fit to start anew."
+        )
+    if isinstance(descent, str):
+        descent, _ = choose("mini-batch" if descent == "auto" else descent, network, len(x))
+    descent = by_batches(wrapped(descent), len(x))
+    if isinstance(alpha, str) and alpha != "auto":
+        raise SettingsError(
+            f"alpha={alpha!r} needs all rows at once: give partial_fit a number, such as 0.1."
+        )
+    if before is None:
+        scaling = (
+            Scaling.fit(
+                [(x, y, sample_weight)],
+                indicators=indicators,
+                centre=bias,
+                scale_targets=output_activation == "identity",
+            )
+            if scale
+            else Scaling.identity(x.shape[1], y.shape[1])
+        )
+        before, standing = FittedNetwork(network, network.initial(seed), scaling), None
+    rows = InMemory(before.scaling.x(x), before.scaling.y(y), sample_weight)
+    path, standing = one_epoch(
+        network,
+        rows,
+        descent,
+        before.weights,
+        seed=seed,
+        alpha=_LIGHT_DECAY if isinstance(alpha, str) else alpha,
+        before=standing,
+    )
+    weights = path.best_weights if path.stop == Stop.DIVERGED else path.final_weights
+    return FittedNetwork(network, weights, before.scaling), path, standing
 
 
 def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:

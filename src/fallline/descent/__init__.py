@@ -39,6 +39,7 @@ class Stop(enum.IntEnum):
     INTERRUPTED = 7
     NOT_FINITE = 8  # the error at the start was not a number
     ASKED = 9  # a callback asked to stop
+    DECAYED = 10  # the learning rate has fallen to zero, as its decay said
 
 
 class Walk(NamedTuple):
@@ -220,5 +221,6 @@ def words_of(settings: Descent) -> str:
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         if value != field.default:
-            said.append(f"{field.name}={value!r}")
+            words = repr(value)
+            said.append(f"{field.name}={words if len(words) < 40 else '…'}")
     return f"{type(settings).__name__}({', '.join(said)})"

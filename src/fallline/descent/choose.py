@@ -3,6 +3,7 @@
 import difflib
 
 from fallline.descent import Descent
+from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.large import LBFGS, TruncatedGaussNewton
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
@@ -21,6 +22,7 @@ DESCENTS = {
     "gauss-newton": TruncatedGaussNewton,
     "rprop": Rprop,
     "gradient": GradientDescent,
+    "mini-batch": Adam,
 }
 
 

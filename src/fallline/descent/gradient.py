@@ -5,12 +5,13 @@ Nothing here knows where rows live or how a path is drawn: the sums come from
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
+from fallline.descent.batches import check_batches
 from fallline.descent.penalty import Penalty, penalise
 from fallline.descent.rate import (
     FIRST_READS,
@@ -68,6 +69,10 @@ class GradientDescent(Descent):
     (2 + 2β)/(1 + 2β)/λ_max, where the heavy ball is stable below 2(1 + β)/λ_max. Raises SettingsError, when the
     descent begins, for a rate that is not positive, a momentum out of range, or Nesterov's form without momentum.
 
+    batch_size: rows to a step, all of them where it is None. The gradient per row is then that of the batch, and
+    ``max_iter`` counts epochs. decay, by mini-batches: ``"none"``; ``"inverse"``, ε/(1 + epochs); ``"cosine"``, a cosine
+    down to zero over ``max_iter`` epochs; or a number: a cosine over so many epochs, where the walk ends.
+
     Source: Rumelhart, Hinton & Williams (1986), Nature 323:533, eq. 8 and 9; Polyak (1964), USSR Comp. Math. 4:1;
     Nesterov (1983), Soviet Math. Dokl. 27:372, in the form of Sutskever et al. (2013), ICML, eq. 3 and 4.
     """
@@ -75,6 +80,11 @@ class GradientDescent(Descent):
     learning_rate: float | str = "auto"
     momentum: float | str = 0.0
     nesterov: bool = False
+    batch_size: int | None = None
+    decay: float | str = "none"
+
+    lengths: ClassVar[tuple[str, ...]] = ("batch_size",)
+    layered: ClassVar[bool] = True  # by mini-batches the weights move layer by layer
 
     @property
     def kinds(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -100,6 +110,11 @@ class GradientDescent(Descent):
         if self.nesterov and self.momentum == 0:
             raise SettingsError(
                 "nesterov=True needs momentum: give momentum=0.9 or momentum='auto', or leave nesterov out."
+            )
+        check_batches(self)
+        if self.finds_momentum and self.batch_size is not None:
+            raise SettingsError(
+                "momentum='auto' is read off the curvature over all rows: with batch_size give a number, such as 0.9."
             )
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
@@ -136,6 +151,19 @@ class GradientDescent(Descent):
         if not self.reads_curvature:
             return self._move(state, sums)
         return jax.lax.cond(state.reads > 0, self._read, self._move, state, sums)
+
+    def remember(self, weights: Any) -> Any:
+        """By mini-batches: the step just taken."""
+        return jax.tree.map(jnp.zeros_like, weights)
+
+    def move(self, memory: Any, weights: Any, gradient: Any, rate: Any, error: Any) -> tuple[Any, Any]:
+        """By mini-batches: the next step and weights, from the gradient per row of a batch."""
+        momentum = jnp.asarray(self.momentum, rate.dtype)
+        step = jax.tree.map(lambda s, g: momentum * s - rate * g, memory, gradient)
+        if self.nesterov:
+            move = jax.tree.map(lambda s, g: momentum * s - rate * g, step, gradient)
+            return step, jax.tree.map(jnp.add, weights, move)
+        return step, jax.tree.map(jnp.add, weights, step)
 
     def _read(self, state: GradientState, sums: Sums) -> GradientState:
         asked = self._direction(state)

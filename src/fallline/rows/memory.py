@@ -92,7 +92,7 @@ _BLOCK_BYTES = 1 << 18
 _LARGEST_BLOCK = 8192
 
 
-def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Parts) -> int:
+def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Part | Parts) -> int:
     """Rows per block: a power of two that divides the rows of a program and keeps a block's work in the cache."""
     sizes = getattr(model, "sizes", (1, 1))
     if isinstance(held, Parts):
@@ -193,6 +193,11 @@ class InMemory:
         n = len(self.x)
         x, y, s = _padded(self.x, self.y, self._weights(0, n), capacity(n))
         return jax.device_put(Capacity(np.ascontiguousarray(x.T), y, s, np.int64(n)))
+
+    def padded_row_by_row(self) -> Part:
+        """The same, but x (capacity, inputs): for programs that pick rows out."""
+        n = len(self.x)
+        return jax.device_put(Part(*_padded(self.x, self.y, self._weights(0, n), capacity(n)), np.int64(n)))
 
     def held(self) -> Capacity | Parts:
         """The rows as a descent sums them: padded, or in parts if they are large. Under 64-bit JAX, too."""

@@ -1,0 +1,129 @@
+"""Descents whose step is made from one gradient, and which can therefore go by mini-batches.
+
+``move`` makes the step from a gradient per row, be it of all rows or of a batch. By batches
+``epochs.py`` calls it; without, the loop walks as for any descent, one step a pass. The words
+for how a learning rate decays stand here too.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+
+from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
+from fallline.descent.penalty import Penalty, penalise
+from fallline.error import Request, Sums
+from fallline.exceptions import SettingsError
+
+DECAYS = ("none", "inverse", "cosine")
+
+_BATCH = 200
+
+# An error that has grown by this factor over the lowest seen will not come back by itself.
+_RUNAWAY = 1e8
+
+
+def check_batches(settings: Any) -> None:
+    """SettingsError where batch_size or decay is out of range, or a decay has no mini-batches to count epochs by."""
+    size, decay = settings.batch_size, getattr(settings, "decay", "none")
+    if size is not None and (isinstance(size, (bool, str)) or not size >= 1 or int(size) != size):
+        raise SettingsError(
+            f"batch_size={size!r} is not possible for {type(settings).__name__}: expected None, for all rows at once, "
+            "or a whole number of rows from 1 up, such as 256."
+        )
+    if hasattr(settings, "decay"):
+        check_number(settings, "decay", 0.0, float("inf"), open_low=True, words=DECAYS)
+    if size is None and decay != "none":
+        raise SettingsError(
+            f"decay={decay!r} counts epochs of mini-batches: set batch_size, such as 256, or decay='none'."
+        )
+
+
+def decay_factor(decay: float | str, epochs: Any, horizon: Any) -> Any:
+    """What the learning rate is multiplied by after so many epochs, fractions included.
+
+    ``"inverse"``: 1/(1 + epochs), whose sum diverges and whose squares do not; ``"cosine"``, or a number of epochs:
+    ½(1 + cos(π · epochs/horizon)), zero at the horizon.
+    Source: Robbins & Monro (1951), Ann. Math. Stat. 22:400; Loshchilov & Hutter (2017), arXiv 1608.03983, eq. 5.
+    """
+    if isinstance(decay, str) and decay == "none":
+        return jnp.ones_like(epochs)
+    if isinstance(decay, str) and decay == "inverse":
+        return 1.0 / (1.0 + epochs)
+    return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(epochs / horizon, 1.0)))
+
+
+def by_batches(descent: Any, rows: int) -> Any:
+    """The descent with a batch size: its own, or min(200, rows), as scikit-learn has it.
+
+    Raises SettingsError for a descent that needs all rows at every step.
+    """
+    if not hasattr(descent, "move"):
+        raise SettingsError(
+            f"{type(descent).__name__} needs all rows at every step and cannot go on with some of them: call fit, or choose "
+            "a descent by the gradient, such as descent='mini-batch', GradientDescent(0.01, momentum=0.9) or an Optax "
+            "transformation."
+        )
+    return (
+        descent
+        if descent.batch_size is not None
+        else dataclasses.replace(descent, batch_size=min(_BATCH, rows))
+    )
+
+
+class BatchState(NamedTuple):
+    """Where such a descent stands when it goes by all rows at once."""
+
+    walk: Walk
+    trial: Any  # the weights the next sums are asked for
+    memory: Any
+    penalty: Penalty
+
+
+class ByBatches(Descent):
+    """A descent that needs of the rows only the gradient per row, of all of them or of a batch.
+
+    ``remember`` and ``move`` see the weights as a tree of arrays: layer by layer, or as the one vector they are
+    where ``layered`` is False.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("gradient",)
+    layered: ClassVar[bool] = True
+
+    def check(self) -> None:
+        check_batches(self)
+
+    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+        return ("learning_rate",)
+
+    def remember(self, weights: Any) -> Any:
+        """The memory before the first step."""
+        raise NotImplementedError
+
+    def move(self, memory: Any, weights: Any, gradient: Any, rate: Any, error: Any) -> tuple[Any, Any]:
+        """The next memory and weights, from the gradient of F/n at ``weights`` and F/n itself."""
+        raise NotImplementedError
+
+    def start(self, weights: Any, penalty: Penalty) -> BatchState:
+        return BatchState(
+            first_walk(weights, len(self.shows(penalty))), weights, self.remember(weights), penalty
+        )
+
+    def ask(self, state: BatchState) -> Request:
+        return Request(jnp.zeros((), jnp.int32), state.trial, state.trial[:0])
+
+    def tell(self, state: BatchState, sums: Sums) -> BatchState:
+        walk = state.walk
+        here = penalise(state.penalty, state.trial, sums)
+        start = walk.steps < 0
+        finite = jnp.isfinite(here.error) & jnp.all(jnp.isfinite(here.gradient))
+        lost = ~finite | (here.error > _RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
+        lost &= ~(start & finite)
+        rate = jnp.asarray(getattr(self, "learning_rate", 0.0), state.trial.dtype)
+        memory, trial = self.move(
+            state.memory, state.trial, here.gradient / sums.rows, rate, here.error / sums.rows
+        )
+        stop = jnp.where(lost, jnp.where(start, Stop.NOT_FINITE, Stop.DIVERGED), Stop.GOING_ON)
+        shown = rate[None] if self.shows(state.penalty) else jnp.zeros(0, state.trial.dtype)
+        walk = arrive(walk, ~lost, state.trial, sums.error, here.error, here.gradient, shown, stop)
+        return state._replace(walk=walk, trial=trial, memory=memory)

@@ -1,0 +1,95 @@
+"""Optax's gradient transformations as descents. Optax itself is never imported: what has ``init`` and ``update`` is one."""
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from fallline.descent import Descent
+from fallline.descent.batches import ByBatches, check_batches
+from fallline.descent.penalty import Penalty
+from fallline.exceptions import SettingsError
+
+
+@dataclass(repr=True, eq=True)
+class Transformation(ByBatches):
+    """Any Optax gradient transformation: w ← w + update(g), g the gradient of F/n (per row).
+
+    transformation: what an Optax optimiser is, such as ``optax.adam(1e-3)``, which holds its own rate and
+    schedule; a schedule counts steps. ``descend`` and ``NetworkRegressor(descent=…)`` wrap one by themselves.
+    batch_size rows make the gradient of a step; None: all of them. The weights are one vector to it. The value F/n and the
+    gradient are handed on to a transformation that asks for them. Raises SettingsError for one that asks for
+    more, such as ``optax.lbfgs``, whose line search needs the error at other weights.
+    """
+
+    transformation: Any
+    batch_size: int | None = None
+
+    lengths: ClassVar[tuple[str, ...]] = ("batch_size", "transformation")  # static, as functions must be
+    layered: ClassVar[bool] = False
+
+    def check(self) -> None:
+        check_batches(self)
+        if not is_transformation(self.transformation):
+            raise SettingsError(
+                f"transformation={self.transformation!r} is not possible: expected an Optax gradient transformation, "
+                "such as optax.adam(1e-3), with functions init and update."
+            )
+
+        def one_step(weights: Any) -> Any:
+            return self.move(self.remember(weights), weights, weights, weights[0], weights[0])
+
+        try:
+            jax.eval_shape(one_step, jax.ShapeDtypeStruct((2,), jnp.float32))
+        except TypeError as why:
+            if "argument" not in str(why):
+                raise
+            raise SettingsError(
+                f"this transformation asks for more than the gradient and the error where the descent stands ({why}). "
+                "For a line search take fallline's own LBFGS; otherwise a transformation that goes by the gradient."
+            ) from None
+
+    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+        return ()
+
+    def remember(self, weights: Any) -> Any:
+        with _lenient():
+            return self.transformation.init(weights)
+
+    def move(self, memory: Any, weights: Any, gradient: Any, rate: Any, error: Any) -> tuple[Any, Any]:
+        takes = inspect.signature(self.transformation.update).parameters.values()
+        more: dict[str, Any] = {}
+        if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes):
+            more = {"value": error, "grad": gradient}
+        with _lenient():
+            update, new = self.transformation.update(gradient, memory, weights, **more)
+        memory = jax.tree.map(lambda now, was: jnp.asarray(now, jnp.asarray(was).dtype), new, memory)
+        return memory, weights + jnp.asarray(update, weights.dtype)
+
+
+@contextlib.contextmanager
+def _lenient() -> Iterator[None]:
+    """A block in which JAX promotes dtypes and ranks, as code from elsewhere may expect."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def is_transformation(thing: Any) -> bool:
+    """Whether it has what Optax's transformations have: callable ``init`` and ``update``."""
+    return callable(getattr(thing, "init", None)) and callable(getattr(thing, "update", None))
+
+
+def wrapped(descent: Any) -> Any:
+    """A bare transformation as a descent; anything else as it is. Raises SettingsError for what is neither."""
+    if isinstance(descent, (str, Descent)):
+        return descent
+    if is_transformation(descent):
+        return Transformation(descent)
+    raise SettingsError(
+        f"descent={descent!r} is not possible: expected 'auto', the name of a descent, one such as GradientDescent(0.1), "
+        "or an Optax transformation."
+    )
