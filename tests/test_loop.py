@@ -184,7 +184,7 @@ def test_ctrl_c_before_the_first_pass_is_passed_on(table, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fallline.loop._chunk", interrupt)
+    monkeypatch.setattr("fallline.loop.chunk", interrupt)
     with pytest.raises(KeyboardInterrupt):
         descend(NEURON, table, GradientDescent(0.5), seed=0)
 

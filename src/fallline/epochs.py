@@ -25,14 +25,12 @@ from fallline.descent.rate import first_direction, power_step, stability_limit
 from fallline.error import Block, Request, curvature_product
 from fallline.exceptions import FalllineError
 from fallline.network import ACTIVATIONS, Layer, Model, Network
-from fallline.path import DescentPath, Progress, stop_sentence
+from fallline.path import EVERY_STEP_UP_TO, THINNED_BYTES, DescentPath, Progress, stop_sentence
 from fallline.rows.memory import InMemory, Part, block_rows, check_fit, sum_over_rows
 from fallline.threads import one_blas_thread
 
-# Up to this many weights, and as long as all of them fit in these bytes, every step is kept.
-_EVERY_STEP_UP_TO = 1000
+# Of a small network every step is kept as long as all of them fit in these bytes.
 _EVERY_STEP_BYTES = 256 << 20
-_THINNED_BYTES = 64 << 20
 
 # Rows are gathered for so many bytes of batches at a time: they stay in the cache, and the table is not copied whole.
 _WINDOW_BYTES = 1 << 20
@@ -350,9 +348,9 @@ def run_epochs(
     width = batch * (model.inputs + model.outputs + 1) * dtype.itemsize
     window = min(_power_of_two(_WINDOW_BYTES / width), _LONGEST_WINDOW, 1 << (batches - 1).bit_length())
     length = -(-most // (window * batch)) * window * batch
-    every = p <= _EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES
+    every = p <= EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES
     kept_every = max(
-        1, math.ceil((max_iter + 1) * 16 * p / _THINNED_BYTES)
+        1, math.ceil((max_iter + 1) * 16 * p / THINNED_BYTES)
     )  # points, where not every step is kept
     watched_rows = {name: each.count for name, each in sets.items()}
     static = {

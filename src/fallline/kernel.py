@@ -33,12 +33,14 @@ class Compiled:
 
         self._ordinary = jax.jit(function, static_argnames=static)
         self._kernel = jax.jit(kernel, static_argnames=static, compiler_options=_OPTIONS)
-        self._refused = False
+        self._refused: set[Any] = set()
 
     def __call__(self, *args: Any, small: bool = False, **settings: Any) -> Any:
-        if small and not self._refused and jax.default_backend() == "cpu":
-            try:
-                return self._kernel(*args, **settings)
-            except jax.errors.JaxRuntimeError:
-                self._refused = True
+        if small and jax.default_backend() == "cpu":
+            program = (jax.tree.structure(args), tuple(sorted(settings.items())))
+            if program not in self._refused:
+                try:
+                    return self._kernel(*args, **settings)
+                except jax.errors.JaxRuntimeError:
+                    self._refused.add(program)
         return self._ordinary(*args, **settings)

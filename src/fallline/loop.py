@@ -1,327 +1,43 @@
 """The loop: runs a descent over rows, and keeps the path.
 
-``tell ∘ sum ∘ ask`` is compiled once and run in chunks of many steps, with no Python
-between steps. A chunk ends often enough for a progress bar and Ctrl-C. What the chunk
-recorded comes back as arrays and becomes a ``DescentPath``.
+Chunks of many steps run compiled (``chunk.py``); a chunk ends often enough for a progress bar and Ctrl-C. What
+the chunks recorded comes back as arrays and becomes a ``DescentPath``. Mini-batches walk in ``epochs.py``, and many
+steps of a linear network are taken at once in ``leap.py``.
 """
 
 import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from fallline.chunk import Limits, Record, Tracker, begin, chunk, chunk_over_parts, is_small, on_host
 from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
-from fallline.descent.linear import (
-    Bowl,
-    bowl_of,
-    is_stable,
-    largest_stable_rate,
-    limit_from,
-    settled,
-    steps_shown,
-    steps_to_the_limit,
-    walk,
-    walks_on_moments,
-)
+from fallline.descent.linear import bowl_of, is_stable, settled, walks_on_moments
 from fallline.descent.penalty import Penalty, penalty_for
-from fallline.descent.rate import first_direction, power_step, stability_limit, steep_input
 from fallline.descent.transformation import wrapped
+from fallline.divergence import why_diverged
 from fallline.epochs import run_epochs, seed_of
-from fallline.error import Request, Sums
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
-from fallline.kernel import Compiled
+from fallline.leap import STEPS_ONE_BY_ONE, leap, moments_of_all, refuse_limit, undetermined_said
 from fallline.network import Model
-from fallline.path import DescentPath, Progress, leap_sentence, stop_sentence
-from fallline.rows.memory import (
-    Capacity,
-    InMemory,
-    Parts,
-    block_rows,
-    check_fit,
-    sum_over_parts,
-    sum_over_rows,
-)
-from fallline.rows.moments import Moments, error_at, moments_of, relations, sums_of_moments
+from fallline.path import EVERY_STEP_UP_TO, THINNED_BYTES, DescentPath, Progress, stop_sentence
+from fallline.rows.memory import Capacity, InMemory, Parts, block_rows, check_fit
+from fallline.rows.moments import Moments
 from fallline.threads import one_blas_thread
 
-# Up to this many weights every step is kept; above it the path is thinned to this many bytes.
-EVERY_STEP_UP_TO = 1000
-_THINNED_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
-_SMALL_PASS = 1 << 14  # rows times weights
-_LARGE_COLUMN = 3.0  # times the size of the others: then its scale is what makes the curvature large
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
-# Above so many steps a descent on a linear network takes them all at once: below, every step is worth keeping.
-_STEPS_ONE_BY_ONE = 20_000
-_MOST_RELATIONS = 5
-
-
-class _Tracker(NamedTuple):
-    """What decides about stopping beside the descent itself."""
-
-    reference: Any  # the penalised error that still counts as news
-    since: Any  # steps since then
-    best: Any  # lowest validation error
-    best_weights: Any
-    best_step: Any
-    rising: Any  # steps since the lowest validation error
-    watched: Any  # E on each of the watched sets at the point last arrived at
-
-
-class _Record(NamedTuple):
-    """The points of one chunk. Weights and gradient have one slot more, scratch for points that are thinned out."""
-
-    points: Any
-    kept: Any
-    steps: Any
-    passes: Any
-    error: Any
-    penalised: Any
-    gradient_norm: Any
-    shown: Any
-    watched: Any
-    kept_steps: Any
-    weights: Any
-    gradient: Any
-
-
-class _Limits(NamedTuple):
-    """Run-time bounds of a chunk: another number compiles nothing."""
-
-    passes: Any  # as many in this chunk at most
-    step: Any  # the chunk ends at this step
-    stride: Any
-    tol: Any
-    patience: Any
-
-
-def _empty_record(length: int, slots: int, n_weights: int, n_shown: int, n_watched: int) -> _Record:
-    none = jnp.zeros((), jnp.int64)
-    return _Record(
-        points=none,
-        kept=none,
-        steps=jnp.zeros(length, jnp.int64),
-        passes=jnp.zeros(length, jnp.int64),
-        error=jnp.zeros(length),
-        penalised=jnp.zeros(length),
-        gradient_norm=jnp.zeros(length),
-        shown=jnp.zeros((length, n_shown)),
-        watched=jnp.zeros((length, n_watched)),
-        kept_steps=jnp.zeros(slots + 1, jnp.int64),
-        weights=jnp.zeros((slots + 1, n_weights)),
-        gradient=jnp.zeros((slots + 1, n_weights)),
-    )
-
-
-def _note(record: _Record, walk: Walk, watched: Any, stride: Any) -> _Record:
-    """The record with the point of the walk in it, if the last pass arrived at one."""
-
-    def put(array: Any, value: Any, index: Any) -> Any:
-        # Not .at[index].set: that is a scatter, which costs ten times more inside a loop of small steps.
-        return jax.lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), index, 0)
-
-    keep = walk.steps % stride == 0
-    at, slot = record.points, jnp.where(keep, record.kept, record.weights.shape[0] - 1)
-    return _Record(
-        points=jnp.where(walk.moved, at + 1, at),
-        kept=jnp.where(walk.moved & keep, record.kept + 1, record.kept),
-        steps=put(record.steps, walk.steps, at),
-        passes=put(record.passes, walk.passes, at),
-        error=put(record.error, walk.error, at),
-        penalised=put(record.penalised, walk.penalised, at),
-        gradient_norm=put(record.gradient_norm, jnp.sqrt(walk.gradient @ walk.gradient), at),
-        shown=put(record.shown, walk.shown, at),
-        watched=put(record.watched, watched, at),
-        kept_steps=put(record.kept_steps, walk.steps, slot),
-        weights=put(record.weights, walk.weights, slot),
-        gradient=put(record.gradient, walk.gradient, slot),
-    )
-
-
-def _track(
-    tracker: _Tracker, walk: Walk, watched: Any, judge: int | None, limits: _Limits, adapts: bool
-) -> _Tracker:
-    moved = walk.moved
-    fall = tracker.reference - walk.penalised
-    # Under a penalty that is still being found the penalised error may rise: that is news too.
-    news = moved & (
-        (jnp.abs(fall) if adapts else fall) > limits.tol * jnp.minimum(tracker.reference, walk.penalised)
-    )
-    tracker = tracker._replace(
-        reference=jnp.where(news, walk.penalised, tracker.reference),
-        since=jnp.where(news, 0, jnp.where(moved, tracker.since + 1, tracker.since)),
-        watched=watched,
-    )
-    if judge is None:
-        return tracker
-    better = moved & (watched[judge] < tracker.best)
-    return tracker._replace(
-        best=jnp.where(better, watched[judge], tracker.best),
-        best_weights=jnp.where(better, walk.weights, tracker.best_weights),
-        best_step=jnp.where(better, walk.steps, tracker.best_step),
-        rising=jnp.where(better, 0, jnp.where(moved, tracker.rising + 1, tracker.rising)),
-    )
-
-
-def _sums(
-    model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Moments, block: int
-) -> Sums:
-    """The sums over rows, or what their moments say these are."""
-    if isinstance(rows, Moments):
-        return sums_of_moments(model, kinds, request, rows)
-    return sum_over_rows(model, kinds, request, rows, block)
-
-
-def _goes_on(
-    walk: Walk,
-    tracker: _Tracker,
-    record: _Record,
-    limits: _Limits,
-    judge: int | None,
-    length: int,
-    slots: int,
-) -> Any:
-    """Whether a chunk takes another pass, its budget of passes apart."""
-    go = (walk.stop == 0) & (walk.steps < limits.step) & (record.points < length) & (record.kept < slots)
-    go &= (limits.tol <= 0) | (tracker.since < limits.patience)
-    return go if judge is None else go & (tracker.rising < limits.patience)
-
-
-def _steps(
-    descent: Descent,
-    state: Any,
-    tracker: _Tracker,
-    rows: tuple[Capacity | Moments, ...],
-    limits: _Limits,
-    *,
-    model: Model,
-    blocks: tuple[int, ...],
-    judge: int | None,
-    length: int,
-    slots: int,
-) -> tuple[Any, _Tracker, _Record]:
-    """Many steps of a descent, compiled: the first of ``rows`` is descended on, the others are watched."""
-    nothing_asked = jnp.zeros(0)
-
-    def watch(weights: Any) -> Any:
-        request = Request(jnp.zeros((), jnp.int32), weights, nothing_asked)
-        errors = [
-            _sums(model, ("error",), request, r, b).error for r, b in zip(rows[1:], blocks[1:], strict=True)
-        ]
-        return jnp.stack(errors) if errors else jnp.zeros(0)
-
-    def going(carry: tuple[Any, _Tracker, _Record, Any]) -> Any:
-        state, tracker, record, passes = carry
-        return (passes < limits.passes) & _goes_on(state.walk, tracker, record, limits, judge, length, slots)
-
-    def one_pass(carry: tuple[Any, _Tracker, _Record, Any]) -> tuple[Any, _Tracker, _Record, Any]:
-        state, tracker, record, passes = carry
-        sums = _sums(model, descent.kinds, descent.ask(state), rows[0], blocks[0])
-        state = descent.tell(state, sums)
-        walk = state.walk
-        watched = tracker.watched
-        if len(rows) > 1:
-            watched = jax.lax.cond(walk.moved, lambda: watch(walk.weights), lambda: tracker.watched)
-        tracker = _track(tracker, walk, watched, judge, limits, state.penalty.adapts)
-        return state, tracker, _note(record, walk, watched, limits.stride), passes + 1
-
-    record = _empty_record(length, slots, model.n_weights, state.walk.shown.shape[0], len(rows) - 1)
-    state, tracker, record, _ = jax.lax.while_loop(
-        going, one_pass, (state, tracker, record, jnp.zeros((), jnp.int64))
-    )
-    return state, tracker, record
-
-
-_chunk = Compiled(_steps, static=("model", "blocks", "judge", "length", "slots"))
-
-
-def _small(model: Model, kinds: tuple[str, ...], rows: tuple[Capacity | Moments, ...]) -> bool:
-    """Whether a pass is so short that handing out its operations costs more than doing them."""
-    lengths = (model.inputs if isinstance(each, Moments) else each.y.shape[0] for each in rows)
-    work = model.n_weights * sum(lengths)
-    return work <= _SMALL_PASS and "gauss_newton" not in kinds  # whose solver is a library's
-
-
-_ask = jax.jit(lambda descent, state: descent.ask(state))
-_tell = jax.jit(lambda descent, state, sums: descent.tell(state, sums))
-_empty = jax.jit(_empty_record, static_argnums=(0, 1, 2, 3, 4))
-
-
-@functools.partial(
-    jax.jit, static_argnames=("judge", "adapts", "length", "slots"), donate_argnames=("record",)
-)
-def _arrive(
-    walk: Walk,
-    tracker: _Tracker,
-    record: _Record,
-    watched: Any,
-    limits: _Limits,
-    *,
-    judge: int | None,
-    adapts: bool,
-    length: int,
-    slots: int,
-) -> tuple[_Tracker, _Record, Any]:
-    tracker = _track(tracker, walk, watched, judge, limits, adapts)
-    record = _note(record, walk, watched, limits.stride)
-    return tracker, record, _goes_on(walk, tracker, record, limits, judge, length, slots)
-
-
-def _sum_held(
-    model: Model, kinds: tuple[str, ...], request: Request, held: Capacity | Parts, block: int
-) -> Any:
-    if isinstance(held, Parts):
-        return sum_over_parts(model, kinds, request, held, block)
-    return _sum_of_few(request, held, model=model, kinds=kinds, block=block)
-
-
-@functools.partial(jax.jit, static_argnames=("model", "kinds", "block"))
-def _sum_of_few(request: Request, rows: Capacity, *, model: Model, kinds: tuple[str, ...], block: int) -> Any:
-    return sum_over_rows(model, kinds, request, rows, block)
-
-
-def _chunk_over_parts(
-    descent: Descent,
-    state: Any,
-    tracker: _Tracker,
-    rows: tuple[Capacity | Parts, ...],
-    limits: _Limits,
-    *,
-    model: Model,
-    blocks: tuple[int, ...],
-    judge: int | None,
-    length: int,
-    slots: int,
-) -> tuple[Any, _Tracker, _Record]:
-    """The same chunk where rows are large: a pass takes so long that Python between passes costs nothing."""
-    record = _empty(length, slots, model.n_weights, state.walk.shown.shape[0], len(rows) - 1)
-    for _ in range(limits.passes):
-        request = _ask(descent, state)
-        state = _tell(descent, state, _sum_held(model, descent.kinds, request, rows[0], blocks[0]))
-        watched = tracker.watched
-        if len(rows) > 1 and bool(state.walk.moved):
-            at = Request(np.int32(0), state.walk.weights, np.zeros(0))
-            pairs = zip(rows[1:], blocks[1:], strict=True)
-            watched = np.array([_sum_held(model, ("error",), at, r, b).error for r, b in pairs])
-        tracker, record, goes_on = _arrive(
-            state.walk, tracker, record, watched, limits,
-            judge=judge, adapts=state.penalty.adapts, length=length, slots=slots,
-        )  # fmt: skip
-        if not bool(goes_on):
-            break
-    return state, tracker, record
 
 
 def _progress(
     walk: Walk,
-    tracker: _Tracker,
+    tracker: Tracker,
     max_iter: int,
     rows: InMemory,
     sets: dict[str, InMemory],
@@ -339,77 +55,6 @@ def _progress(
         watched_rows={name: each.count for name, each in sets.items()},
         weights=np.asarray(weights),
         stop=stop,
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("model",))
-def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) -> tuple[Any, _Tracker]:
-    infinite, none = jnp.full((), jnp.inf, jnp.float64), jnp.zeros((), jnp.int64)
-    tracker = _Tracker(infinite, none, infinite, weights, none, none, jnp.zeros(0))
-    return descent.start(weights, penalty), tracker
-
-
-def _steepest_curvature(
-    weights: Any, strength: Any, rows: Capacity | Moments | Parts, *, model: Model, block: int
-) -> tuple[Any, Any]:
-    """λ_max of (G + penalty)/n at the weights and its direction, by 100 power iterations, or 20 where rows are large."""
-    if not isinstance(rows, Parts):
-        return _steepest_of_few(weights, strength, rows, model=model, block=block)
-    curvature, direction = 0.0, first_direction(model.n_weights)
-    for _ in range(20):
-        request = Request(np.int32(0), np.asarray(weights), np.asarray(direction))
-        sums = sum_over_parts(model, ("curvature",), request, rows, block)
-        curvature, direction = power_step((sums.curvature + np.asarray(strength) * direction) / sums.rows)
-    return curvature, direction
-
-
-@functools.partial(jax.jit, static_argnames=("model", "block"))
-def _steepest_of_few(
-    weights: Any, strength: Any, rows: Capacity | Moments, *, model: Model, block: int
-) -> Any:
-    def read(_: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-        _, direction = carry
-        sums = _sums(
-            model, ("curvature",), Request(jnp.zeros((), jnp.int32), weights, direction), rows, block
-        )
-        return power_step((sums.curvature + strength * direction) / sums.rows)
-
-    first = jnp.asarray(first_direction(model.n_weights))
-    return jax.lax.fori_loop(0, 100, read, (jnp.zeros(()), first))
-
-
-def _why_diverged(
-    model: Model,
-    descent: Descent,
-    rows: InMemory,
-    held: Capacity | Moments | Parts,
-    weights: Any,
-    penalty: Penalty,
-    input_names: Sequence[str] | None,
-) -> tuple[float | None, str]:
-    """The largest stable rate at these weights, and a sentence on the column that keeps it small, where one does."""
-    block = 0 if isinstance(held, Moments) else block_rows(model, ("curvature",), held)
-    curvature, direction = _steepest_curvature(weights, penalty.strength, held, model=model, block=block)
-    if not float(curvature) > 0:
-        return None, ""
-    momentum = getattr(descent, "momentum", 0.0)
-    limit = stability_limit(
-        float(curvature),
-        0.0 if isinstance(momentum, str) else momentum,
-        getattr(descent, "nesterov", False),
-    )
-    steep = steep_input(model, np.asarray(direction))
-    if steep is None:
-        return limit, ""
-    at, share = steep
-    sizes = np.sqrt((rows.x**2).mean(axis=0))
-    others = float(np.median(np.delete(sizes, at)))
-    if sizes[at] < _LARGE_COLUMN * others:
-        return limit, ""  # the column is like the others: not its scale is to blame
-    name = input_names[at] if input_names is not None else f"x{at + 1}"
-    return limit, (
-        f"The input {name} makes the curvature so large ({share:.0%} of its steepest direction): its values are of size "
-        f"{sizes[at]:.3g}, those of the others {others:.3g}. Standardise it. "
     )
 
 
@@ -540,28 +185,28 @@ def _run(
     p, names = model.n_weights, list(watched)
     given, moments, undetermined = descent, None, ""
     if isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
-        moments = _moments(model, rows, watched, refined=max_iter == math.inf)
+        moments = moments_of_all(model, rows, watched, refined=max_iter == math.inf)
         if moments is not None:
             bowl = bowl_of(model, moments[0], penalty.strength)
             exact = settled(descent, bowl)
-            descent, undetermined = exact, _undetermined(model, moments[0], bowl)
-            at_once = max_iter > _STEPS_ONE_BY_ONE and tol == 0 and judge is None and not every_step
+            descent, undetermined = exact, undetermined_said(model, moments[0], bowl)
+            at_once = max_iter > STEPS_ONE_BY_ONE and tol == 0 and judge is None and not every_step
             if at_once and is_stable(exact, bowl):
-                return _leap(
+                return leap(
                     model, rows, moments, bowl, given, exact, start, penalty, max_iter,
                     watched, progress, alpha, undetermined, began,
                 )  # fmt: skip
         if max_iter == math.inf:
-            _refuse_limit(descent, bowl if moments else None)
+            refuse_limit(descent, bowl if moments else None)
     max_iter = int(max_iter)
     held: tuple[Capacity | Moments | Parts, ...] = (
         jax.device_put(moments) if moments else tuple(each.held() for each in (rows, *watched.values()))
     )
     inside = tuple(each for each in held if not isinstance(each, Parts))
-    chunk: Callable[..., tuple[Any, _Tracker, _Record]] = (
-        functools.partial(_chunk, small=_small(model, descent.kinds, inside))
+    some_steps: Callable[..., tuple[Any, Tracker, Record]] = (
+        functools.partial(chunk, small=is_small(model, descent.kinds, inside))
         if len(inside) == len(held)
-        else _chunk_over_parts
+        else chunk_over_parts
     )
     kinds = (descent.kinds, *(("error",) for _ in names))
     blocks = tuple(
@@ -573,23 +218,23 @@ def _run(
     slots, stride = length, 1
     if p > EVERY_STEP_UP_TO:
         length, slots = 256, min(max(_CHUNK_BYTES // point_bytes, 1), 256)
-        stride = max(1, math.ceil((max_iter + 1) * point_bytes / _THINNED_BYTES))
+        stride = max(1, math.ceil((max_iter + 1) * point_bytes / THINNED_BYTES))
 
-    state, tracker = _begin(descent, start, penalty, model=model)
+    state, tracker = begin(descent, start, penalty, model=model)
     tracker = tracker._replace(watched=np.full(len(names), np.inf))
     judged = names.index(judge) if judge else None
-    points: list[_Record] = []
+    points: list[Record] = []
     budget, stop = 4, Stop.GOING_ON
     while stop == Stop.GOING_ON:
         bound = min(int(state.walk.steps) + 1, max_iter) if every_step else max_iter
-        limits = _Limits(budget, bound, stride, float(tol), patience)
+        limits = Limits(budget, bound, stride, float(tol), patience)
         clock = time.perf_counter()
         try:
-            result = chunk(
+            result = some_steps(
                 descent, state, tracker, held, limits,
                 model=model, blocks=blocks, judge=judged, length=length, slots=slots,
             )  # fmt: skip
-            record = _host(result[2])
+            record = on_host(result[2])
             state, tracker = result[:2]
             points.append(record)
             stop = _why(state.walk, tracker, max_iter, tol, patience, judge)
@@ -623,11 +268,11 @@ def _run(
         )
     limit, column = None, ""
     if stop == Stop.DIVERGED:
-        limit, column = _why_diverged(
+        limit, column = why_diverged(
             model, descent, rows, held[0], walk.lowest_weights, state.penalty, input_names
         )
 
-    record = _Record(
+    record = Record(
         None, None, *(np.concatenate(parts) for parts in zip(*(point[2:] for point in points), strict=True))
     )
     if record.kept_steps[-1] != record.steps[-1]:  # thinned: the last point is always kept
@@ -667,117 +312,7 @@ def _run(
     )
 
 
-def _moments(
-    model: Model, rows: InMemory, watched: dict[str, InMemory], *, refined: bool
-) -> tuple[Moments, ...] | None:
-    """The moments of the rows and of each watched set; None where numbers so large that their products overflow."""
-    found = [
-        moments_of(model, rows, refined=refined),
-        *(moments_of(model, each) for each in watched.values()),
-    ]
-    kept = tuple(each for each in found if each is not None)
-    return kept if len(kept) == len(found) else None
-
-
-def _undetermined(model: Model, moments: Moments, bowl: Bowl) -> str:
-    """What the rows cannot tell, as a sentence to add."""
-    if not bowl.undetermined.shape[1]:
-        return ""
-    said = relations(model, moments)
-    more = f"; and {len(said) - _MOST_RELATIONS} more" if len(said) > _MOST_RELATIONS else ""
-    return (
-        f" The rows do not tell apart what moves along {len(said)} direction{'s' if len(said) > 1 else ''} of the weights, "
-        f"which stay there as they started: {'; '.join(said[:_MOST_RELATIONS])}{more}."
-    )
-
-
-def _refuse_limit(descent: GradientDescent, bowl: Bowl | None) -> None:
-    """SettingsError: max_iter=inf where there is no limit, or none that can be computed."""
-    if bowl is None:
-        raise SettingsError(
-            "max_iter=inf is not possible: the rows are so large that their products overflow. Scale them."
-        )
-    limit = largest_stable_rate(descent, bowl)
-    raise SettingsError(
-        f"max_iter=inf is not possible with learning rate {descent.learning_rate:g}: the descent has no limit, "
-        f"the largest stable rate here is {limit:.3g}. Take a rate below {0.95 * limit:.2g}, or learning_rate='auto'."
-    )
-
-
-def _leap(
-    model: Model,
-    rows: InMemory,
-    moments: tuple[Moments, ...],
-    bowl: Bowl,
-    given: Descent,
-    descent: GradientDescent,
-    start: np.ndarray,
-    penalty: Penalty,
-    max_iter: float,
-    watched: dict[str, InMemory],
-    progress: Callable[[Progress], Any] | None,
-    alpha: float | str,
-    undetermined: str,
-    began: float,
-) -> DescentPath:
-    """All steps of a stable descent on a linear network at once."""
-    first, stop = start.reshape(-1, model.outputs), Stop.MAX_ITER
-    last = int(max_iter) if max_iter < math.inf else steps_to_the_limit(descent, bowl)
-    steps = steps_shown(last, _THINNED_BYTES // (16 * model.n_weights))
-    weights, gradient, above = walk(descent, bowl, moments[0].rows, first, steps)
-    if max_iter == math.inf:
-        stop = Stop.FLAT
-        weights[-1], gradient[-1], above[-1] = limit_from(bowl, first), 0.0, 0.0
-    errors = [error_at(each, weights) for each in moments]
-    vectors, slopes = (each.reshape(len(steps), -1) for each in (weights, gradient))
-    penalised = errors[0] + 0.5 * vectors**2 @ penalty.strength
-    best = len(steps) - 1 if stop == Stop.FLAT else int(np.argmin(penalised))
-    path = DescentPath(
-        model=model,
-        descent=given,
-        steps=steps,
-        error=errors[0],
-        penalised_error=penalised,
-        gradient_norm=np.sqrt(np.sum(slopes**2, axis=1)),
-        passes=np.full(len(steps), int(moments[0].passes)),
-        shown={"learning_rate": np.where(steps > 0, float(descent.learning_rate), 0.0)},
-        watched=dict(zip(watched, errors[1:], strict=True)),
-        watched_rows={name: each.count for name, each in watched.items()},
-        n_rows=rows.count,
-        weight_steps=steps,
-        weights=vectors,
-        gradient=slopes,
-        best_weights=vectors[best],
-        best_step=int(steps[best]),
-        stop=stop,
-        stop_message=leap_sentence(stop, last, float(above[-1]), float(penalised[-1] - above[-1]))
-        + undetermined,
-        n_passes=int(moments[0].passes),
-        seconds=time.perf_counter() - began,
-        alpha=alpha,
-        strength=np.asarray(penalty.strength),
-    )
-    if progress is not None:
-        progress(
-            Progress(
-                last, last, path.n_passes, float(path.error[-1]), rows.count,
-                {name: float(each[-1]) for name, each in path.watched.items()}, path.watched_rows,
-                path.best_weights, stop,
-            )
-        )  # fmt: skip
-    return path
-
-
-def _host(record: _Record) -> _Record:
-    """The used part of a record as NumPy arrays."""
-    points, kept = int(record.points), int(record.kept)
-    arrays = [np.asarray(a) for a in record[2:]]
-    return _Record(
-        points, kept, *(a[:points].copy() for a in arrays[:7]), *(a[:kept].copy() for a in arrays[7:])
-    )
-
-
-def _why(walk: Walk, tracker: _Tracker, max_iter: int, tol: float, patience: int, judge: str | None) -> Stop:
+def _why(walk: Walk, tracker: Tracker, max_iter: int, tol: float, patience: int, judge: str | None) -> Stop:
     """The reason to stop after a chunk, if there is one; the descent's own comes first."""
     if int(walk.stop):
         return Stop(int(walk.stop))

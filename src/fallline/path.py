@@ -11,6 +11,10 @@ import numpy as np
 from fallline.descent import Descent, Stop, words_of
 from fallline.network import Model
 
+# Up to this many weights every step is kept; above it the path is thinned to this many bytes.
+EVERY_STEP_UP_TO = 1000
+THINNED_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Progress:
