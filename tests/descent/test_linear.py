@@ -105,6 +105,7 @@ def test_the_walk_is_that_on_the_rows(rate, momentum, condition, alpha, bias, ra
         path.watched["half"][::50], 0.5 * (residual[:, :100] ** 2).sum((1, 2)), rtol=1e-10
     )
     assert path.n_passes == 1
+    assert (path.passes == 1).all()
 
 
 @BIAS

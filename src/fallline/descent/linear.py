@@ -68,7 +68,6 @@ def bowl_of(model: Model, moments: Moments, strength: np.ndarray) -> Bowl:
     factor, top = Factor.of(moments.square + np.diag(pull[:, 0])), moments.best
     if pull.any():
         top = top - factor.solve(pull * moments.best)  # (C + α) W = C W*
-        top -= factor.solve(moments.square @ (top - moments.best) + pull * top)
     root, minimum = factor.root, top
     if bias:
         root = np.vstack(
