@@ -241,6 +241,13 @@ def _epoch(
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
+def _at_rest(descent: Any, weights: Any, *, model: Model) -> tuple[Any, Any]:
+    """The weights as the descent sees them, and its memory before the first step."""
+    tree = _split(model, weights, descent.layered)
+    return tree, descent.remember(tree)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
 def _steepest(
     weights: Any, strength: Any, block: Block, n: Any, direction: Any, reads: Any, *, model: Model
 ) -> Any:
@@ -298,7 +305,7 @@ class _Rate:
         picked = np.resize(order[: self._n], self._size)
         rows = Block(*(each[picked] for each in self._rows[:3]))
         length, self.direction = _steepest(
-            weights, self._strength, rows, self._count, self.direction, reads, model=self._model
+            _joined(weights), self._strength, rows, self._count, self.direction, reads, model=self._model
         )
         self.begun, self._length = True, float(length)
         self.cost += reads * self._size / self._n
@@ -367,8 +374,7 @@ def run_epochs(
     end = max_iter if horizon is None else min(math.ceil(horizon), max_iter)
 
     def from_rest(weights: Any, taken: int) -> _Moving:
-        tree = _split(model, jnp.asarray(weights, dtype), descent.layered)
-        return _Moving(tree, descent.remember(tree), np.int64(taken))
+        return _Moving(*_at_rest(descent, np.asarray(weights, dtype), model=model), np.int64(taken))
 
     rate = _Rate(descent, model, held[0], n, count, strength)
     moving, behind = from_rest(start, 0), 0
@@ -395,7 +401,7 @@ def run_epochs(
         last = epoch >= end
         look = last or epoch % stride == 0
         try:
-            rate_now = rate.at(epoch, _joined(moving.weights), order)
+            rate_now = rate.at(epoch, moving.weights, order)
             now = _Now(
                 batches=np.int64(1 if last else batches),
                 look=np.bool_(look),
@@ -420,7 +426,8 @@ def run_epochs(
         gradient = np.asarray(record.gradient[:1], np.float64)
         if look:
             error = float(error)
-            penalised = error + 0.5 * float(strength @ (weights * weights))
+            with np.errstate(over="ignore", invalid="ignore"):
+                penalised = error + 0.5 * float(strength @ (weights * weights))
             if not points and not np.isfinite(penalised):
                 raise FalllineError(
                     "the error at the weights to start from is not a finite number: start from smaller weights, "
