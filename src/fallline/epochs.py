@@ -98,7 +98,22 @@ class _Record(NamedTuple):
     gradient: Any
 
 
+class _Point(NamedTuple):
+    """A point of the path."""
+
+    epoch: int
+    step: int
+    error: float
+    penalised: float
+    gradient_norm: float
+    passes: int
+    rate: float
+    watched: np.ndarray
+
+
 class _Carry(NamedTuple):
+    """What goes through the loops of an epoch."""
+
     moving: _Moving
     record: _Record
     lost: Any
@@ -358,9 +373,8 @@ def run_epochs(
     window = min(_power_of_two(_WINDOW_BYTES / width), _LONGEST_WINDOW, 1 << (batches - 1).bit_length())
     length = -(-most // (window * batch)) * window * batch
     every = p <= _EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES
-    kept_every = max(
-        1, math.ceil((max_iter + 1) * 16 * p / _THINNED_BYTES)
-    )  # points, where not every step is kept
+    # Where not every step is kept: every so-manyeth point.
+    kept_every = max(1, math.ceil((max_iter + 1) * 16 * p / _THINNED_BYTES))
     watched_rows = {name: each.count for name, each in sets.items()}
     static = {
         "model": model,
@@ -374,7 +388,8 @@ def run_epochs(
     end = max_iter if horizon is None else min(math.ceil(horizon), max_iter)
 
     def from_rest(weights: Any, taken: int) -> _Moving:
-        return _Moving(*_at_rest(descent, np.asarray(weights, dtype), model=model), np.int64(taken))
+        tree, memory = _at_rest(descent, np.asarray(weights, dtype), model=model)
+        return _Moving(tree, memory, np.int64(taken))
 
     rate = _Rate(descent, model, held[0], n, count, strength)
     moving, behind = from_rest(start, 0), 0
@@ -390,7 +405,7 @@ def run_epochs(
         order[n:] = order[0]
         return order
 
-    points: list[tuple[Any, ...]] = []  # epoch, step, E, F, norm of the gradient, passes, rate, watched
+    points: list[_Point] = []
     kept: list[tuple[np.ndarray, ...]] = []  # steps, weights, gradient
     lowest = _Lowest()
     passes, epoch, stop, spoken = 0.0, 0, Stop.GOING_ON, 0.0
@@ -440,7 +455,7 @@ def run_epochs(
             if not astray:
                 spent = math.ceil(passes + rate.cost - (not last) - 1e-9)
                 norm, seen = float(np.linalg.norm(gradient)), np.asarray(others)
-                points.append((behind + epoch, step, error, penalised, norm, spent, rate_now, seen))
+                points.append(_Point(behind + epoch, step, error, penalised, norm, spent, rate_now, seen))
                 lowest.tell(
                     epoch,
                     step,
@@ -464,7 +479,7 @@ def run_epochs(
             # A rate that was read off too late: back to the lowest point, from rest.
             moving = from_rest(lowest.weights, max(lost_at, step + 1))
         elif lost:
-            stop = Stop.DIVERGED
+            stop, lost_at = Stop.DIVERGED, step
         elif look:
             stop = _why(lowest, epoch, end, max_iter, tol, patience, judge, horizon)
             moving = moving if last else there
@@ -474,10 +489,11 @@ def run_epochs(
             clock = time.perf_counter()
             if every_step or stop != Stop.GOING_ON or clock - spoken > _SECONDS_BETWEEN_WORDS:
                 spoken = clock
-                others = dict(zip(sets, points[-1][7].tolist(), strict=True))
+                here = points[-1]
+                others = dict(zip(sets, here.watched.tolist(), strict=True))
                 said = Progress(
-                    points[-1][1], max_iter, points[-1][5], points[-1][2], count, others, watched_rows,
-                    lowest.chosen(judge)[0], stop, points[-1][0],
+                    here.step, max_iter, here.passes, here.error, count, others, watched_rows,
+                    lowest.chosen(judge)[0], stop, here.epoch,
                 )  # fmt: skip
                 try:
                     asked = progress(said)
@@ -582,7 +598,7 @@ def _why(
 def _path(
     model: Model,
     descent: Any,
-    points: list[Any],
+    points: list[_Point],
     kept: list[Any],
     lowest: _Lowest,
     judge: str | None,
