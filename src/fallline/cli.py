@@ -188,7 +188,9 @@ class _Decay(click.ParamType):
 )
 @click.option(
     "--descent",
-    type=click.Choice(["auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient"]),
+    type=click.Choice(
+        ["auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient", "mini-batch"]
+    ),
     default="auto",
     show_default=True,
     help="How the weights move.",
@@ -214,7 +216,9 @@ class _Decay(click.ParamType):
     type=click.FloatRange(0),
     help="Stop when the error fell by less than this, relative, over 10 steps; 0 never does.  [default: 0.0003]",
 )
-@click.option("--max-iter", type=click.IntRange(1), help="The most steps.  [default: 1000]")
+@click.option(
+    "--max-iter", type=click.IntRange(1), help="The most steps, or epochs of mini-batches.  [default: 1000]"
+)
 @click.option(
     "--holdout",
     type=_Holdout(),
@@ -476,7 +480,10 @@ def _progress_bar(quiet: bool, settings: dict[str, Any]) -> Iterator[Any]:
             figure = "RMSE" if len(scale) == 1 else "E per row"
             errors = ", ".join(f"{name} {written(value)}" for name, value in per_row.items())
             bar.update(
-                task, completed=now.steps, total=now.max_iter, said=f"step {now.steps}  {figure} {errors}"
+                task,
+                completed=now.steps if now.epochs is None else now.epochs,
+                total=now.max_iter,
+                said=f"step {now.steps}  {figure} {errors}",
             )
 
         yield told

@@ -96,7 +96,22 @@ class _Record(NamedTuple):
     gradient: Any
 
 
+class _Point(NamedTuple):
+    """A point of the path."""
+
+    epoch: int
+    step: int
+    error: float
+    penalised: float
+    gradient_norm: float
+    passes: int
+    rate: float
+    watched: np.ndarray
+
+
 class _Carry(NamedTuple):
+    """What goes through the loops of an epoch."""
+
     moving: _Moving
     record: _Record
     lost: Any
@@ -239,6 +254,13 @@ def _epoch(
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
+def _at_rest(descent: Any, weights: Any, *, model: Model) -> tuple[Any, Any]:
+    """The weights as the descent sees them, and its memory before the first step."""
+    tree = _split(model, weights, descent.layered)
+    return tree, descent.remember(tree)
+
+
+@functools.partial(jax.jit, static_argnames=("model",))
 def _steepest(
     weights: Any, strength: Any, block: Block, n: Any, direction: Any, reads: Any, *, model: Model
 ) -> Any:
@@ -296,7 +318,7 @@ class _Rate:
         picked = np.resize(order[: self._n], self._size)
         rows = Block(*(each[picked] for each in self._rows[:3]))
         length, self.direction = _steepest(
-            weights, self._strength, rows, self._count, self.direction, reads, model=self._model
+            _joined(weights), self._strength, rows, self._count, self.direction, reads, model=self._model
         )
         self.begun, self._length = True, float(length)
         self.cost += reads * self._size / self._n
@@ -349,9 +371,8 @@ def run_epochs(
     window = min(_power_of_two(_WINDOW_BYTES / width), _LONGEST_WINDOW, 1 << (batches - 1).bit_length())
     length = -(-most // (window * batch)) * window * batch
     every = p <= EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES
-    kept_every = max(
-        1, math.ceil((max_iter + 1) * 16 * p / THINNED_BYTES)
-    )  # points, where not every step is kept
+    # Where not every step is kept: every so-manyeth point.
+    kept_every = max(1, math.ceil((max_iter + 1) * 16 * p / THINNED_BYTES))
     watched_rows = {name: each.count for name, each in sets.items()}
     static = {
         "model": model,
@@ -365,8 +386,8 @@ def run_epochs(
     end = max_iter if horizon is None else min(math.ceil(horizon), max_iter)
 
     def from_rest(weights: Any, taken: int) -> _Moving:
-        tree = _split(model, jnp.asarray(weights, dtype), descent.layered)
-        return _Moving(tree, descent.remember(tree), np.int64(taken))
+        tree, memory = _at_rest(descent, np.asarray(weights, dtype), model=model)
+        return _Moving(tree, memory, np.int64(taken))
 
     rate = _Rate(descent, model, held[0], n, count, strength)
     moving, behind = from_rest(start, 0), 0
@@ -382,7 +403,7 @@ def run_epochs(
         order[n:] = order[0]
         return order
 
-    points: list[tuple[Any, ...]] = []  # epoch, step, E, F, norm of the gradient, passes, rate, watched
+    points: list[_Point] = []
     kept: list[tuple[np.ndarray, ...]] = []  # steps, weights, gradient
     lowest = _Lowest()
     passes, epoch, stop, spoken = 0.0, 0, Stop.GOING_ON, 0.0
@@ -393,7 +414,7 @@ def run_epochs(
         last = epoch >= end
         look = last or epoch % stride == 0
         try:
-            rate_now = rate.at(epoch, _joined(moving.weights), order)
+            rate_now = rate.at(epoch, moving.weights, order)
             now = _Now(
                 batches=np.int64(1 if last else batches),
                 look=np.bool_(look),
@@ -418,7 +439,8 @@ def run_epochs(
         gradient = np.asarray(record.gradient[:1], np.float64)
         if look:
             error = float(error)
-            penalised = error + 0.5 * float(strength @ (weights * weights))
+            with np.errstate(over="ignore", invalid="ignore"):
+                penalised = error + 0.5 * float(strength @ (weights * weights))
             if not points and not np.isfinite(penalised):
                 raise FalllineError(
                     "the error at the weights to start from is not a finite number: start from smaller weights, "
@@ -431,7 +453,7 @@ def run_epochs(
             if not astray:
                 spent = math.ceil(passes + rate.cost - (not last) - 1e-9)
                 norm, seen = float(np.linalg.norm(gradient)), np.asarray(others)
-                points.append((behind + epoch, step, error, penalised, norm, spent, rate_now, seen))
+                points.append(_Point(behind + epoch, step, error, penalised, norm, spent, rate_now, seen))
                 lowest.tell(
                     epoch,
                     step,
@@ -455,7 +477,7 @@ def run_epochs(
             # A rate that was read off too late: back to the lowest point, from rest.
             moving = from_rest(lowest.weights, max(lost_at, step + 1))
         elif lost:
-            stop = Stop.DIVERGED
+            stop, lost_at = Stop.DIVERGED, step
         elif look:
             stop = _why(lowest, epoch, end, max_iter, tol, patience, judge, horizon)
             moving = moving if last else there
@@ -465,10 +487,11 @@ def run_epochs(
             clock = time.perf_counter()
             if every_step or stop != Stop.GOING_ON or clock - spoken > _SECONDS_BETWEEN_WORDS:
                 spoken = clock
-                others = dict(zip(sets, points[-1][7].tolist(), strict=True))
+                here = points[-1]
+                others = dict(zip(sets, here.watched.tolist(), strict=True))
                 said = Progress(
-                    points[-1][1], max_iter, points[-1][5], points[-1][2], count, others, watched_rows,
-                    lowest.chosen(judge)[0], stop, points[-1][0],
+                    here.step, max_iter, here.passes, here.error, count, others, watched_rows,
+                    lowest.chosen(judge)[0], stop, here.epoch,
                 )  # fmt: skip
                 try:
                     asked = progress(said)
@@ -573,7 +596,7 @@ def _why(
 def _path(
     model: Model,
     descent: Any,
-    points: list[Any],
+    points: list[_Point],
     kept: list[Any],
     lowest: _Lowest,
     judge: str | None,

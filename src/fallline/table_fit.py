@@ -88,8 +88,9 @@ class TableFit:
     def effort(self) -> str:
         """How far the descent went, how long that took and how long all of it, in words."""
         path = self.path
+        epochs = "" if path.n_epochs is None else f"{_count(path.n_epochs, 'epoch')}, "
         return (
-            f"{_count(path.n_steps, 'step')}, {_count(path.n_passes, 'pass', 'passes')} over the rows in "
+            f"{epochs}{_count(path.n_steps, 'step')}, {_count(path.n_passes, 'pass', 'passes')} over the rows in "
             f"{path.seconds:.2f} s; {self.seconds:.2f} s in all."
         )
 

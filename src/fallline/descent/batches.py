@@ -31,6 +31,10 @@ def check_batches(settings: Any) -> None:
             f"batch_size={size!r} is not possible for {type(settings).__name__}: expected None, for all rows at once, "
             "or a whole number of rows from 1 up, such as 256."
         )
+    if size is not None and isinstance(getattr(settings, "momentum", 0.0), str):
+        raise SettingsError(
+            f"momentum={settings.momentum!r} is read off the curvature over all rows: give mini-batches a number, such as 0.9."
+        )
     if hasattr(settings, "decay"):
         check_number(settings, "decay", 0.0, float("inf"), open_low=True, words=DECAYS)
     if size is None and decay != "none":
