@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fallline.chunk import is_small
 from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
 from fallline.exceptions import SettingsError, ShapeError, TableError
+from fallline.kernel import Compiled
 from fallline.network import Model
 from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
 from fallline.threads import one_blas_thread
@@ -48,8 +50,7 @@ def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) ->
     return jax.vmap(lambda start: descent.start(start, penalty))(weights)
 
 
-@functools.partial(jax.jit, static_argnames=("model", "block"), donate_argnames=("states",))
-def _some_passes(
+def _passes(
     descent: Descent, states: Any, rows: Capacity, passes: Any, max_iter: Any, *, model: Model, block: int
 ) -> Any:
     """Every state so many passes further; one that has stopped stays where it is."""
@@ -61,6 +62,9 @@ def _some_passes(
         return jax.tree.map(lambda new, old: jnp.where(done, old, new), told, state)
 
     return jax.lax.fori_loop(0, passes, lambda _, states: jax.vmap(one_pass)(states), states)
+
+
+_some_passes = Compiled(_passes, static=("model", "block"))
 
 
 def descend_from(
@@ -130,10 +134,10 @@ def _walk_all(
     who = np.arange(len(starts))  # which start each of the first states belongs to
     ends: list[np.ndarray] = [np.zeros(starts.shape), *(np.zeros(len(starts)) for _ in range(2))]
     ends += [np.zeros(len(starts), np.int64) for _ in range(3)]
-    budget = 8
+    budget, small = 8, is_small(model, descent.kinds, (held,))
     while len(who):
         clock = time.perf_counter()
-        states = _some_passes(descent, states, held, budget, max_iter, model=model, block=block)
+        states = _some_passes(descent, states, held, budget, max_iter, small=small, model=model, block=block)
         walk = states.walk
         stop, steps = np.asarray(walk.stop)[: len(who)], np.asarray(walk.steps)[: len(who)]
         done = (stop != 0) | (steps >= max_iter)
