@@ -337,6 +337,37 @@ class _Rate:
         return self.reads and self.caution > _LEAST_CAUTION
 
 
+class _Plan(NamedTuple):
+    """How an epoch is cut: rows to a batch, batches, batches to a window, room for the order, and what is kept."""
+
+    batch: int
+    batches: int
+    window: int
+    length: int
+    every: bool  # every step is kept
+    kept_every: int  # … or every so-manyeth point
+    stride: int  # epochs from point to point
+
+
+def _plan(model: Model, held: tuple[Part, ...], n: int, batch_size: int, max_iter: int) -> _Plan:
+    p, most = model.n_weights, held[0].x.shape[0]
+    batch = min(batch_size, most)
+    batches = -(-n // batch)
+    width = batch * (model.inputs + model.outputs + 1) * held[0].x.dtype.itemsize
+    window = min(
+        _power_of_two(_WINDOW_BYTES / width), _LONGEST_WINDOW, 1 << (-(-most // batch) - 1).bit_length()
+    )
+    return _Plan(
+        batch=batch,
+        batches=batches,
+        window=window,
+        length=-(-most // (window * batch)) * window * batch,
+        every=p <= EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES,
+        kept_every=max(1, math.ceil((max_iter + 1) * 16 * p / THINNED_BYTES)),
+        stride=1 if n * p <= _LONG_EPOCH else _EPOCHS_BETWEEN_POINTS,
+    )
+
+
 def run_epochs(
     model: Model,
     rows: InMemory,
@@ -364,24 +395,17 @@ def run_epochs(
     p, n, dtype, count = model.n_weights, len(rows.x), rows.x.dtype, rows.count
     strength = np.asarray(penalty.strength)
     held = tuple(each.padded_row_by_row() for each in (rows, *sets.values()))
-    most = held[0].x.shape[0]
-    batch = min(int(descent.batch_size), most)
-    batches = -(-n // batch)
-    width = batch * (model.inputs + model.outputs + 1) * dtype.itemsize
-    window = min(_power_of_two(_WINDOW_BYTES / width), _LONGEST_WINDOW, 1 << (batches - 1).bit_length())
-    length = -(-most // (window * batch)) * window * batch
-    every = p <= EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES
-    # Where not every step is kept: every so-manyeth point.
-    kept_every = max(1, math.ceil((max_iter + 1) * 16 * p / THINNED_BYTES))
+    plan = _plan(model, held, n, int(descent.batch_size), max_iter)
+    batches, every = plan.batches, plan.every
     watched_rows = {name: each.count for name, each in sets.items()}
     static = {
         "model": model,
-        "batch": batch,
-        "window": window,
+        "batch": plan.batch,
+        "window": plan.window,
         "blocks": tuple(block_rows(model, ("error",), each) for each in held),
         "every": every,
     }
-    stride = 1 if sets or every_step or n * p <= _LONG_EPOCH else _EPOCHS_BETWEEN_POINTS
+    stride = 1 if sets or every_step else plan.stride
     horizon = epochs_of_decay(descent, max_iter)
     end = max_iter if horizon is None else min(math.ceil(horizon), max_iter)
 
@@ -398,7 +422,7 @@ def run_epochs(
         rate.rate = before.rate if rate.reads else rate.rate
 
     def padded_order(epoch: int) -> np.ndarray:
-        order = np.empty(length, np.int32)
+        order = np.empty(plan.length, np.int32)
         order[:n] = order_of(n, seed, behind + epoch)
         order[n:] = order[0]
         return order
@@ -464,7 +488,7 @@ def run_epochs(
                     seen[list(sets).index(judge)] if judge else None,
                 )
                 final = (np.array([step]), weights[None], gradient)
-                if not every and (len(points) - 1) % kept_every == 0:
+                if not every and (len(points) - 1) % plan.kept_every == 0:
                     kept.append(final)
         if every:
             used = 1 if last or lost else batches
