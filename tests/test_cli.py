@@ -492,7 +492,7 @@ def test_a_rate_that_is_too_large_keeps_the_lowest_weights_and_says_what_to_do(f
     said = re.fullmatch(
         r"descending; .*\nError: Diverged after step \d+: learning rate (\S+) is too large .* "
         r"The lowest-error weights are kept \(step (\d+), E = .*\); "
-        r"the largest stable rate there is about ([\d.]+)\. Take a rate below ([\d.]+) or .*\n",
+        r"the largest stable rate there is about ([\d.]+)\. Take a rate below ([\d.]+) or --learning-rate auto, .*\n",
         done.stderr,
     )
     assert said, done.stderr
@@ -507,6 +507,21 @@ def test_a_rate_that_is_too_large_keeps_the_lowest_weights_and_says_what_to_do(f
         "fit", path, "-t", "height", "--hidden", "none", "--learning-rate", said[4], "--max-iter", "20"
     )
     assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "descent"),
+    [
+        (["--momentum", "auto"], "GradientDescent(momentum='auto')"),
+        (["--momentum", "0.9", "--nesterov"], "GradientDescent(momentum=0.9, nesterov=True)"),
+        (["--learning-rate", "0.1", "--momentum", "0.5"], "GradientDescent(learning_rate=0.1, momentum=0.5)"),
+        (["--descent", "gradient"], "GradientDescent()"),
+    ],
+)
+def test_settings_of_gradient_descent_imply_it(folder, options, descent):
+    done = run("fit", table(folder), "-t", "height", *QUICK, *options)
+    assert done.exit_code == 0, done.output
+    assert load_model(folder / "trees-height.fallline").about["descent"] == descent
 
 
 def test_ctrl_c_during_the_descent_keeps_the_best_weights(folder):
@@ -552,6 +567,14 @@ def test_ctrl_c_before_the_descent_writes_nothing(folder, monkeypatch):
             ["fit", "trees.csv", "-t", "height", "--descent", "levenberg-marquardt", "--momentum", "0.9"],
             "gradient descent",
         ),
+        (
+            ["fit", "trees.csv", "-t", "height", "--descent", "levenberg-marquardt", "--nesterov"],
+            "leave out --descent levenberg-marquardt",
+        ),
+        (["fit", "trees.csv", "-t", "height", "--momentum", "1"], "a number from 0 to below 1 such as 0.9"),
+        (["fit", "trees.csv", "-t", "height", "--momentum", "some"], "write auto, or a number"),
+        (["fit", "trees.csv", "-t", "height", "--nesterov"], "add --momentum auto or --momentum 0.9"),
+        (["fit", "trees.csv", "-t", "height", "--nesterov", "--momentum", "0"], "leave --nesterov out"),
         (["fit", "trees.csv", "-t", "height", "--alpha", "-1"], "auto, evidence, or a number from 0 up"),
         (["fti"], "fit"),
     ],

@@ -140,6 +140,27 @@ class _Rate(click.ParamType):
         return rate
 
 
+class _Momentum(click.ParamType):
+    """``auto`` or a number from 0 to below 1."""
+
+    name = "auto|number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or value == "auto" or isinstance(value, float):
+            return value
+        try:
+            momentum = float(value)
+        except ValueError:
+            momentum = math.nan
+        if not 0 <= momentum < 1:
+            self.fail(
+                f"{value!r} is not a momentum: write auto, or a number from 0 to below 1 such as 0.9.",
+                param,
+                ctx,
+            )
+        return momentum
+
+
 class _Decay(click.ParamType):
     """``auto``, ``evidence`` or a number from 0 up."""
 
@@ -200,8 +221,13 @@ class _Decay(click.ParamType):
 )
 @click.option(
     "--momentum",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Momentum of gradient descent (implies --descent gradient).",
+    type=_Momentum(),
+    help="Momentum of gradient descent (implies --descent gradient); auto reads it off the curvature.",
+)
+@click.option(
+    "--nesterov",
+    is_flag=True,
+    help="Take the gradient one step ahead, with --momentum (implies --descent gradient).",
 )
 @click.option(
     "--alpha",
@@ -292,7 +318,7 @@ def fit(
     if not quiet:
         click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:
-        raise _Complaint(result.path.stop_message)
+        raise _Complaint(result.stop_message)
 
 
 @main.command(short_help="Write a model's predictions beside the rows of a table.")
@@ -363,16 +389,21 @@ def show(model: Path) -> None:
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a fit as arguments of ``fit_network``."""
-    rate, momentum, name = options["learning_rate"], options["momentum"], options["descent"]
-    descent: Any = name
-    if rate is not None or momentum is not None:
-        if name == "levenberg-marquardt":
+    rate, momentum, nesterov = options["learning_rate"], options["momentum"], options["nesterov"]
+    descent: Any = options["descent"]
+    if rate is not None or momentum is not None or nesterov:
+        if descent == "levenberg-marquardt":
             raise click.UsageError(
-                "--learning-rate and --momentum belong to gradient descent: leave out --descent levenberg-marquardt."
+                "--learning-rate, --momentum and --nesterov belong to gradient descent: leave out "
+                "--descent levenberg-marquardt."
+            )
+        if nesterov and not momentum:
+            raise click.UsageError(
+                "--nesterov needs momentum: add --momentum auto or --momentum 0.9, or leave --nesterov out."
             )
         from fallline.descent.gradient import GradientDescent
 
-        descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0)
+        descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0, nesterov)
     given = {"alpha": options["alpha"], "max_iter": options["max_iter"], "tol": options["tol"]}
     return {
         "hidden_layer_sizes": options["hidden"],
@@ -604,7 +635,7 @@ def _print_fit(result: "TableFit") -> None:
     _say(console, result.prepared.rows_said)
     _say(console, f"{result.fitted.network}. Descent: {result.why_this_descent or result.descent}")
     if not result.ended_badly:  # else it is the complaint at the end
-        _say(console, result.path.stop_message)
+        _say(console, result.stop_message)
     _say(console, f"{result.effort} Weight decay: {result.decay}.")
 
 
