@@ -113,6 +113,17 @@ def test_a_fit_prints_reports_saves_and_predicts_the_same_figures(folder):
     np.testing.assert_allclose(read_table("out.csv").columns["predicted height"], predicted, rtol=1e-9)
 
 
+def test_a_model_file_keeps_the_way_its_descent_went(folder):
+    run("fit", table(folder), "--target", "height", *QUICK, "-q")
+    saved = load_model(folder / "trees-height.fallline")
+    assert saved.path.n_rows == 48
+    assert len(saved.path.weights) == len(saved.path.steps) == saved.about["steps"] + 1
+    np.testing.assert_array_equal(saved.path.error, saved.curve["training"])
+    at = list(saved.path.steps).index(saved.path.best_step)
+    np.testing.assert_array_equal(saved.path.weights[at], saved.fitted.weights)
+    assert "age->h1" in saved.path.to_frame().columns
+
+
 def test_a_fit_says_which_rows_why_it_stopped_and_how_long_it_took(folder):
     done = run("fit", table(folder), "--target", "height", *QUICK)
     assert re.search(r"^age +number +a number, .* \(read with decimal commas\)$", done.stdout, re.M)
@@ -253,6 +264,7 @@ SHOWN = [
     r"^Descent +LevenbergMarquardt\(\): \d+ steps",
     r"^Weight decay +alpha = 0.1",
     r"^Ended +Stopped at",
+    r"^Path +kept at \d+ points, weights at \d+ of them$",
     r"^Rows +The saved model was fitted on 48 rows of trees.csv\.",
     r"^Seed +0$",
     r"^Versions +fallline \d.*jax \d",

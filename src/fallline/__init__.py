@@ -22,6 +22,7 @@ _HOME = {
     "Network": "fallline.network",
     "NetworkRegressor": "fallline.estimators",
     "SavedModel": "fallline.model_file",
+    "SavedPath": "fallline.model_file",
     "Scaling": "fallline.columns",
     "descend": "fallline.loop",
     "descend_from": "fallline.starts",

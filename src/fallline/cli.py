@@ -440,7 +440,13 @@ def _save(result: "TableFit", path: Path, command: str, seed: int) -> None:
     from fallline.table_fit import about, curve_of
 
     save_model(
-        SavedModel(result.fitted, result.prepared.columns, curve_of(result), about(result, command, seed)),
+        SavedModel(
+            result.fitted,
+            result.prepared.columns,
+            curve_of(result),
+            about(result, command, seed),
+            result.path,
+        ),
         path,
     )
 
@@ -598,7 +604,7 @@ def _figures_table(sets: dict[str, Any], targets: Sequence[str]) -> Any:
 
 def _facts(saved: "SavedModel") -> dict[str, Any]:
     """What a model file says of its making, line by line."""
-    about = saved.about
+    about, path = saved.about, saved.path
     return {
         "Network": saved.fitted.network,
         "Descent": f"{about['descent']}: {about['steps']:,} steps, {about['passes']:,} passes over the rows"
@@ -606,6 +612,9 @@ def _facts(saved: "SavedModel") -> dict[str, Any]:
         else None,
         "Weight decay": about.get("decay"),
         "Ended": about.get("stop"),
+        "Path": None
+        if path is None
+        else f"kept at {len(path.steps):,} points, weights at {len(path.weight_steps):,} of them",
         "Rows": about.get("rows"),
         "Seed": about.get("seed"),
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),

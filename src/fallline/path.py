@@ -29,8 +29,11 @@ class Recorded:
     passes: Any
     shown: Any
     watched: Any
+    watched_rows: Any
+    n_rows: Any
     weight_steps: Any
     weights: Any
+    best_step: Any
     input_names: Any
 
     @property
