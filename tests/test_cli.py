@@ -114,6 +114,17 @@ def test_a_fit_prints_reports_saves_and_predicts_the_same_figures(folder):
     np.testing.assert_allclose(read_table("out.csv").columns["predicted height"], predicted, rtol=1e-9)
 
 
+def test_a_model_file_keeps_the_way_its_descent_went(folder):
+    run("fit", table(folder), "--target", "height", *QUICK, "-q")
+    saved = load_model(folder / "trees-height.fallline")
+    assert saved.path.n_rows == 48
+    assert len(saved.path.weights) == len(saved.path.steps) == saved.about["steps"] + 1
+    np.testing.assert_array_equal(saved.path.error, saved.curve["training"])
+    at = list(saved.path.steps).index(saved.path.best_step)
+    np.testing.assert_array_equal(saved.path.weights[at], saved.fitted.weights)
+    assert "age->h1" in saved.path.to_frame().columns
+
+
 def test_a_fit_says_which_rows_why_it_stopped_and_how_long_it_took(folder):
     done = run("fit", table(folder), "--target", "height", *QUICK)
     assert re.search(r"^age +number +a number, .* \(read with decimal commas\)$", done.stdout, re.M)
@@ -254,6 +265,7 @@ SHOWN = [
     r"^Descent +LevenbergMarquardt\(\): \d+ steps",
     r"^Weight decay +alpha = 0.1",
     r"^Ended +Stopped at",
+    r"^Path +kept at \d+ points, weights at \d+ of them$",
     r"^Rows +The saved model was fitted on 48 rows of trees.csv\.",
     r"^Seed +0$",
     r"^Versions +fallline \d.*jax \d",
@@ -493,7 +505,7 @@ def test_a_rate_that_is_too_large_keeps_the_lowest_weights_and_says_what_to_do(f
     said = re.fullmatch(
         r"descending; .*\nError: Diverged after step \d+: learning rate (\S+) is too large .* "
         r"The lowest-error weights are kept \(step (\d+), E = .*\); "
-        r"the largest stable rate there is about ([\d.]+)\. Take a rate below ([\d.]+) or .*\n",
+        r"the largest stable rate there is about ([\d.]+)\. Take a rate below ([\d.]+) or --learning-rate auto, .*\n",
         done.stderr,
     )
     assert said, done.stderr
@@ -508,6 +520,21 @@ def test_a_rate_that_is_too_large_keeps_the_lowest_weights_and_says_what_to_do(f
         "fit", path, "-t", "height", "--hidden", "none", "--learning-rate", said[4], "--max-iter", "20"
     )
     assert again.exit_code == 0, again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "descent"),
+    [
+        (["--momentum", "auto"], "GradientDescent(momentum='auto')"),
+        (["--momentum", "0.9", "--nesterov"], "GradientDescent(momentum=0.9, nesterov=True)"),
+        (["--learning-rate", "0.1", "--momentum", "0.5"], "GradientDescent(learning_rate=0.1, momentum=0.5)"),
+        (["--descent", "gradient"], "GradientDescent()"),
+    ],
+)
+def test_settings_of_gradient_descent_imply_it(folder, options, descent):
+    done = run("fit", table(folder), "-t", "height", *QUICK, *options)
+    assert done.exit_code == 0, done.output
+    assert load_model(folder / "trees-height.fallline").about["descent"] == descent
 
 
 def test_ctrl_c_during_the_descent_keeps_the_best_weights(folder):
@@ -557,6 +584,13 @@ def test_ctrl_c_before_the_descent_writes_nothing(folder, monkeypatch):
             ["fit", "trees.csv", "-t", "height", "--descent", "l-bfgs", "--momentum", "0.9"],
             "leave out --descent l-bfgs",
         ),
+            ["fit", "trees.csv", "-t", "height", "--descent", "levenberg-marquardt", "--nesterov"],
+            "leave out --descent levenberg-marquardt",
+        ),
+        (["fit", "trees.csv", "-t", "height", "--momentum", "1"], "a number from 0 to below 1 such as 0.9"),
+        (["fit", "trees.csv", "-t", "height", "--momentum", "some"], "write auto, or a number"),
+        (["fit", "trees.csv", "-t", "height", "--nesterov"], "add --momentum auto or --momentum 0.9"),
+        (["fit", "trees.csv", "-t", "height", "--nesterov", "--momentum", "0"], "leave --nesterov out"),
         (["fit", "trees.csv", "-t", "height", "--alpha", "-1"], "auto, evidence, or a number from 0 up"),
         (["fti"], "fit"),
     ],

@@ -255,6 +255,18 @@ def test_a_rate_that_is_too_large_warns_and_keeps_the_lowest_weights(waves):
     assert fit.best_loss_ == min(fit.loss_curve_)
 
 
+@pytest.mark.parametrize("encoded", [False, True], ids=["numbers", "mixed columns"])
+def test_the_column_that_makes_a_rate_diverge_is_named(encoded, random):
+    x = pd.DataFrame(random.normal(size=(60, 3)), columns=["width", "pressure", "depth"])
+    x["pressure"] *= 1000
+    y = x["width"] + 1e-3 * x["pressure"]
+    X = x.assign(kind=["ash", "oak"] * 30) if encoded else x
+    with pytest.warns(
+        DescentWarning, match=r"The input pressure makes the curvature so large .*Standardise it"
+    ):
+        small(descent=GradientDescent(0.1), hidden_layer_sizes=(), scale=False).fit(X, y)
+
+
 def test_max_iter_warns_as_scikit_learn_does(waves):
     with pytest.warns(ConvergenceWarning, match="max_iter = 3"):
         small(max_iter=3).fit(*waves)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import struct
 import subprocess
@@ -6,12 +7,16 @@ import sys
 import numpy as np
 import pytest
 import safetensors.numpy
+from matplotlib.figure import Figure
 
 from fallline.columns import Columns, Scaling
-from fallline.exceptions import ModelFileError, OutputError
+from fallline.exceptions import ModelFileError, OutputError, ShapeError
 from fallline.fit import FittedNetwork
-from fallline.model_file import SavedModel, _digest, load_model, parse_model, save_model
+from fallline.loop import descend
+from fallline.model_file import SavedModel, SavedPath, _digest, load_model, parse_model, save_model
 from fallline.network import Network
+from fallline.plot import PathDisplay
+from fallline.rows.memory import InMemory
 
 
 @pytest.fixture
@@ -204,3 +209,139 @@ def test_a_failed_writing_leaves_the_old_file(model, content, tmp_path, monkeypa
         save_model(model, path)
     assert path.read_bytes() == content
     assert [found.name for found in tmp_path.iterdir()] == ["m.fallline"]
+
+
+CURVES = ("steps", "passes", "error", "penalised_error", "gradient_norm")
+
+
+@pytest.fixture
+def walked(model, random):
+    """The model with the path of a descent."""
+    network = model.fitted.network
+    rows = InMemory(random.normal(size=(30, 3)), random.normal(size=(30, 1)))
+    watched = {"held-out": InMemory(rows.x[:7], rows.y[:7])}
+    path = descend(network, rows, seed=1, max_iter=8, watched=watched)
+    return dataclasses.replace(model, path=path)
+
+
+def of_points(network, points, stride=1, best=0):
+    """A path of so many points, with weights at every so-manyeth."""
+    steps = np.arange(points)
+    kept = np.union1d(steps[::stride], steps[-1])
+    weights = np.outer(kept, np.ones(network.n_weights))
+    curve = steps + 0.5
+    return SavedPath(
+        network, steps, 2 * steps, curve, curve, curve, {"damping": curve}, {"held-out": curve}, {"held-out": 7.0},
+        30.0, kept, weights, best,
+    )  # fmt: skip
+
+
+def saved_and_read(model, folder):
+    save_model(model, folder / "m.fallline")
+    return load_model(folder / "m.fallline")
+
+
+def path_bytes(path):
+    arrays = [*(getattr(path, name) for name in (*CURVES, "weight_steps", "weights"))]
+    return sum(array.nbytes for array in [*arrays, *path.shown.values(), *path.watched.values()])
+
+
+def test_a_short_path_is_kept_to_the_last_bit(walked, tmp_path):
+    again, path = saved_and_read(walked, tmp_path).path, walked.path
+    for name in (*CURVES, "weight_steps", "weights"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(path, name))
+    np.testing.assert_array_equal(again.shown["damping"], path.shown["damping"])
+    np.testing.assert_array_equal(again.watched["held-out"], path.watched["held-out"])
+    assert (again.n_rows, again.watched_rows, again.best_step) == (30.0, {"held-out": 7.0}, path.best_step)
+    assert again.steps.dtype == again.weight_steps.dtype == again.passes.dtype == np.int64
+
+
+def test_a_path_that_was_read_is_a_table_and_a_picture_with_the_names_of_the_columns(walked, tmp_path):
+    path = saved_and_read(walked, tmp_path).path
+    assert path.input_names == walked.columns.encoded_names
+    assert "ü b->h2" in path.to_frame().columns
+    assert list(PathDisplay.from_path(path, ax=Figure().add_subplot()).axes_) == [
+        "error",
+        "gradient_norm",
+        "damping",
+    ]
+
+
+def test_the_same_path_is_the_same_bytes_also_when_it_is_saved_again(walked, tmp_path):
+    again = saved_and_read(walked, tmp_path)
+    content = (tmp_path / "m.fallline").read_bytes()
+    save_model(again, tmp_path / "again.fallline")
+    assert (tmp_path / "again.fallline").read_bytes() == content
+
+
+@pytest.mark.parametrize("best", [0, 12_345, 99_999])
+@pytest.mark.parametrize(
+    ("sizes", "stride"),
+    [((3, 3, 1), 1), ((3, 3, 1), 7), ((3, 60, 1), 1), ((3, 60, 1), 25), ((3, 900, 1), 25)],
+    ids=["few weights", "few, thinned", "many weights", "many, thinned", "very many"],
+)
+def test_a_long_path_is_thinned_evenly_to_a_mebibyte(model, tmp_path, sizes, stride, best):
+    network = Network(sizes)
+    fitted = dataclasses.replace(model.fitted, network=network, weights=network.initial(0))
+    path = of_points(network, 100_000, stride, best)
+    again = saved_and_read(dataclasses.replace(model, fitted=fitted, path=path), tmp_path).path
+    assert 2**19 < path_bytes(again) <= 2**20
+    assert {0, best, 99_999} <= set(again.steps)
+    assert {0, 99_999} | ({best} & set(path.weight_steps)) <= set(again.weight_steps)
+    for steps in (again.steps, again.weight_steps):
+        assert np.diff(steps).max() <= 2.1 * 100_000 / len(steps) + stride
+    np.testing.assert_array_equal(again.error, again.steps + 0.5)
+    np.testing.assert_array_equal(again.weights[:, 0], again.weight_steps)
+    content = (tmp_path / "m.fallline").read_bytes()
+    save_model(load_model(tmp_path / "m.fallline"), tmp_path / "again.fallline")
+    assert (tmp_path / "again.fallline").read_bytes() == content
+
+
+def test_of_a_network_too_large_the_curves_alone_are_kept(model, tmp_path):
+    network = Network((3, 12_000, 1))
+    fitted = dataclasses.replace(model.fitted, network=network, weights=network.initial(0))
+    path = of_points(network, 20)
+    again = saved_and_read(dataclasses.replace(model, fitted=fitted, path=path), tmp_path).path
+    assert (len(again.steps), again.weights.shape) == (20, (0, network.n_weights))
+    assert np.isnan(again.to_dict()[again.weight_names[0]]).all()
+
+
+def test_a_file_without_a_path_is_read_as_before(content):
+    assert parse_model(content).path is None
+
+
+FORGED_PATHS = {
+    "no steps": lambda said, arrays: arrays.pop("path.steps"),
+    "steps that go back": lambda said, arrays: arrays.update(
+        {"path.steps": arrays["path.steps"][::-1].copy()}
+    ),
+    "half a step": lambda said, arrays: arrays.update({"path.steps": arrays["path.steps"] + 0.5}),
+    "endless steps": lambda said, arrays: arrays.update({"path.steps": arrays["path.steps"] * 1e300}),
+    "a curve of another length": lambda said, arrays: arrays.update({"path.error": np.ones(3)}),
+    "a shown number of another kind": lambda said, arrays: arrays.update(
+        {"path.shown.x": np.ones(9, np.int8)}
+    ),
+    "weights of another network": lambda said, arrays: arrays.update({"path.weights": np.ones((9, 2))}),
+    "weights at no step": lambda said, arrays: arrays.update(
+        {"path.weight_steps": arrays["path.weight_steps"] + 1}
+    ),
+    "watched rows that are not counted": lambda said, arrays: said["path"].update(watched_rows={}),
+    "no rows": lambda said, arrays: said["path"].update(rows=0),
+    "rows that are not a number": lambda said, arrays: said["path"].update(rows=float("nan")),
+    "endless best step": lambda said, arrays: said["path"].update(best_step=float("inf")),
+    "a list for what is said": lambda said, arrays: said.update(path=[]),
+    "a number for an array": lambda said, arrays: arrays.update({"path.steps": np.array(1.0)}),
+}
+
+
+@pytest.mark.parametrize("change", FORGED_PATHS.values(), ids=FORGED_PATHS)
+def test_a_forged_path_gets_a_sentence(walked, tmp_path, change):
+    save_model(walked, tmp_path / "m.fallline")
+    with pytest.raises(ModelFileError, match="is not a whole fallline model"):
+        parse_model(forged((tmp_path / "m.fallline").read_bytes(), change))
+
+
+def test_a_path_of_another_network_is_refused(model, tmp_path):
+    path = of_points(Network((3, 9, 1)), 5)
+    with pytest.raises(ShapeError, match="save the path that led to these weights"):
+        save_model(dataclasses.replace(model, path=path), tmp_path / "m.fallline")

@@ -161,7 +161,7 @@ def test_a_descent_says_whether_it_was_asked_for(fit):
     assert fit.descent.startswith("LevenbergMarquardt(). Levenberg–Marquardt, because the network is small")
     asked = fit_table(prepare(trees(), ["height"]), descent=GradientDescent(0.01), **QUICK)
     assert asked.descent == "GradientDescent(learning_rate=0.01), as asked."
-    assert not asked.decay_was_chosen
+    assert not asked.fitted.decay_was_chosen
 
 
 def test_a_weight_decay_that_was_chosen_or_found_says_so():
@@ -172,9 +172,15 @@ def test_a_weight_decay_that_was_chosen_or_found_says_so():
     assert found.decay.startswith("found by Bayesian regularisation: the rows determine ")
 
 
+def test_a_weight_decay_for_too_few_rows_to_choose_by_does_not_say_it_was_chosen():
+    few = fit_table(prepare(trees(9), ["height"], holdout=0), hidden_layer_sizes=(1,), max_iter=5)
+    assert few.decay == "alpha = 0.1, in standardised units"
+
+
 def test_a_descent_that_diverged_ended_badly_and_the_report_says_so(fit):
     bad = fit_table(prepare(trees(), ["height"]), descent=GradientDescent(1e6), **QUICK)
     assert bad.ended_badly
+    assert bad.stop_message.endswith("or --learning-rate auto, and standardise the inputs if they are not.")
     assert not fit.ended_badly
-    assert report_of(bad, "fallline fit").notes == (bad.path.stop_message,)
+    assert report_of(bad, "fallline fit").notes == (bad.stop_message,)
     assert np.isfinite(bad.rowsets[1].predicted).all()

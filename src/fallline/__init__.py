@@ -25,6 +25,7 @@ _HOME = {
     "NetworkRegressor": "fallline.estimators",
     "Rprop": "fallline.descent.rprop",
     "SavedModel": "fallline.model_file",
+    "SavedPath": "fallline.model_file",
     "Scaling": "fallline.columns",
     "Transformation": "fallline.descent.transformation",
     "TruncatedGaussNewton": "fallline.descent.large",

@@ -140,6 +140,27 @@ class _Rate(click.ParamType):
         return rate
 
 
+class _Momentum(click.ParamType):
+    """``auto`` or a number from 0 to below 1."""
+
+    name = "auto|number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value is None or value == "auto" or isinstance(value, float):
+            return value
+        try:
+            momentum = float(value)
+        except ValueError:
+            momentum = math.nan
+        if not 0 <= momentum < 1:
+            self.fail(
+                f"{value!r} is not a momentum: write auto, or a number from 0 to below 1 such as 0.9.",
+                param,
+                ctx,
+            )
+        return momentum
+
+
 class _Decay(click.ParamType):
     """``auto``, ``evidence`` or a number from 0 up."""
 
@@ -202,8 +223,13 @@ class _Decay(click.ParamType):
 )
 @click.option(
     "--momentum",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Momentum of gradient descent (implies --descent gradient).",
+    type=_Momentum(),
+    help="Momentum of gradient descent (implies --descent gradient); auto reads it off the curvature.",
+)
+@click.option(
+    "--nesterov",
+    is_flag=True,
+    help="Take the gradient one step ahead, with --momentum (implies --descent gradient).",
 )
 @click.option(
     "--alpha",
@@ -296,7 +322,7 @@ def fit(
     if not quiet:
         click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:
-        raise _Complaint(result.path.stop_message)
+        raise _Complaint(result.stop_message)
 
 
 @main.command(short_help="Write a model's predictions beside the rows of a table.")
@@ -367,16 +393,21 @@ def show(model: Path) -> None:
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a fit as arguments of ``fit_network``."""
-    rate, momentum, name = options["learning_rate"], options["momentum"], options["descent"]
-    descent: Any = name
-    if rate is not None or momentum is not None:
-        if name not in ("auto", "gradient"):
+    rate, momentum, nesterov = options["learning_rate"], options["momentum"], options["nesterov"]
+    descent: Any = options["descent"]
+    if rate is not None or momentum is not None or nesterov:
+        if descent not in ("auto", "gradient"):
             raise click.UsageError(
-                f"--learning-rate and --momentum belong to gradient descent: leave out --descent {name}."
+                "--learning-rate, --momentum and --nesterov belong to gradient descent: leave out "
+                f"--descent {descent}."
+            )
+        if nesterov and not momentum:
+            raise click.UsageError(
+                "--nesterov needs momentum: add --momentum auto or --momentum 0.9, or leave --nesterov out."
             )
         from fallline.descent.gradient import GradientDescent
 
-        descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0)
+        descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0, nesterov)
     given = {"alpha": options["alpha"], "max_iter": options["max_iter"], "tol": options["tol"]}
     return {
         "hidden_layer_sizes": options["hidden"],
@@ -413,7 +444,13 @@ def _save(result: "TableFit", path: Path, command: str, seed: int) -> None:
     from fallline.table_fit import about, curve_of
 
     save_model(
-        SavedModel(result.fitted, result.prepared.columns, curve_of(result), about(result, command, seed)),
+        SavedModel(
+            result.fitted,
+            result.prepared.columns,
+            curve_of(result),
+            about(result, command, seed),
+            result.path,
+        ),
         path,
     )
 
@@ -574,7 +611,7 @@ def _figures_table(sets: dict[str, Any], targets: Sequence[str]) -> Any:
 
 def _facts(saved: "SavedModel") -> dict[str, Any]:
     """What a model file says of its making, line by line."""
-    about = saved.about
+    about, path = saved.about, saved.path
     return {
         "Network": saved.fitted.network,
         "Descent": f"{about['descent']}: {about['steps']:,} steps, {about['passes']:,} passes over the rows"
@@ -582,6 +619,9 @@ def _facts(saved: "SavedModel") -> dict[str, Any]:
         else None,
         "Weight decay": about.get("decay"),
         "Ended": about.get("stop"),
+        "Path": None
+        if path is None
+        else f"kept at {len(path.steps):,} points, weights at {len(path.weight_steps):,} of them",
         "Rows": about.get("rows"),
         "Seed": about.get("seed"),
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
@@ -611,7 +651,7 @@ def _print_fit(result: "TableFit") -> None:
     _say(console, result.prepared.rows_said)
     _say(console, f"{result.fitted.network}. Descent: {result.why_this_descent or result.descent}")
     if not result.ended_badly:  # else it is the complaint at the end
-        _say(console, result.path.stop_message)
+        _say(console, result.stop_message)
     _say(console, f"{result.effort} Weight decay: {result.decay}.")
 
 

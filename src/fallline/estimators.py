@@ -199,6 +199,9 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
             before=getattr(self, "_fitted", None) if self.warm_start else None,
             progress=progress,
             every_step=stepwise,
+            input_names=getattr(self, "feature_names_in_", None)
+            if columns is None
+            else columns.encoded_names,
         )
         for name, value in (stored(fitted) | _told(path)).items():
             setattr(self, name, value)

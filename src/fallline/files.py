@@ -15,6 +15,8 @@ from pathlib import Path
 
 from fallline.exceptions import OutputError
 
+_LONGEST_NAME = 100  # bytes of the name in that of its temporary file: file systems count bytes, 255 at most
+
 
 @contextlib.contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
@@ -24,10 +26,13 @@ def replacing(path: Path | str) -> Iterator[Path]:
     Raises OutputError, naming ``path`` and the reason, for every failure of the file system.
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder, but a file is to be written there: give a file name.")
+    short = os.fsencode(path.name)[:_LONGEST_NAME].decode(errors="ignore")  # whole letters
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder, but a file is to be written there: give a file name.")
+        handle, name = tempfile.mkstemp(prefix=f".{short}.", suffix=".part", dir=path.parent)
+    except OutputError:
+        raise
     except OSError as problem:
         raise _sentence(path, problem) from problem
     os.close(handle)

@@ -78,11 +78,15 @@ def divide(n: int, validation: float, test: float, random: np.random.Generator) 
 
 @dataclass(frozen=True, eq=False)
 class FittedNetwork:
-    """A network, its weights (n_weights,) in scaled units, and the scaling they were found in."""
+    """A network, its weights (n_weights,) in scaled units, and the scaling they were found in.
+
+    ``decay_was_chosen``: whether the weight decay of its fit was chosen on rows held back in turn.
+    """
 
     network: Network
     weights: np.ndarray
     scaling: Scaling
+    decay_was_chosen: bool = False
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -122,12 +126,13 @@ def fit_network(
     before: FittedNetwork | None = None,
     progress: Callable[[Progress, Callable[[], FittedNetwork]], Any] | None = None,
     every_step: bool = False,
+    input_names: Sequence[str] | None = None,
 ) -> tuple[FittedNetwork, DescentPath]:
     """Fit a network to rows x (n, inputs) and y (n, outputs) in the user's units; the way there lives in scaled units.
 
     With ``scale``, inputs and, under identity outputs, targets are standardised inside; ``indicators`` (inputs,)
     marks columns of 0 and 1. ``alpha``: weight decay; ``"auto"`` chooses it on fifths of the rows held back in turn,
-    where Levenberg–Marquardt descends and nobody judges, and is 0.1 elsewhere; ``"evidence"``: Bayesian.
+    where Levenberg–Marquardt descends 10 rows or more and nobody judges, and is 0.1 elsewhere; ``"evidence"``: Bayesian.
     ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
     whose lowest error chooses the weights. ``before`` is a fit to go on from, in its scaling. ``progress`` is told
     how far the descent is, and gets a function that gives the network as it stands. The other arguments are those
@@ -161,13 +166,11 @@ def fit_network(
     descent = wrapped(descent)
     single = getattr(descent, "batch_size", None) is not None and len(x) * network.n_weights >= _SINGLE_FROM
     rows = InMemory(scaling.x(x), scaling.y(y), sample_weight, np.float32 if single else np.float64)
+    chosen = None
     if isinstance(alpha, str) and alpha == "auto":
-        chooses = descent.finds_penalty and judge is None and max_iter > 0
-        alpha = (
-            choose_weight_decay(network, rows, content_keys(x, y, seed), descent, start, sets)
-            if chooses
-            else _LIGHT_DECAY
-        )
+        if descent.finds_penalty and judge is None and max_iter > 0:
+            chosen = choose_weight_decay(network, rows, content_keys(x, y, seed), descent, start, sets)
+        alpha = _LIGHT_DECAY if chosen is None else chosen
     path = descend(
         network,
         rows,
@@ -182,8 +185,9 @@ def fit_network(
         judge=judge,
         progress=told if progress else None,
         every_step=every_step,
+        input_names=input_names,
     )
-    return FittedNetwork(network, path.best_weights, scaling), path
+    return FittedNetwork(network, path.best_weights, scaling, chosen is not None), path
 
 
 def fit_part(
@@ -287,8 +291,8 @@ def choose_weight_decay(
     descent: Descent,
     start: np.ndarray,
     watched: Mapping[str, InMemory],
-) -> float:
-    """The weight decay whose fits predict rows they have not seen best.
+) -> float | None:
+    """The weight decay whose fits predict rows they have not seen best; None where rows are too few to choose by.
 
     keys (n,) in [0, 1) divide the rows in fifths. A fifth is left out, the network is fitted to the rest under ever
     lighter decays, each time from the weights the final descent will start from, and judged on the fifth; more fifths
@@ -299,7 +303,7 @@ def choose_weight_decay(
     weight = np.ones(len(keys)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
     turns = _turns(keys, weight)
     if rows.count < 2 * _PARTS or not turns:
-        return _LIGHT_DECAY
+        return None
     long = rows.count > 2 * _ENOUGH
     taught = [
         InMemory(rows.x[teaches], rows.y[teaches], weight[teaches])
@@ -338,7 +342,7 @@ def choose_weight_decay(
         spread = np.average((each - best - worse) ** 2, weights=judging)
         if worse <= math.sqrt(spread / judging.sum()):
             return decay
-    return _LIGHT_DECAY
+    return None
 
 
 def hidden_sizes(given: Sequence[int] | int) -> tuple[int, ...]:

@@ -95,7 +95,7 @@ def descend(
     watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses
     ``best_weights``, and the walk ends when it has not fallen for ``n_iter_no_change`` steps. progress is called
     with a ``Progress`` after every chunk, or after every step if ``every_step``; it ends the walk by returning True.
-    Ctrl-C ends the walk and keeps it. input_names: what a message calls the inputs, x1, x2, … by default.
+    Ctrl-C ends the walk and keeps it. input_names: what messages and the path call the inputs, x1, x2, … by default.
 
     Raises ShapeError, TableError or SettingsError, in a sentence, for rows, weights or settings that do not fit.
     """
@@ -309,6 +309,7 @@ def _run(
         seconds=time.perf_counter() - began,
         alpha=alpha,
         strength=np.asarray(state.penalty.strength),
+        input_names=None if input_names is None else tuple(map(str, input_names)),
     )
 
 

@@ -18,15 +18,19 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from fallline.columns import Columns, Scaling
-from fallline.exceptions import FalllineError, ModelFileError
+from fallline.exceptions import FalllineError, ModelFileError, ShapeError
 from fallline.files import atomic_write
 from fallline.fit import FittedNetwork
 from fallline.network import Network
+from fallline.path import Recorded
 
 SUFFIX = ".fallline"
 _FORMAT = 1
 _CURVE = "curve."
 _SCALING = "scaling."
+_PATH = "path."
+_PATH_BYTES = 1 << 20  # all arrays of a path together
+_CURVES = ("steps", "passes", "error", "penalised_error", "gradient_norm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +40,57 @@ class SavedModel:
     ``fitted``: the network, its weights and scaling. ``columns``: how a table becomes its inputs.
     ``curve``: {"step": (m,), "training": (m,), …} E on each set of rows at each step, in scaled units.
     ``about``: what was done, as JSON allows: command, descent, stop, rows, figures, seed, versions.
+    ``path``: the way the descent went, in scaled weights, or None where the file has none. Any path of ``descend`` can
+    be saved; beyond 1 MiB it is thinned evenly, and what is read is a ``SavedPath``.
     """
 
     fitted: FittedNetwork
     columns: Columns
     curve: Mapping[str, np.ndarray]
     about: Mapping[str, Any] = field(default_factory=dict)
+    path: Recorded | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SavedPath(Recorded):
+    """The way a descent went, as a model file keeps it: points and weights of ``DescentPath``, and nothing else of it.
+
+    With m points and p weights: ``steps``, ``passes``, ``error`` (E), ``penalised_error`` and ``gradient_norm``, each
+    (m,); ``shown`` and ``watched`` {name: (m,)}; ``weights`` (k, p) at the steps ``weight_steps`` (k,), k from 0 to m.
+    ``n_rows`` and ``watched_rows`` are the rows that E sums over; ``best_step`` is the step whose weights were taken.
+    """
+
+    model: Network
+    steps: np.ndarray
+    passes: np.ndarray
+    error: np.ndarray
+    penalised_error: np.ndarray
+    gradient_norm: np.ndarray
+    shown: dict[str, np.ndarray]
+    watched: dict[str, np.ndarray]
+    watched_rows: dict[str, float]
+    n_rows: float
+    weight_steps: np.ndarray
+    weights: np.ndarray
+    best_step: int
+    input_names: tuple[str, ...] | None = None
 
 
 def save_model(model: SavedModel, path: Path | str) -> None:
-    """Write a model to one file. Raises OutputError, in a sentence, where the folder cannot be written."""
+    """Write a model to one file.
+
+    Raises OutputError, in a sentence, where the folder cannot be written, ShapeError for a path of another network.
+    """
     network, scaling = model.fitted.network, model.fitted.scaling
+    if model.path is not None and np.shape(model.path.weights)[1:] != (network.n_weights,):
+        raise ShapeError(
+            f"the path has weights of shape {np.shape(model.path.weights)}, but the network has {network.n_weights}: "
+            "save the path that led to these weights, or path=None."
+        )
     arrays = {"weights": model.fitted.weights}
     arrays |= {_SCALING + name: array for name, array in scaling.to_arrays().items()}
     arrays |= {_CURVE + name: array for name, array in model.curve.items()}
+    arrays |= {_PATH + name: array for name, array in _path_arrays(model.path).items()}
     arrays = {name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()}
     said = {
         "format": _FORMAT,
@@ -62,6 +103,13 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         "columns": model.columns.to_dict(),
         "about": dict(model.about),
     }
+    if model.path is not None:
+        rows = {name: float(count) for name, count in model.path.watched_rows.items()}
+        said["path"] = {
+            "rows": float(model.path.n_rows),
+            "watched_rows": rows,
+            "best_step": int(model.path.best_step),
+        }
     text = json.dumps(said, ensure_ascii=False, allow_nan=False, sort_keys=True)
     # One entry of metadata: several would be written in another order each time.
     atomic_write(Path(path), safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"}))
@@ -114,7 +162,8 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         widths = (len(columns.encoded_names), len(scaling.x_mean), len(columns.targets), len(scaling.y_mean))
         if widths != (network.inputs, network.inputs, network.outputs, network.outputs):
             raise ValueError("columns, scaling and network do not fit each other")
-        return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]))
+        path = _path_of(said["path"], _under(_PATH, arrays), network, columns) if "path" in said else None
+        return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path)
     except ModelFileError:
         raise
     except (
@@ -130,6 +179,82 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
             f"{name} is not a whole fallline model ({type(problem).__name__}: {problem}): "
             "fit again, or take the file from a backup."
         ) from None
+
+
+def _path_arrays(path: Recorded | None, most: int = _PATH_BYTES) -> dict[str, np.ndarray]:
+    """The arrays of a path by their names in a file, thinned to ``most`` bytes in all; {} without a path."""
+    if path is None:
+        return {}
+    curves = {name: np.asarray(getattr(path, name), np.float64) for name in _CURVES}
+    curves |= {f"shown.{name}": np.asarray(values, np.float64) for name, values in path.shown.items()}
+    curves |= {f"watched.{name}": np.asarray(values, np.float64) for name, values in path.watched.items()}
+    weight_steps, weights = np.asarray(path.weight_steps), np.asarray(path.weights, np.float64)
+    points, rows = _kept(path, 8 * len(curves), 8 * (1 + weights.shape[1]), most)
+    return {name: values[points] for name, values in curves.items()} | {
+        "weight_steps": weight_steps[rows],
+        "weights": weights[rows],
+    }
+
+
+def _kept(path: Recorded, a_point: int, a_row: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the points to keep and of the rows of weights, where each costs so many bytes: all if they fit.
+
+    Otherwise evenly spaced, with the first, the last and the best. Where weights are few, every point kept has its own;
+    where they are many, points are kept more densely; where not three rows of weights fit, none is.
+    """
+    steps, weight_steps, best = np.asarray(path.steps), np.asarray(path.weight_steps), path.best_step
+    everything, left = np.arange(len(steps)), most - len(steps) * a_point
+    if left >= len(weight_steps) * a_row:
+        return everything, np.arange(len(weight_steps))
+    together, dense = most // (a_point + a_row), most // 4 // a_point
+    if path.every_step and together >= dense:
+        points = _evenly(steps, best, together)
+        return points, points
+    if len(steps) <= dense:
+        return everything, _evenly(weight_steps, best, left // a_row)
+    rows = _evenly(weight_steps, best, 3 * most // 4 // (a_point + a_row))
+    at = np.searchsorted(steps, weight_steps[rows])
+    return np.union1d(_evenly(steps, best, dense), at), rows
+
+
+def _evenly(steps: np.ndarray, best_step: int, room: int) -> np.ndarray:
+    """Indices of at most ``room`` points, evenly spaced, with the first, the last and the best; none if room is below 3."""
+    if len(steps) <= room:
+        return np.arange(len(steps))
+    if room < 3:
+        return np.arange(0)
+    spaced = np.linspace(0, len(steps) - 1, room - 1).round().astype(int)
+    return np.union1d(spaced, np.flatnonzero(steps == best_step))
+
+
+def _path_of(
+    said: Mapping[str, Any], arrays: Mapping[str, np.ndarray], network: Network, columns: Columns
+) -> SavedPath:
+    """The path that a file holds. Raises ValueError, KeyError or TypeError where its parts do not fit each other."""
+    curves = {name: array for name, array in arrays.items() if name not in ("weights", "weight_steps")}
+    steps, weight_steps, weights = arrays["steps"], arrays["weight_steps"], arrays["weights"]
+    whole = np.concatenate([steps, arrays["passes"], weight_steps])
+    shown, watched = _under("shown.", curves), _under("watched.", curves)
+    rows = {name: float(said["watched_rows"][name]) for name in watched}
+    n_rows, best_step = float(said["rows"]), int(said["best_step"])
+    fits = (
+        all(array.dtype == np.float64 for array in arrays.values())
+        and len(steps) > 0
+        and {array.shape for array in curves.values()} == {(len(steps),)}
+        and weights.shape == (len(weight_steps), network.n_weights)
+        and bool((np.isfinite(whole) & (whole == np.round(whole)) & (np.abs(whole) < 2.0**53)).all())
+        and bool((np.diff(steps) > 0).all() and (np.diff(weight_steps) > 0).all())
+        and bool(np.isin(weight_steps, steps).all())
+        and all(0 < count < float("inf") for count in (n_rows, *rows.values()))
+    )
+    if not fits:
+        raise ValueError("the path and the network do not fit each other")
+    return SavedPath(
+        model=network, steps=steps.astype(np.int64), passes=arrays["passes"].astype(np.int64), error=arrays["error"],
+        penalised_error=arrays["penalised_error"], gradient_norm=arrays["gradient_norm"], shown=shown, watched=watched,
+        watched_rows=rows, n_rows=n_rows, weight_steps=weight_steps.astype(np.int64), weights=weights,
+        best_step=best_step, input_names=tuple(columns.encoded_names),
+    )  # fmt: skip
 
 
 def is_model_file(path: Path) -> bool:

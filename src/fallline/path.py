@@ -4,11 +4,15 @@ What the loop recorded, step by step. Pictures, reports and model files read it;
 walks a second time.
 """
 
+import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fallline.descent import Descent, Stop, words_of
+from fallline.exceptions import FalllineError, SettingsError
 from fallline.network import Model
 
 # Up to this many weights every step is kept; above it the path is thinned to this many bytes.
@@ -32,8 +36,110 @@ class Progress:
     epochs: int | None = None  # by mini-batches
 
 
+_FRAMES = ("pandas", "polars", "pyarrow")
+
+
+class Recorded:
+    """Points of a way as a table: what the path of a descent and that of a model file have in common."""
+
+    model: Any
+    steps: Any
+    error: Any
+    penalised_error: Any
+    gradient_norm: Any
+    passes: Any
+    shown: Any
+    watched: Any
+    watched_rows: Any
+    n_rows: Any
+    weight_steps: Any
+    weights: Any
+    best_step: Any
+    input_names: Any
+
+    @property
+    def every_step(self) -> bool:
+        """Whether ``weights`` holds every step, or was thinned."""
+        return len(self.weight_steps) > int(self.steps[-1]) - int(self.steps[0])
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """A name for each weight, such as ``cement->h1``, from the names of the inputs where they are known."""
+        if not hasattr(self.model, "weight_names"):
+            return tuple(f"w{i + 1}" for i in range(self.model.n_weights))
+        return _told_apart(self.model.weight_names(self.input_names))
+
+    def to_dict(self, weights: bool = True) -> dict[str, np.ndarray]:
+        """The path as columns (m,), a row for each point: {name: values}.
+
+        "step", "passes", "error" (E), "penalised_error", "gradient_norm", then the descent's own numbers
+        ("learning_rate", "momentum", "damping", …; they belong to the step that led to the point), E on watched rows
+        ("validation error"), and with ``weights`` each weight by its name. A weight is NaN where the weights were
+        thinned out.
+        """
+        columns = {
+            "step": self.steps,
+            "passes": self.passes,
+            "error": self.error,
+            "penalised_error": self.penalised_error,
+            "gradient_norm": self.gradient_norm,
+            **self.shown,
+        }
+        columns |= {f"{name} error": error for name, error in self.watched.items()}
+        if weights:
+            # By mini-batches weights are kept between points, too; where they were thinned, not at every point.
+            at = np.minimum(np.searchsorted(self.weight_steps, self.steps), len(self.weight_steps) - 1)
+            table = np.asarray(self.weights).T[:, at].copy()  # a row for each weight
+            table[:, np.asarray(self.weight_steps)[at] != self.steps] = np.nan
+            columns |= dict(zip(self.weight_names, table, strict=True))
+        return {name: np.array(values) for name, values in columns.items()}
+
+    def to_frame(self, weights: bool = True, backend: str | None = None) -> Any:
+        """The path as a data frame, a row for each point; the columns are those of ``to_dict``.
+
+        backend: "pandas", "polars" or "pyarrow"; without it, pandas or else Polars, whichever is installed. A weight
+        is NaN (pandas) or null where the weights were thinned out. Raises SettingsError for another backend,
+        FalllineError, in a sentence, where the library is missing.
+        """
+        import narwhals as nw  # only here: a path is made without it
+
+        library: Any = _frame_library(backend)
+        frame = nw.from_dict(self.to_dict(weights), backend=library)
+        if weights and not self.every_step and library != "pandas":
+            frame = frame.with_columns(nw.col(*self.weight_names).fill_nan(None))
+        return frame.to_native()
+
+
+def _frame_library(asked: str | None) -> str:
+    """The data frame library to use: the one asked for, or the first of pandas and Polars that is installed."""
+    if asked is not None and asked not in _FRAMES:
+        raise SettingsError(
+            f"backend={asked!r} is not possible: choose one of {', '.join(map(repr, _FRAMES))}."
+        )
+    tried = _FRAMES[:2] if asked is None else (asked,)
+    for name in tried:
+        if importlib.util.find_spec(name) is not None:
+            return name
+    missing = " and ".join(tried)
+    raise FalllineError(
+        f"a data frame needs a library, and {missing} {'is' if asked else 'are'} not installed: "
+        f"install {asked or 'pandas or polars'}, or use path.to_dict()."
+    )
+
+
+def _told_apart(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, with a number after one that was there before: an input may be called "bias"."""
+    seen: dict[str, None] = {}
+    for name in names:
+        number, new = 2, name
+        while new in seen:
+            new, number = f"{name} ({number})", number + 1
+        seen[new] = None
+    return tuple(seen)
+
+
 @dataclass(frozen=True, eq=False)
-class DescentPath:
+class DescentPath(Recorded):
     """The way a descent went, point by point, from the start (step 0) to where it stopped.
 
     With m points and p weights: ``steps`` (m,) step numbers; ``error`` (m,) E; ``penalised_error`` (m,)
@@ -54,6 +160,8 @@ class DescentPath:
     times n/Σs of the batch: an estimate of the gradient over all rows, and so is ``gradient_norm``.
 
     ``alpha`` is the weight decay asked for, ``strength`` (p,) what each weight's was at the end: F = E + ½ Σ strength_i w_i².
+
+    ``input_names`` are what the inputs are called, where that is known; ``to_dict`` and ``to_frame`` give it all as a table.
 
     ``best_weights`` (p,) are those of the lowest penalised error, or of the lowest validation error where a
     validation set judged; ``best_step`` is their step. ``stop`` and ``stop_message`` say why it ended.
@@ -82,6 +190,7 @@ class DescentPath:
     alpha: float | str
     strength: np.ndarray
     epochs: np.ndarray | None = None
+    input_names: tuple[str, ...] | None = None
 
     @property
     def n_steps(self) -> int:
@@ -101,11 +210,6 @@ class DescentPath:
     def final_weights(self) -> np.ndarray:
         """The weights where the descent stopped: (p,). On divergence, the last that were kept."""
         return np.asarray(self.weights[-1])
-
-    @property
-    def every_step(self) -> bool:
-        """Whether ``weights`` holds every step, or was thinned."""
-        return len(self.weight_steps) > self.n_steps - int(self.steps[0])
 
     def __str__(self) -> str:
         thinned = (

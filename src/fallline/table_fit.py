@@ -68,13 +68,17 @@ class TableFit:
     path: Any  # DescentPath
     rowsets: tuple[RowSet, ...]
     why_this_descent: str  # empty where it was asked for
-    decay_was_chosen: bool
     seconds: float
 
     @property
     def ended_badly(self) -> bool:
         """Whether the descent diverged or was interrupted: what is kept is the lowest it saw."""
         return self.path.stop in _ENDED_BADLY
+
+    @property
+    def stop_message(self) -> str:
+        """Why the descent ended and what to do, with settings spelled as on the command line."""
+        return self.path.stop_message.replace("learning_rate='auto'", "--learning-rate auto")
 
     @property
     def descent(self) -> str:
@@ -99,7 +103,7 @@ class TableFit:
         """The weight decay, and where it is from, in words."""
         path = self.path
         if "effective_weights" not in path.shown:
-            chosen = ", chosen on rows held back in turn" if self.decay_was_chosen else ""
+            chosen = ", chosen on rows held back in turn" if self.fitted.decay_was_chosen else ""
             return f"alpha = {path.alpha:g}, in standardised units{chosen}"
         gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
         return (
@@ -242,21 +246,20 @@ def fit_table(
     held = {"held-out": (prepared.held_x, prepared.held_y)} if len(prepared.held_x) else {}
     fitted, path = fit_network(
         prepared.x, prepared.y, indicators=prepared.columns.indicators, descent=descent, seed=seed, watched=held,
-        progress=progress, **settings,
+        progress=progress, input_names=prepared.columns.encoded_names, **settings,
     )  # fmt: skip
     ridge = fit_ridge(fitted.scaling.x(prepared.x), prepared.y)
     rowsets = tuple(
         RowSet(name, len(x), y, fitted.predict(x), ridge.predict(fitted.scaling.x(x)))
         for name, (x, y) in {"training": (prepared.x, prepared.y), **held}.items()
     )
-    chosen = path.descent.finds_penalty and settings.get("alpha", "auto") == "auto"
-    return TableFit(prepared, fitted, path, rowsets, why, chosen, time.perf_counter() - began)
+    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began)
 
 
 def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()) -> FitReport:
     """All that the report says of a fit; ``facts`` are added to its own."""
     path, columns = fit.path, fit.prepared.columns
-    notes = (path.stop_message,) if fit.ended_badly else ()
+    notes = (fit.stop_message,) if fit.ended_badly else ()
     return FitReport(
         title=f"{', '.join(columns.targets)} from {fit.prepared.name}",
         command=command,
@@ -268,7 +271,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         steps=path.steps,
         training_error=path.error,
         watched_error=path.watched,
-        stop=path.stop_message,
+        stop=fit.stop_message,
         fitted_on=fit.prepared.rows_said,
         facts=(
             ("Effort", fit.effort),
@@ -327,7 +330,7 @@ def about(fit: TableFit, command: str, seed: int) -> dict[str, Any]:
         "decay": fit.decay,
         "steps": path.n_steps,
         "passes": path.n_passes,
-        "stop": path.stop_message,
+        "stop": fit.stop_message,
         "seed": seed,
         "versions": versions(),
     }

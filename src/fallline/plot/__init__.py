@@ -5,6 +5,7 @@ it into the Axes it is given. The report draws with these same Displays. Nothing
 nothing changes matplotlib's settings or calls ``show``; pyplot is imported only where no Axes is given.
 """
 
+from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.residual_histogram import ResidualHistogramDisplay
@@ -12,6 +13,7 @@ from fallline.plot.residuals import ResidualsDisplay
 
 __all__ = [
     "ErrorCurveDisplay",
+    "PathDisplay",
     "PredictedActualDisplay",
     "ResidualHistogramDisplay",
     "ResidualsDisplay",

@@ -1,4 +1,4 @@
-"""What the Displays have in common: the Axes, the two colours, one target out of several, a sample of points.
+"""What the Displays have in common: the Axes, the two colours, one target out of several, samples, logarithms.
 
 Ink for what is measured, one accent for what it is compared with. The accent differs from ink in lightness
 too, so that the pair survives colour blindness and a black-and-white printer.
@@ -17,8 +17,21 @@ if TYPE_CHECKING:
 
 INK = "#262626"
 ACCENT = "#0b62b0"
+MUTED = "#7a7a7a"
 
 _EXTREMES = 10
+_COLUMNS = 2000  # no picture is so many pixels wide
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+# Beyond so many decades, a label at these multiples of each power of ten; none: at round numbers.
+_SUBDIVISIONS: list[tuple[float, list[float]]] = [
+    (3.0, [1]),
+    (1.7, [1, 3]),
+    (0.8, [1, 2, 5]),
+    (0.35, [1, 1.5, 2, 3, 4, 6, 8]),
+    (-1.0, []),
+]
 
 
 def axes_or_new(ax: Any) -> Any:
@@ -73,6 +86,59 @@ def sample_of(actual: np.ndarray, predicted: np.ndarray, at_most: int | None) ->
     return np.sort(np.concatenate([extremes, drawn]))
 
 
+def envelope(values: np.ndarray, columns: int = _COLUMNS) -> np.ndarray:
+    """Indices, ascending, of the points to draw of a curve (m,): all, or of each column of pixels what shows there.
+
+    That is the first and the last value, the lowest and the highest, and a gap where values are not finite: the
+    picture is the same, and no spike is lost.
+    """
+    n = len(values)
+    if n <= 4 * columns:
+        return np.arange(n)
+    column = np.arange(n) * columns // n
+    first = np.flatnonzero(np.diff(column, prepend=-1))
+    last = np.append(first[1:], n) - 1
+    finite = np.where(np.isfinite(values), values, np.nan)  # NaN is sorted to the end, below
+    rising, falling = np.lexsort((finite, column)), np.lexsort((-finite, column))
+    return np.unique(np.concatenate([first, last, rising[first], falling[first], rising[last]]))
+
+
 def named(what: str, target: str | None) -> str:
     """An axis label: "predicted strength", or "predicted" where the target has no name."""
     return what if target is None else f"{what} {target}"
+
+
+def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
+    """A logarithmic axis with at most so many labels, which can be read over ten decades and over a tenth of one."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not positive.size:
+        return  # nothing a logarithm could show
+    # What was drawn into the same Axes before, by another Display, counts too.
+    low, high = min(positive.min(), ax.dataLim.minposy), max(positive.max(), ax.dataLim.y1)
+    decades = float(np.log10(high) - np.log10(low))
+    if decades > 100:  # a descent that went up until floats end: matplotlib's margin would pass them
+        ax.set_ylim(low, high)
+    ax.set_yscale("log", nonpositive="mask")
+    if decades < 0.02:  # a flat curve: give it room, or its rounding becomes a mountain
+        ax.set_ylim(low / 1.5, high * 1.5, auto=True)
+        decades = 0.36
+    subs = next(subs for least, subs in _SUBDIVISIONS if decades > least)
+    ax.yaxis.set_major_locator(
+        LogLocator(subs=subs, numticks=ticks) if subs else MaxNLocator(5, steps=[1, 2, 5, 10])
+    )
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _decade_label(value)))
+
+
+def _decade_label(value: float) -> str:
+    """0.02, 300 near one; 2·10⁻⁷ far from it."""
+    if value <= 0:
+        return ""
+    exponent = int(np.floor(np.log10(value) + 1e-9))
+    if -4 < exponent < 4:
+        return f"{value:.6g}"
+    power = f"10{str(exponent).translate(_SUPERSCRIPT)}"
+    mantissa = f"{value / 10.0**exponent:.3g}"
+    return power if mantissa == "1" else f"{mantissa}·{power}"

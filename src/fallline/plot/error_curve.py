@@ -10,18 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.plot._shared import ACCENT, INK, axes_or_new
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-# Beyond so many decades, a label at these multiples of each power of ten; none: at round numbers.
-_SUBDIVISIONS: list[tuple[float, list[float]]] = [
-    (3.0, [1]),
-    (1.7, [1, 3]),
-    (0.8, [1, 2, 5]),
-    (0.35, [1, 1.5, 2, 3, 4, 6, 8]),
-    (-1.0, []),
-]
+from fallline.plot._shared import ACCENT, INK, axes_or_new, envelope, logarithmic
 
 
 @dataclass(eq=False)
@@ -94,13 +83,16 @@ class ErrorCurveDisplay:
             )  # matplotlib hides labels with "_" in front
             style: dict[str, Any] = {"linewidth": 1.5, "label": label, "color": color}
             style |= {"color": accent} if name == self.lowest_of else {"linestyle": next(dashes)}
-            (self.lines_[name],) = ax.plot(self.steps, error, **{**style, **(line_kw or {})})
+            at = envelope(np.asarray(error))
+            (self.lines_[name],) = ax.plot(
+                np.asarray(self.steps)[at], np.asarray(error)[at], **{**style, **(line_kw or {})}
+            )
         self.lowest_ = None
         if self.lowest is not None and self.lowest_of is not None:
             style = {"color": self.lines_[self.lowest_of].get_color(), "marker": "o", "markersize": 7}
             style |= {"linestyle": "", "zorder": 4, "label": f"lowest {self.lowest_of}"}
             (self.lowest_,) = ax.plot(*([value] for value in self.lowest), **{**style, **(lowest_kw or {})})
-        _logarithmic(ax, np.concatenate([np.zeros(0), *map(np.ravel, self.error_per_row.values())]))
+        logarithmic(ax, np.concatenate([np.zeros(0), *map(np.ravel, self.error_per_row.values())]))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_xlabel("step")
         ax.set_ylabel("error per row, E/n")
@@ -109,39 +101,3 @@ class ErrorCurveDisplay:
                 text.set_parse_math(False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _logarithmic(ax: Any, errors: np.ndarray) -> None:
-    """A logarithmic axis with labels that can be read whether E spans ten decades or a tenth of one."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-    positive = errors[np.isfinite(errors) & (errors > 0)]
-    if not positive.size:
-        return  # nothing a logarithm could show
-    # What was drawn into the same Axes before, by another Display, counts too.
-    low, high = min(positive.min(), ax.dataLim.minposy), max(positive.max(), ax.dataLim.y1)
-    decades = float(np.log10(high) - np.log10(low))
-    if decades > 100:  # a descent that went up until floats end: matplotlib's margin would pass them
-        ax.set_ylim(low, high)
-    ax.set_yscale("log", nonpositive="mask")
-    if decades < 0.02:  # a flat curve: give it room, or its rounding becomes a mountain
-        ax.set_ylim(low / 1.5, high * 1.5, auto=True)
-        decades = 0.36
-    subs = next(subs for least, subs in _SUBDIVISIONS if decades > least)
-    ax.yaxis.set_major_locator(
-        LogLocator(subs=subs, numticks=9) if subs else MaxNLocator(5, steps=[1, 2, 5, 10])
-    )
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _decade_label(value)))
-
-
-def _decade_label(value: float) -> str:
-    """0.02, 300 near one; 2·10⁻⁷ far from it."""
-    if value <= 0:
-        return ""
-    exponent = int(np.floor(np.log10(value) + 1e-9))
-    if -4 < exponent < 4:
-        return f"{value:.6g}"
-    power = f"10{str(exponent).translate(_SUPERSCRIPT)}"
-    mantissa = f"{value / 10.0**exponent:.3g}"
-    return power if mantissa == "1" else f"{mantissa}·{power}"

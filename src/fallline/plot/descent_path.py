@@ -1,0 +1,233 @@
+"""The way of a descent, step by step: error, gradient and the descent's own numbers; the walk itself where it is flat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from fallline.exceptions import ShapeError
+from fallline.plot._shared import ACCENT, INK, MUTED, envelope, logarithmic
+
+_LINEAR = ("momentum", "effective_weights")  # of a descent's numbers, those that span no decades
+_POINTS = 100  # a walk of so few steps shows each of them
+_PANEL, _WIDTH, _WALK = 1.5, 6.4, 5.0  # inches
+
+
+@dataclass(eq=False)
+class PathDisplay:
+    """The training state over the steps (m,), in panels one below the other, each (m,) values.
+
+    ``error_per_row``: E/n by the name of its rows; ``gradient_norm``: of the gradient per row; ``shown``: the numbers of
+    the descent itself, such as its learning rate. ``best_step``: the step whose weights were kept. ``walk`` (k, 2):
+    where the network has two weights, the way in their plane, beside the panels; ``weight_names`` are the two.
+    Errors and weights are those descended, in scaled units for the estimators.
+
+    After `plot`: ``axes_`` {panel: Axes} and ``lines_`` {panel: {name: Line2D}} with the panels "error",
+    "gradient_norm", each name of ``shown``, and "walk"; ``figure_``; ``ax_``, the Axes whose room they share.
+    """
+
+    steps: np.ndarray
+    error_per_row: Mapping[str, np.ndarray]
+    gradient_norm: np.ndarray
+    shown: Mapping[str, np.ndarray] = field(default_factory=dict)
+    best_step: int | None = None
+    walk: np.ndarray | None = None
+    weight_names: Sequence[str] = ("first", "second")
+
+    def __post_init__(self) -> None:
+        self.steps, self.gradient_norm = np.asarray(self.steps), np.asarray(self.gradient_norm)
+        self.error_per_row = {name: np.asarray(values) for name, values in self.error_per_row.items()}
+        self.shown = {name: np.asarray(values) for name, values in self.shown.items()}
+        curves = {**self.error_per_row, "gradient_norm": self.gradient_norm, **self.shown}
+        for name, values in curves.items():
+            if np.shape(values) != np.shape(self.steps):
+                raise ShapeError(
+                    f"{name!r} has shape {np.shape(values)} for steps of shape {np.shape(self.steps)}; "
+                    "expected one number per step."
+                )
+        if self.walk is not None and (np.ndim(self.walk) != 2 or np.shape(self.walk)[1] != 2):
+            raise ShapeError(f"the walk has shape {np.shape(self.walk)}; expected (points, 2), two weights.")
+
+    @classmethod
+    def from_path(cls, path: Any, *, ax: Any = None, **plot_kw: Any) -> Self:
+        """Draw what was recorded: the path of ``descend``, of an estimator or of a model file.
+
+        The walk is there where the network has two weights and every step was kept. Under a weight decay the
+        penalised error, which was descended, stands beside the error.
+        """
+        error, penalised = np.asarray(path.error), np.asarray(path.penalised_error)
+        curves = {"training": error / path.n_rows}
+        if not np.array_equal(error, penalised):
+            curves["training, penalised"] = penalised / path.n_rows
+        curves |= {name: np.asarray(each) / path.watched_rows[name] for name, each in path.watched.items()}
+        flat = path.model.n_weights == 2 and path.every_step
+        display = cls(
+            np.asarray(path.steps),
+            curves,
+            np.asarray(path.gradient_norm) / path.n_rows,
+            {name: _of_steps(values) for name, values in path.shown.items()},
+            path.best_step,
+            np.asarray(path.weights) if flat else None,
+            path.weight_names if flat else ("first", "second"),
+        )
+        return display.plot(ax, **plot_kw)
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None, **plot_kw: Any
+    ) -> Self:
+        """Draw ``estimator.path_``; X and y are accepted for the convention and not used."""
+        return cls.from_path(estimator.path_, ax=ax, **plot_kw)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        color: Any = INK,
+        accent: Any = ACCENT,
+        line_kw: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw into the room of ``ax``, or into a new figure: in ``color`` what was descended, in ``accent`` what was watched."""
+        panels = ["error", "gradient_norm", *self.shown]
+        ax = self._room(len(panels)) if ax is None else ax
+        self.ax_, self.figure_ = ax, ax.figure
+        self.axes_ = _divided(ax, panels, self.walk is not None)
+        self._line_kw = dict(line_kw or {})
+        self.lines_: dict[str, dict[str, Any]] = {name: {} for name in self.axes_}
+        self._plot_error(color, accent)
+        self._plot_curve("gradient_norm", "gradient_norm", self.gradient_norm, color=color)
+        _labelled(self.axes_["gradient_norm"], "gradient norm\nper row", self.gradient_norm)
+        for name, values in self.shown.items():
+            self._plot_curve(name, name, values, color=color, linewidth=0.8)
+            _labelled(self.axes_[name], name.replace("_", "\n"), values, linear=name in _LINEAR)
+        for name in panels:
+            self._mark_best(self.axes_[name])
+            self.axes_[name].tick_params(labelbottom=name == panels[-1])
+        last = self.axes_[panels[-1]]
+        last.xaxis.get_major_locator().set_params(integer=True)
+        last.set_xlabel("step")
+        if self.walk is not None and len(self.walk):
+            self._plot_walk(self.walk, color, accent)
+        return self
+
+    def _room(self, panels: int) -> Any:
+        """Axes of a new figure that is large enough."""
+        import matplotlib.pyplot as plt  # only here: pyplot chooses a backend for the whole process
+
+        size = (_WIDTH + (_WALK if self.walk is not None else 0.0), _PANEL * panels + 0.8)
+        return plt.subplots(figsize=size, layout="constrained")[1]
+
+    def _plot_curve(self, panel: str, name: str, values: np.ndarray, **style: Any) -> None:
+        at = envelope(values)
+        (self.lines_[panel][name],) = self.axes_[panel].plot(
+            self.steps[at],
+            values[at],
+            **{"label": name, "linewidth": 1.2, **style, **self._line_kw},
+        )
+
+    def _plot_error(self, color: Any, accent: Any) -> None:
+        dashes: dict[str, list[Any]] = {color: ["-", (0, (4, 2))], accent: ["-", (0, (4, 2)), (0, (1, 1.5))]}
+        for name, error in self.error_per_row.items():
+            ink = color if name.startswith("training") else accent
+            style = dashes[ink].pop(0) if len(dashes[ink]) > 1 else dashes[ink][0]
+            # matplotlib hides labels with "_" in front
+            label = f" {name}" if name.startswith("_") else name
+            self._plot_curve("error", name, error, color=ink, linestyle=style, label=label)
+        _labelled(
+            self.axes_["error"],
+            "error per row\nE/n",
+            np.concatenate([np.zeros(0), *map(np.ravel, self.error_per_row.values())]),
+        )
+
+    def _mark_best(self, ax: Any) -> None:
+        """A line at the step whose weights were kept, unless it is the last; the curves' names above the first panel."""
+        kept = self.best_step is not None and len(self.steps) > 0 and self.best_step != self.steps[-1]
+        if kept:
+            label = f"weights kept: step {self.best_step}"
+            ax.axvline(self.best_step, color=MUTED, linewidth=1.0, linestyle=(0, (1, 1.5)), label=label)
+        if ax is self.axes_["error"] and (kept or len(self.error_per_row) > 1):
+            _legend(ax)
+
+    def _plot_walk(self, walk: np.ndarray, color: Any, accent: Any) -> None:
+        """The way in the plane of two weights, to scale: a step along the gradient is at right angles to the valley."""
+        ax = self.axes_["walk"]
+        at = np.union1d(envelope(walk[:, 0]), envelope(walk[:, 1]))
+        style = {
+            "color": color,
+            "linewidth": 1.2,
+            "marker": "." if len(walk) <= _POINTS else "",
+            "markersize": 4,
+        }
+        (self.lines_["walk"]["walk"],) = ax.plot(walk[at, 0], walk[at, 1], **{**style, **self._line_kw})
+        ends = {"start": (walk[0], ax.get_facecolor()), f"end: step {self.steps[-1]}": (walk[-1], accent)}
+        for label, (point, fill) in ends.items():
+            (self.lines_["walk"][label.partition(":")[0]],) = ax.plot(
+                *point[:, None], color=accent, marker="o", markersize=7, markerfacecolor=fill, linestyle="", zorder=3,
+                label=label,
+            )  # fmt: skip
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.locator_params(nbins=6)
+        ax.set_xlabel(f"weight {self.weight_names[0]}", parse_math=False)
+        ax.set_ylabel(f"weight {self.weight_names[1]}", parse_math=False)
+        _legend(ax)
+
+
+def _of_steps(values: Any) -> np.ndarray:
+    """A descent's number at each point; where it is 0 at the start, no step had been taken that it could belong to."""
+    values = np.array(values, np.float64)
+    if len(values) and values[0] == 0:
+        values[0] = np.nan
+    return values
+
+
+def _divided(ax: Any, panels: Sequence[str], with_walk: bool) -> dict[str, Any]:
+    """The room of one Axes divided: panels below each other with one axis of steps, the plane of the walk beside them."""
+    from matplotlib.gridspec import GridSpec
+
+    columns = [_WIDTH, _WALK] if with_walk else [_WIDTH]
+    shape: dict[str, Any] = {"nrows": len(panels), "ncols": len(columns), "width_ratios": columns}
+    # A layout engine makes room for labels by itself.
+    shape["wspace"] = 0.3 if ax.figure.get_layout_engine() is None else 0.03
+    shape["hspace"] = 0.12
+    place = ax.get_subplotspec()
+    if place is not None:
+        grid = place.subgridspec(**shape)
+    else:
+        box = ax.get_position()
+        room = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
+        grid = GridSpec(**shape, **room, figure=ax.figure)
+    ax.set_axis_off()
+    axes: dict[str, Any] = {}
+    for row, name in enumerate(panels):
+        axes[name] = ax.figure.add_subplot(grid[row, 0], sharex=axes.get("error"))
+    if with_walk:
+        axes["walk"] = ax.figure.add_subplot(grid[:, 1])
+    ax.figure.align_ylabels([axes[name] for name in panels])
+    return axes
+
+
+def _labelled(ax: Any, label: str, values: np.ndarray, linear: bool = False) -> None:
+    """A vertical axis with a name and few labels: logarithmic, unless the values are of one size."""
+    if linear:
+        ax.locator_params(axis="y", nbins=4)
+        ax.ticklabel_format(axis="y", useOffset=False)
+    else:
+        logarithmic(ax, values, ticks=6)
+    sizes = np.unique(values[np.isfinite(values)])
+    if len(sizes) == 1:  # a rate that was given
+        ax.set_yticks(sizes, labels=[f"{sizes[0]:.4g}"])
+    ax.set_ylabel(label, parse_math=False)
+
+
+def _legend(ax: Any) -> None:
+    """The names of the lines in one row above the Axes, where they cover nothing."""
+    names = ax.get_legend_handles_labels()[1]
+    legend = ax.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(names), frameon=False, borderaxespad=0.2,
+        handlelength=1.8, columnspacing=1.4,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
