@@ -584,6 +584,7 @@ def test_ctrl_c_before_the_descent_writes_nothing(folder, monkeypatch):
             ["fit", "trees.csv", "-t", "height", "--descent", "l-bfgs", "--momentum", "0.9"],
             "leave out --descent l-bfgs",
         ),
+        (
             ["fit", "trees.csv", "-t", "height", "--descent", "levenberg-marquardt", "--nesterov"],
             "leave out --descent levenberg-marquardt",
         ),
