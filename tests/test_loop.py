@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from fallline.descent import Stop
+from fallline.descent.adam import Adam
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.large import LBFGS, TruncatedGaussNewton
@@ -255,7 +256,19 @@ def test_auto_takes_l_bfgs_where_the_normal_equations_would_be_too_large_and_say
     assert large == LBFGS()
     assert "JᵀJ would take 3.33 GB and 4.2e+11 products a pass (20401 weights, 1000 rows)" in why
     assert "the last 20 steps and their gradients take 6.53 MB" in why
-    assert choose("auto", Network((8, 20, 1)), 10**6)[0] == LBFGS()
+
+
+def test_auto_takes_mini_batches_where_there_are_many_rows_and_says_why():
+    many, why = choose("auto", Network((8, 20, 1)), 10**6)
+    assert many == Adam()
+    assert "mini-batches by Adam" in why
+    assert "(201 weights, 1000000 rows)" in why
+
+
+def test_auto_walks_on_the_moments_where_the_network_is_linear():
+    linear, why = choose("auto", Network((300, 1)), 10**6)
+    assert linear == GradientDescent(momentum="auto")
+    assert "because the network is linear" in why
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ from fallline.network import Model
 _MOST_WEIGHTS = 1000
 _MOST_WORK = 1e10
 
+# From so many rows on an epoch has steps enough: with fewer, full batches went as far (benchmarks/README.md).
+_MANY_ROWS = 5000
+
 DESCENTS = {
     "levenberg-marquardt": LevenbergMarquardt,
     "l-bfgs": LBFGS,
@@ -29,9 +32,9 @@ DESCENTS = {
 def choose(name: str, model: Model, rows: int) -> tuple[Descent, str]:
     """The descent of that name with its default settings, and a sentence that says why.
 
-    ``"auto"`` takes Levenberg–Marquardt for small networks and L-BFGS where JᵀJ would be too large: in equal seconds
-    it went lower than truncated Gauss–Newton on every table of benchmarks/large.py. Raises SettingsError for an
-    unknown name.
+    ``"auto"`` takes Levenberg–Marquardt for small networks. Where JᵀJ would be too large it takes L-BFGS, which in equal
+    seconds went lower than truncated Gauss–Newton on every table of benchmarks/large.py, and mini-batches from 5 000 rows
+    up, which predicted rows not seen best in benchmarks/mini_batch_fits.py. Raises SettingsError for an unknown name.
     """
     if name in DESCENTS:
         return DESCENTS[name](), f"{name} was asked for."
@@ -47,16 +50,22 @@ def choose(name: str, model: Model, rows: int) -> tuple[Descent, str]:
             LevenbergMarquardt(),
             f"Levenberg–Marquardt, because the network is small ({p} weights for {rows} rows).",
         )
-    return _of_many_weights(p, rows, work)
-
-
-def _of_many_weights(p: int, rows: int, work: float) -> tuple[Descent, str]:
-    """Where JᵀJ is too costly. Each pass of this descent is over all rows; a choice of mini-batches belongs here."""
+    costs = f"JᵀJ would take {_size(8 * p * p)} and {work:.1e} products a pass ({p} weights, {rows} rows)"
+    if getattr(model, "linear", False) and model.inputs <= _MOST_WEIGHTS:
+        return (
+            GradientDescent(momentum="auto"),
+            f"gradient descent on the moments of the rows, because the network is linear, and {costs}.",
+        )
+    if rows >= _MANY_ROWS:
+        return (
+            Adam(),
+            f"mini-batches by Adam, because {costs}, and a step for every few rows gets further than one for all.",
+        )
     descent = LBFGS()
+    memory = _size(16 * descent.history * p)
     return (
         descent,
-        f"L-BFGS, because JᵀJ would take {_size(8 * p * p)} and {work:.1e} products a pass ({p} weights, {rows} rows); "
-        f"the last {descent.history} steps and their gradients take {_size(16 * descent.history * p)}.",
+        f"L-BFGS, because {costs}; the last {descent.history} steps and their gradients take {memory}.",
     )
 
 
