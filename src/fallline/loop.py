@@ -49,6 +49,10 @@ _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress 
 # Above so many steps a descent on a linear network takes them all at once: below, every step is worth keeping.
 _STEPS_ONE_BY_ONE = 20_000
 _MOST_RELATIONS = 5
+_NOT_FINITE = (
+    "the error at the weights to start from is not a finite number: start from smaller weights, "
+    "or bring inputs and targets to a scale near 1."
+)
 
 
 @dataclass(frozen=True)
@@ -446,10 +450,7 @@ def _run(
 
     walk = state.walk
     if stop == Stop.NOT_FINITE:
-        raise FalllineError(
-            "the error at the weights to start from is not a finite number: start from smaller weights, "
-            "or bring inputs and targets to a scale near 1."
-        )
+        raise FalllineError(_NOT_FINITE)
     if not points:
         raise KeyboardInterrupt  # before the error at the start was known: there is nothing to keep
     best_weights, best_step, best_error = (
@@ -571,6 +572,9 @@ def _leap(
 ) -> DescentPath:
     """All steps of a stable descent on a linear network at once."""
     first, stop = start.reshape(-1, model.outputs), Stop.MAX_ITER
+    with np.errstate(over="ignore"):
+        if not np.isfinite(error_at(moments[0], first)):
+            raise FalllineError(_NOT_FINITE)
     last = int(max_iter) if max_iter < math.inf else steps_to_the_limit(descent, bowl)
     steps = steps_shown(last, _THINNED_BYTES // (16 * model.n_weights))
     weights, gradient, above = walk(descent, bowl, moments[0].rows, first, steps)
