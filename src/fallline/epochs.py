@@ -25,7 +25,14 @@ from fallline.descent.rate import first_direction, power_step, stability_limit
 from fallline.error import Block, Request, curvature_product
 from fallline.exceptions import FalllineError
 from fallline.network import ACTIVATIONS, Layer, Model, Network
-from fallline.path import EVERY_STEP_UP_TO, THINNED_BYTES, DescentPath, Progress, stop_sentence
+from fallline.path import (
+    EVERY_STEP_UP_TO,
+    START_NOT_FINITE,
+    THINNED_BYTES,
+    DescentPath,
+    Progress,
+    stop_sentence,
+)
 from fallline.rows.memory import InMemory, Part, block_rows, check_fit, sum_over_rows
 from fallline.threads import one_blas_thread
 
@@ -466,10 +473,7 @@ def run_epochs(
             with np.errstate(over="ignore", invalid="ignore"):
                 penalised = error + 0.5 * float(strength @ (weights * weights))
             if not points and not np.isfinite(penalised):
-                raise FalllineError(
-                    "the error at the weights to start from is not a finite number: start from smaller weights, "
-                    "or bring inputs and targets to a scale near 1."
-                )
+                raise FalllineError(START_NOT_FINITE)
             astray = not np.isfinite(penalised) or (
                 penalised > _RUNAWAY * lowest.penalised and penalised > lowest.first
             )

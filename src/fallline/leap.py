@@ -21,9 +21,9 @@ from fallline.descent.linear import (
     walk,
 )
 from fallline.descent.penalty import Penalty
-from fallline.exceptions import SettingsError
+from fallline.exceptions import FalllineError, SettingsError
 from fallline.network import Model
-from fallline.path import THINNED_BYTES, DescentPath, Progress, leap_sentence
+from fallline.path import START_NOT_FINITE, THINNED_BYTES, DescentPath, Progress, leap_sentence
 from fallline.rows.memory import InMemory
 from fallline.rows.moments import Moments, error_at, moments_of, relations
 
@@ -89,6 +89,9 @@ def leap(
 ) -> DescentPath:
     """All steps of a stable descent on a linear network at once."""
     first, stop = start.reshape(-1, model.outputs), Stop.MAX_ITER
+    with np.errstate(over="ignore"):
+        if not np.isfinite(error_at(moments[0], first)):
+            raise FalllineError(START_NOT_FINITE)
     last = int(max_iter) if max_iter < math.inf else steps_to_the_limit(descent, bowl)
     steps = steps_shown(last, THINNED_BYTES // (16 * model.n_weights))
     weights, gradient, above = walk(descent, bowl, moments[0].rows, first, steps)

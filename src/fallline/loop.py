@@ -26,7 +26,14 @@ from fallline.epochs import run_epochs, seed_of
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.leap import STEPS_ONE_BY_ONE, leap, moments_of_all, refuse_limit, undetermined_said
 from fallline.network import Model
-from fallline.path import EVERY_STEP_UP_TO, THINNED_BYTES, DescentPath, Progress, stop_sentence
+from fallline.path import (
+    EVERY_STEP_UP_TO,
+    START_NOT_FINITE,
+    THINNED_BYTES,
+    DescentPath,
+    Progress,
+    stop_sentence,
+)
 from fallline.rows.memory import Capacity, InMemory, Parts, block_rows, check_fit
 from fallline.rows.moments import Moments
 from fallline.threads import one_blas_thread
@@ -249,10 +256,7 @@ def _run(
 
     walk = state.walk
     if stop == Stop.NOT_FINITE:
-        raise FalllineError(
-            "the error at the weights to start from is not a finite number: start from smaller weights, "
-            "or bring inputs and targets to a scale near 1."
-        )
+        raise FalllineError(START_NOT_FINITE)
     if not points:
         raise KeyboardInterrupt  # before the error at the start was known: there is nothing to keep
     best_weights, best_step, best_error = (

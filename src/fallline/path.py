@@ -19,6 +19,11 @@ from fallline.network import Model
 EVERY_STEP_UP_TO = 1000
 THINNED_BYTES = 64 << 20
 
+START_NOT_FINITE = (
+    "the error at the weights to start from is not a finite number: start from smaller weights, "
+    "or bring inputs and targets to a scale near 1."
+)
+
 
 @dataclass(frozen=True)
 class Progress:

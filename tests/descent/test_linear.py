@@ -21,7 +21,7 @@ from fallline.descent.linear import (
     steps_shown,
     walks_on_moments,
 )
-from fallline.exceptions import SettingsError
+from fallline.exceptions import FalllineError, SettingsError
 from fallline.loop import descend
 from fallline.network import Network
 from fallline.rows.memory import InMemory
@@ -413,3 +413,10 @@ def test_the_steps_shown_begin_at_0_and_end_at_the_last(last, most):
     assert (steps[0], steps[-1]) == (0, last)
     assert (np.diff(steps) > 0).all()
     assert len(steps) <= min(most, 3100) + 2
+
+
+@pytest.mark.parametrize("max_iter", [10, 10**6, math.inf], ids=["loop", "closed form", "limit"])
+def test_a_start_of_no_finite_error_is_refused(max_iter, random):
+    rows = InMemory(random.normal(size=(20, 1)), random.normal(size=(20, 1)))
+    with pytest.raises(FalllineError, match="not a finite number: start from smaller weights"):
+        descend(Network((1, 1)), rows, GradientDescent(0.1), weights=[1e200, 0.0], max_iter=max_iter)
