@@ -4,7 +4,7 @@
 
 20-64-64-1 tanh, batches of 256, float32, momentum 0.9, a fixed rate. Every peer shuffles the rows of each epoch; the
 two JAX programs take the very same order. All run interleaved, and the median and the least of the repeats are given, with
-the processor time beside: on a machine with other work on it that is the steadier figure. Then what each trick gives.
+the processor time beside: on a machine with other work on it that is the steadier figure. README.md says what each trick gave.
 """
 
 import argparse
