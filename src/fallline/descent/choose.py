@@ -17,7 +17,7 @@ _MOST_WEIGHTS = 1000
 _MOST_WORK = 1e10
 
 # From so many rows on an epoch has steps enough: with fewer, full batches went as far (benchmarks/README.md).
-_MANY_ROWS = 5000
+_MANY_ROWS = 2000
 
 DESCENTS = {
     "levenberg-marquardt": LevenbergMarquardt,
@@ -33,7 +33,7 @@ def choose(name: str, model: Model, rows: int) -> tuple[Descent, str]:
     """The descent of that name with its default settings, and a sentence that says why.
 
     ``"auto"`` takes Levenberg–Marquardt for small networks. Where JᵀJ would be too large it takes L-BFGS, which in equal
-    seconds went lower than truncated Gauss–Newton on every table of benchmarks/large.py, and mini-batches from 5 000 rows
+    seconds went lower than truncated Gauss–Newton on every table of benchmarks/large.py, and mini-batches from 2 000 rows
     up, which predicted rows not seen best in benchmarks/mini_batch_fits.py. Raises SettingsError for an unknown name.
     """
     if name in DESCENTS:
