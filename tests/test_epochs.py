@@ -256,7 +256,7 @@ def test_another_rate_other_rows_and_another_length_compile_nothing(table, compi
 
 
 def test_a_larger_network_keeps_the_points_thinned(random, monkeypatch):
-    monkeypatch.setattr(epochs, "_THINNED_BYTES", 1 << 20)
+    monkeypatch.setattr(epochs, "THINNED_BYTES", 1 << 20)
     network = Network((40, 40, 1))
     x, y = random.normal(size=(40, 40)), random.normal(size=(40, 1))
     path = descend(network, InMemory(x, y), Adam(0.001, 8, "none"), seed=0, max_iter=101)

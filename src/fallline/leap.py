@@ -71,6 +71,13 @@ def refuse_limit(descent: GradientDescent, bowl: Bowl | None) -> None:
     )
 
 
+def numbers_shown(
+    settled: GradientDescent, names: tuple[str, ...], steps: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What a path shows of a descent whose numbers were settled before its first step: 0 at the start, as elsewhere."""
+    return {name: np.where(steps > 0, float(getattr(settled, name)), 0.0) for name in names}
+
+
 def leap(
     model: Model,
     rows: InMemory,
@@ -110,7 +117,7 @@ def leap(
         penalised_error=penalised,
         gradient_norm=np.sqrt(np.sum(slopes**2, axis=1)),
         passes=np.full(len(steps), int(moments[0].passes)),
-        shown={"learning_rate": np.where(steps > 0, float(descent.learning_rate), 0.0)},
+        shown=numbers_shown(descent, given.shows(penalty), steps),
         watched=dict(zip(watched, errors[1:], strict=True)),
         watched_rows={name: each.count for name, each in watched.items()},
         n_rows=rows.count,

@@ -24,7 +24,14 @@ from fallline.descent.transformation import wrapped
 from fallline.divergence import why_diverged
 from fallline.epochs import run_epochs, seed_of
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
-from fallline.leap import STEPS_ONE_BY_ONE, leap, moments_of_all, refuse_limit, undetermined_said
+from fallline.leap import (
+    STEPS_ONE_BY_ONE,
+    leap,
+    moments_of_all,
+    numbers_shown,
+    refuse_limit,
+    undetermined_said,
+)
 from fallline.network import Model
 from fallline.path import (
     EVERY_STEP_UP_TO,
@@ -190,7 +197,7 @@ def _run(
 ) -> DescentPath:
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
-    given, moments, undetermined = descent, None, ""
+    given, exact, moments, undetermined = descent, None, None, ""
     if isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
         moments = moments_of_all(model, rows, watched, refined=max_iter == math.inf)
         if moments is not None:
@@ -285,7 +292,9 @@ def _run(
             weights=np.concatenate([record.weights, np.asarray(walk.weights)[None]]),
             gradient=np.concatenate([record.gradient, np.asarray(walk.gradient)[None]]),
         )
-    if moments is not None:
+    shown = {name: record.shown[:, i] for i, name in enumerate(descent.shows(penalty))}
+    if moments is not None and exact is not None:
+        shown = numbers_shown(exact, given.shows(penalty), record.steps)
         record = record._replace(passes=np.full_like(record.passes, moments[0].passes))
     return DescentPath(
         model=model,
@@ -295,7 +304,7 @@ def _run(
         penalised_error=record.penalised,
         gradient_norm=record.gradient_norm,
         passes=record.passes,
-        shown={name: record.shown[:, i] for i, name in enumerate(descent.shows(penalty))},
+        shown=shown,
         watched={name: record.watched[:, i] for i, name in enumerate(names)},
         watched_rows={name: each.count for name, each in watched.items()},
         n_rows=rows.count,

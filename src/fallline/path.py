@@ -93,9 +93,9 @@ class Recorded:
         columns |= {f"{name} error": error for name, error in self.watched.items()}
         if weights:
             # By mini-batches weights are kept between points, too; where they were thinned, not at every point.
-            at = np.minimum(np.searchsorted(self.weight_steps, self.steps), len(self.weight_steps) - 1)
-            table = np.asarray(self.weights).T[:, at].copy()  # a row for each weight
-            table[:, np.asarray(self.weight_steps)[at] != self.steps] = np.nan
+            table = np.full((self.model.n_weights, len(self.steps)), np.nan)  # a row for each weight
+            _, points, kept = np.intersect1d(self.steps, self.weight_steps, return_indices=True)
+            table[:, points] = np.asarray(self.weights)[kept].T
             columns |= dict(zip(self.weight_names, table, strict=True))
         return {name: np.array(values) for name, values in columns.items()}
 
