@@ -3,7 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fallline.chunk import chunk
+from fallline.descent.gradient import GradientDescent
 from fallline.kernel import Compiled
+from fallline.loop import descend
+from fallline.network import ACTIVATIONS, Network
+from fallline.rows.memory import InMemory
 
 
 def halve(x, *, times):
@@ -41,3 +46,36 @@ def test_what_has_no_place_in_a_kernel_is_run_as_usual():
 
     compiled = Compiled(solve, static=())
     np.testing.assert_allclose(compiled(4.0 * jnp.eye(3), small=True), 2.0 * np.eye(3))
+
+
+def test_a_version_in_which_it_was_not_tried_gets_the_ordinary_program(monkeypatch):
+    monkeypatch.setattr("fallline.kernel._TRIED", ("no version",))
+    compiled = Compiled(halve, static=("times",))
+    monkeypatch.setattr(compiled, "_kernel", None)
+    np.testing.assert_array_equal(compiled(jnp.ones(3), times=2, small=True), [0.25] * 3)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    "descent",
+    [GradientDescent(0.01), GradientDescent(0.01, 0.9, True), GradientDescent(momentum="auto")],
+    ids=["plain", "Nesterov", "automatic"],
+)
+def test_a_descent_as_one_kernel_walks_as_it_does_without(activation, descent, random, monkeypatch):
+    x, y = random.normal(size=(30, 2)), random.normal(size=(30, 2))
+    rows, held_out = InMemory(x[:20], y[:20], random.uniform(0.5, 2, 20)), InMemory(x[20:], y[20:])
+    network = Network((2, 3, 2), activation, "logistic")
+    how = {
+        "seed": 0,
+        "max_iter": 30,
+        "alpha": 0.1,
+        "watched": {"validation": held_out},
+        "judge": "validation",
+    }
+    one = descend(network, rows, descent, **how)
+    monkeypatch.setattr("fallline.kernel._TRIED", ("no version",))
+    other = descend(network, rows, descent, **how)
+    np.testing.assert_allclose(one.weights, other.weights, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(one.watched["validation"], other.watched["validation"], rtol=1e-8)
+    assert one.stop == other.stop
+    assert not chunk._refused  # the kernel was taken

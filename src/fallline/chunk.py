@@ -16,7 +16,7 @@ from fallline.descent import Descent, Walk
 from fallline.descent.penalty import Penalty
 from fallline.error import Request, Sums
 from fallline.kernel import Compiled
-from fallline.network import Model
+from fallline.network import Model, Network
 from fallline.rows.memory import Capacity, Parts, sum_over_parts, sum_over_rows
 from fallline.rows.moments import Moments, sums_of_moments
 
@@ -203,11 +203,12 @@ def _steps(
 chunk = Compiled(_steps, static=("model", "blocks", "judge", "length", "slots"))
 
 
-def is_small(model: Model, kinds: tuple[str, ...], rows: tuple[Capacity | Moments, ...]) -> bool:
-    """Whether a pass is so short that handing out its operations costs more than doing them."""
+def is_small(model: Model, descent: Descent, rows: tuple[Capacity | Moments, ...]) -> bool:
+    """Whether a pass is so short that handing out its operations costs more than doing them, and one kernel may do it."""
     lengths = (model.inputs if isinstance(each, Moments) else each.y.shape[0] for each in rows)
-    work = model.n_weights * sum(lengths)
-    return work <= _SMALL_PASS and "gauss_newton" not in kinds  # whose solver is a library's
+    return (
+        descent.in_one_kernel and isinstance(model, Network) and model.n_weights * sum(lengths) <= _SMALL_PASS
+    )
 
 
 _ask = jax.jit(lambda descent, state: descent.ask(state))

@@ -9,7 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jaxlib
 from jax.experimental.xla_metadata import set_xla_metadata
+
+# The versions of jaxlib in which it was tried. XLA ends the process, past any exception, where a kernel holds what it cannot
+# translate; elsewhere the ordinary program runs.
+_TRIED = ("0.10.",)
 
 # Products that XLA would give to a library cannot stand inside a kernel.
 _OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
@@ -36,7 +41,7 @@ class Compiled:
         self._refused: set[Any] = set()
 
     def __call__(self, *args: Any, small: bool = False, **settings: Any) -> Any:
-        if small and jax.default_backend() == "cpu":
+        if small and jaxlib.__version__.startswith(_TRIED) and jax.default_backend() == "cpu":
             program = (jax.tree.structure(args), tuple(sorted(settings.items())))
             if program not in self._refused:
                 try:

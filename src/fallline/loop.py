@@ -218,7 +218,7 @@ def _run(
     )
     inside = tuple(each for each in held if not isinstance(each, Parts))
     some_steps: Callable[..., tuple[Any, Tracker, Record]] = (
-        functools.partial(chunk, small=is_small(model, descent.kinds, inside))
+        functools.partial(chunk, small=is_small(model, descent, inside))
         if len(inside) == len(held)
         else chunk_over_parts
     )

@@ -134,7 +134,7 @@ def _walk_all(
     who = np.arange(len(starts))  # which start each of the first states belongs to
     ends: list[np.ndarray] = [np.zeros(starts.shape), *(np.zeros(len(starts)) for _ in range(2))]
     ends += [np.zeros(len(starts), np.int64) for _ in range(3)]
-    budget, small = 8, is_small(model, descent.kinds, (held,))
+    budget, small = 8, is_small(model, descent, (held,))
     while len(who):
         clock = time.perf_counter()
         states = _some_passes(descent, states, held, budget, max_iter, small=small, model=model, block=block)

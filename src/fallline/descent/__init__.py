@@ -72,6 +72,7 @@ class Descent:
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()  # the kinds of pass it asks for
+    in_one_kernel: ClassVar[bool] = False  # whether its small steps were tried as one kernel (kernel.py)
     lengths: ClassVar[tuple[str, ...]] = ()  # settings that are the length of an array of the state
     finds_penalty: ClassVar[bool] = False  # whether it can find the strength of a Bayesian penalty on the way
 

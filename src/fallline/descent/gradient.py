@@ -83,6 +83,7 @@ class GradientDescent(Descent):
     batch_size: int | None = None
     decay: float | str = "none"
 
+    in_one_kernel: ClassVar[bool] = True
     lengths: ClassVar[tuple[str, ...]] = ("batch_size",)
     layered: ClassVar[bool] = True  # by mini-batches the weights move layer by layer
 
