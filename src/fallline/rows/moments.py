@@ -27,8 +27,9 @@ from fallline.rows.memory import InMemory
 
 # Rows are copied, in float64, to a block that stays in the cache; so many blocks are one piece of work for a thread.
 # Both follow from the width alone, so that the sums do not depend on the number of threads.
-_BLOCK_BYTES = 400_000
-_BLOCKS_TO_A_PIECE = 32
+_BLOCK_BYTES = 200_000
+_BLOCKS_TO_A_PIECE = 64
+_BLOCKS_TO_A_CALL = 4
 # Columns are shifted before the products are formed where the mean is larger than so many spreads; a smaller mean
 # costs the products at most the square of this in rounding.
 _SHIFT = 2.0
@@ -280,12 +281,14 @@ def _products(rows: InMemory, x_shift: np.ndarray, y_shift: np.ndarray) -> np.nd
     width = -(-(d + k + 1) // 4) * 4
 
     def work(block: int, piece: slice) -> np.ndarray:
-        held = np.zeros((block, width))
-        held[:, d + k] = 1.0
-        total, part, here = np.zeros((d + 2, width)), np.empty((d, width)), held
+        # Several blocks to a call of NumPy: it lets the other threads run only while it is inside one.
+        held = np.zeros((_BLOCKS_TO_A_CALL, block, width))
+        held[:, :, d + k] = 1.0
+        flat = held.reshape(-1, width)
+        total, parts = np.zeros((d + 2, width)), np.empty((_BLOCKS_TO_A_CALL, d, width))
         above = total[:d]
         # As wide and long as a block: NumPy runs through two whole arrays five times faster than row by row.
-        shifts = np.tile(np.pad(x_shift, (0, width - d)), (block, 1)) if x_shift.any() else None
+        shifts = np.tile(np.pad(x_shift, (0, width - d)), (len(flat), 1)) if x_shift.any() else None
         y = rows.y[piece].astype(np.float64)
         if y_shift.any():
             y -= y_shift
@@ -297,9 +300,9 @@ def _products(rows: InMemory, x_shift: np.ndarray, y_shift: np.ndarray) -> np.nd
                 weighed.sum(axis=0),
                 np.einsum("ij,ij->j", weighed, y),
             )
-            for at in _blocks(block, piece):
-                if at.stop - at.start != len(here):
-                    here = held[: at.stop - at.start]
+            for at in _blocks(len(flat), piece):
+                here = flat[: at.stop - at.start]
+                flat[len(here) :] = 0.0  # the last of a piece: what no row fills counts for nothing
                 here[:, :d] = rows.x[at]
                 if shifts is not None:
                     here -= shifts[: len(here)]
@@ -309,8 +312,8 @@ def _products(rows: InMemory, x_shift: np.ndarray, y_shift: np.ndarray) -> np.nd
                     here *= np.sqrt(rows.sample_weight[at], dtype=np.float64)[:, None]
                 # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
                 # which takes twice as long as gemm where rows are this narrow.
-                np.matmul(here[:, :d].T, here, out=part)
-                np.add(above, part, out=above)
+                np.matmul(held[:, :, :d].transpose(0, 2, 1), held, out=parts)
+                np.add(above, parts.sum(axis=0), out=above)
         return total[:, : d + k + 1]
 
     return _over_pieces(work, rows)
