@@ -13,7 +13,7 @@ import numpy as np
 # Plain descent takes silver steps, each in units of 1/λ_max; a share of them, because λ_max moves between two reads.
 # 0.85 to 0.9 went lowest on real tables (benchmarks/rates.py).
 SHARE_OF_SILVER = 0.88
-SHORTEST_CYCLE, LONGEST_CYCLE = 3, 9  # in powers of two
+SHORTEST_CYCLE, LONGEST_CYCLE = 2, 9  # in powers of two
 # Fraction of the stability limit with momentum: there the limit itself is lightly damped.
 SHARE_OF_LIMIT_MOMENTUM = 0.5
 SHARE_OF_LIMIT_NESTEROV = 0.7
