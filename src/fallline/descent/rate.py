@@ -64,6 +64,7 @@ def silver(at: Any) -> Any:
 
 
 def first_cycle(dtype: Any) -> Cycle:
+    """The shortest cycle, entered at its middle step: a short one would waste the steep slope at the start."""
     one = jnp.ones((), jnp.int64)
     return Cycle(SHORTEST_CYCLE * one, 2 * one, jnp.zeros((), dtype))
 
