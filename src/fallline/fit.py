@@ -146,15 +146,7 @@ def fit_network(
             f"warm_start goes on with the network fitted before ({before.network}), but the settings and columns now make "
             f"another one ({network}): set warm_start=False, or put the settings back."
         )
-    if before is not None:
-        scaling = before.scaling
-    elif scale:
-        blocks = [(x, y, sample_weight)]
-        scaling = Scaling.fit(
-            blocks, indicators=indicators, centre=bias, scale_targets=output_activation == "identity"
-        )
-    else:
-        scaling = Scaling.identity(x.shape[1], y.shape[1])
+    scaling = before.scaling if before else _scaling_of(x, y, sample_weight, network, indicators, scale)
 
     def told(now: Progress) -> Any:
         return progress and progress(now, lambda: FittedNetwork(network, now.weights, scaling))
@@ -188,6 +180,25 @@ def fit_network(
         input_names=input_names,
     )
     return FittedNetwork(network, path.best_weights, scaling, chosen is not None), path
+
+
+def _scaling_of(
+    x: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None,
+    network: Network,
+    indicators: np.ndarray | None,
+    scale: bool,
+) -> Scaling:
+    """The scaling that a new fit of ``network`` to these rows lives in."""
+    if not scale:
+        return Scaling.identity(x.shape[1], y.shape[1])
+    return Scaling.fit(
+        [(x, y, sample_weight)],
+        indicators=indicators,
+        centre=network.bias,
+        scale_targets=network.output_activation == "identity",
+    )
 
 
 def fit_part(
@@ -230,16 +241,7 @@ def fit_part(
             f"alpha={alpha!r} needs all rows at once: give partial_fit a number, such as 0.1."
         )
     if before is None:
-        scaling = (
-            Scaling.fit(
-                [(x, y, sample_weight)],
-                indicators=indicators,
-                centre=bias,
-                scale_targets=output_activation == "identity",
-            )
-            if scale
-            else Scaling.identity(x.shape[1], y.shape[1])
-        )
+        scaling = _scaling_of(x, y, sample_weight, network, indicators, scale)
         before, standing = FittedNetwork(network, network.initial(seed), scaling), None
     rows = InMemory(before.scaling.x(x), before.scaling.y(y), sample_weight)
     path, standing = one_epoch(

@@ -1,10 +1,11 @@
-"""One BLAS thread while a descent runs.
+"""One BLAS thread while a descent runs, and how many processors there are.
 
 The factorisations of a descent are small: a second thread gains nothing, and where other
 work shares the processor BLAS threads wait for each other in busy loops, five times slower
 than one thread alone.
 """
 
+import os
 from contextlib import AbstractContextManager
 
 
@@ -17,3 +18,8 @@ def one_blas_thread() -> AbstractContextManager[object]:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().limit(limits=1, user_api="blas")
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -108,9 +108,9 @@ def test_the_sums_do_not_depend_on_the_number_of_threads(workers, table, monkeyp
     at_once = moments_of(network, rows)
     monkeypatch.setattr(moments_module, "_BLOCKS_TO_A_PIECE", 2)
     monkeypatch.setattr(moments_module, "_BLOCK_BYTES", 1)
-    monkeypatch.setattr(moments_module, "_processors", lambda: 3)
+    monkeypatch.setattr(moments_module, "processors", lambda: 3)
     expected = moments_of(network, rows)
-    monkeypatch.setattr(moments_module, "_processors", lambda: workers)
+    monkeypatch.setattr(moments_module, "processors", lambda: workers)
     for one, other, whole in zip(moments_of(network, rows), expected, at_once, strict=True):
         np.testing.assert_array_equal(one, other)
         np.testing.assert_allclose(one, whole, rtol=1e-9, atol=1e-9)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
-from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
+from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk
 from fallline.descent.penalty import Penalty, penalise
 from fallline.error import Request, Sums
 from fallline.exceptions import SettingsError
@@ -18,9 +18,6 @@ from fallline.exceptions import SettingsError
 DECAYS = ("none", "inverse", "cosine")
 
 _BATCH = 200
-
-# An error that has grown by this factor over the lowest seen will not come back by itself.
-_RUNAWAY = 1e8
 
 
 def check_batches(settings: Any) -> None:
@@ -121,7 +118,7 @@ class ByBatches(Descent):
         here = penalise(state.penalty, state.trial, sums)
         start = walk.steps < 0
         finite = jnp.isfinite(here.error) & jnp.all(jnp.isfinite(here.gradient))
-        lost = ~finite | (here.error > _RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
+        lost = ~finite | (here.error > RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
         lost &= ~(start & finite)
         rate = jnp.asarray(getattr(self, "learning_rate", 0.0), state.trial.dtype)
         memory, trial = self.move(

@@ -9,7 +9,6 @@ parts in turn. Padding repeats a real row with weight 0: zeros could meet an inf
 """
 
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ import numpy as np
 from fallline.error import Block, Request, Sums, nothing, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.network import Model
+from fallline.threads import processors
 
 
 class Capacity(NamedTuple):
@@ -61,12 +61,7 @@ class Parts:
     """A large table: parts of equally many rows, each held as a compiled program takes it."""
 
     parts: tuple[Part, ...]
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_processors(), "rows"))
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(processors(), "rows"))
 
 
 def capacity(rows: int) -> int:

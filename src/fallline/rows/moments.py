@@ -13,7 +13,6 @@ Products are formed and summed in float64 whatever the rows are kept in: in floa
 eigenvalues of C drown. Nothing here knows how the weights move.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ import numpy as np
 from fallline.error import Request, Sums, nothing
 from fallline.network import Model
 from fallline.rows.memory import InMemory
+from fallline.threads import processors
 
 # Rows are copied, in float64, to a block that stays in the cache; so many blocks are one piece of work for a thread.
 # Both follow from the width alone, so that the sums do not depend on the number of threads.
@@ -255,14 +255,10 @@ def _pieces(rows: InMemory) -> tuple[int, list[slice]]:
     return block, [slice(at, min(at + step, len(rows.x))) for at in range(0, len(rows.x), step)]
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _over_pieces(work: Callable[[int, slice], np.ndarray], rows: InMemory) -> np.ndarray:
     """Σ work(block, piece) over pieces of the rows, on all processors, added in order."""
     block, pieces = _pieces(rows)
-    workers = min(_processors(), len(pieces))
+    workers = min(processors(), len(pieces))
     if workers == 1:
         return np.asarray(sum(work(block, piece) for piece in pieces))
     with ThreadPoolExecutor(workers) as pool:
