@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from fallline.descent import Stop
+from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
+from fallline.descent.large import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.loop import descend
@@ -70,3 +72,29 @@ def test_a_rate_that_is_too_large_diverges_and_keeps_the_lowest(rows, starts):
 def test_what_does_not_fit_is_refused_in_a_sentence(arguments, error, message, rows):
     with pytest.raises(error, match=message):
         descend_from(NETWORK, rows, LevenbergMarquardt(), **arguments)
+
+
+@pytest.mark.parametrize(
+    "descent",
+    ["mini-batch", Adam(), GradientDescent(0.1, batch_size=16)],
+    ids=["by name", "Adam", "gradient"],
+)
+def test_a_descent_by_mini_batches_is_refused_and_not_walked_by_all_rows(descent, rows, starts):
+    with pytest.raises(SettingsError, match=r"all rows at every step.*batch_size=None"):
+        descend_from(NETWORK, rows, descent, starts=starts)
+
+
+def test_the_same_descent_by_all_rows_is_walked(rows, starts):
+    adam = Adam(batch_size=None, decay="none")
+    ends = descend_from(NETWORK, rows, adam, starts=starts[:1], max_iter=30)
+    alone = descend(NETWORK, rows, adam, weights=starts[0], max_iter=30)
+    np.testing.assert_allclose(ends.weights[0], alone.best_weights, rtol=1e-6)
+
+
+def test_auto_takes_all_rows_where_descend_would_take_mini_batches(random):
+    large = Network((20, 60, 1))  # 1 321 weights, too many for Levenberg–Marquardt
+    x = random.normal(size=(2000, 20))
+    rows, starts = InMemory(x, np.sin(x[:, :1])), large.initial(0)[None]
+    auto = descend_from(large, rows, starts=starts, max_iter=2)
+    named = descend_from(large, rows, LBFGS(), starts=starts, max_iter=2)
+    np.testing.assert_array_equal(auto.weights, named.weights)

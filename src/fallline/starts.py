@@ -17,6 +17,7 @@ from fallline.chunk import is_small
 from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
+from fallline.descent.transformation import wrapped
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.kernel import Compiled
 from fallline.network import Model
@@ -70,7 +71,7 @@ _some_passes = Compiled(_passes, static=("model", "block"))
 def descend_from(
     model: Model,
     rows: InMemory | tuple[Any, Any],
-    descent: Descent | str = "auto",
+    descent: Any = "auto",
     *,
     starts: Any,
     max_iter: int = 1000,
@@ -79,7 +80,8 @@ def descend_from(
     """Go down the error of ``model`` over ``rows`` from each of ``starts`` (m, n_weights), and say where they end.
 
     Nothing is scaled: E is exactly ½ Σ Σ (y − ŷ)². The arguments are those of ``descend``; each start takes ``max_iter``
-    steps unless it arrives or diverges before that. Raises ShapeError, TableError or SettingsError, in a sentence.
+    steps unless it arrives or diverges before that. Every step is by all rows: ``"auto"`` means no mini-batches here, and
+    a descent with a ``batch_size`` is refused. Raises ShapeError, TableError or SettingsError, in a sentence.
     """
     rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
     check_fit(model, rows)
@@ -96,8 +98,14 @@ def descend_from(
             f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
         )
     if isinstance(descent, str):
-        descent, _ = choose(descent, model, len(rows.x))
+        descent, _ = choose(descent, model, len(rows.x), all_rows=True)
+    descent = wrapped(descent)
     descent.check()
+    if getattr(descent, "batch_size", None) is not None:
+        raise SettingsError(
+            f"descend_from takes all rows at every step, but {type(descent).__name__} has batch_size={descent.batch_size}: "
+            "set batch_size=None and decay='none', choose another descent such as LBFGS(), or call descend from each start."
+        )
     penalty = penalty_for(model, alpha)
     if penalty.adapts:
         raise SettingsError("alpha='evidence' is for one start at a time: give a number, or use descend.")

@@ -29,12 +29,13 @@ DESCENTS = {
 }
 
 
-def choose(name: str, model: Model, rows: int) -> tuple[Descent, str]:
+def choose(name: str, model: Model, rows: int, *, all_rows: bool = False) -> tuple[Descent, str]:
     """The descent of that name with its default settings, and a sentence that says why.
 
     ``"auto"`` takes Levenberg–Marquardt for small networks. Where JᵀJ would be too large it takes L-BFGS, which in equal
     seconds went lower than truncated Gauss–Newton on every table of benchmarks/large.py, and mini-batches from 2 000 rows
-    up, which predicted rows not seen best in benchmarks/mini_batch_fits.py. Raises SettingsError for an unknown name.
+    up, which predicted rows not seen best in benchmarks/mini_batch_fits.py; ``all_rows``: where mini-batches cannot walk, L-BFGS
+    there too. Raises SettingsError for an unknown name.
     """
     if name in DESCENTS:
         return DESCENTS[name](), f"{name} was asked for."
@@ -56,7 +57,7 @@ def choose(name: str, model: Model, rows: int) -> tuple[Descent, str]:
             GradientDescent(momentum="auto"),
             f"gradient descent on the moments of the rows, because the network is linear, and {costs}.",
         )
-    if rows >= _MANY_ROWS:
+    if rows >= _MANY_ROWS and not all_rows:
         return (
             Adam(),
             f"mini-batches by Adam, because {costs}, and a step for every few rows gets further than one for all.",
