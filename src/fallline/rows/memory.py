@@ -9,9 +9,10 @@ parts in turn. Padding repeats a real row with weight 0: zeros could meet an inf
 """
 
 import functools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from fallline.error import Block, Request, Sums, nothing, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.network import Model
 from fallline.threads import processors
+
+_T = TypeVar("_T")
 
 
 class Capacity(NamedTuple):
@@ -240,6 +243,20 @@ def check_fit(model: Model, rows: InMemory) -> None:
         )
 
 
+def block_at(rows: Capacity | Part, at: Any, block: int) -> Block:
+    """The rows of block number ``at``, counted from 0, of ``block`` rows each. To be traced."""
+    start = at * block
+    if isinstance(rows, Part):
+        x = jax.lax.dynamic_slice_in_dim(rows.x, start, block)
+    else:
+        x = jax.lax.dynamic_slice_in_dim(rows.x, start, block, 1).T
+    return Block(
+        x,
+        jax.lax.dynamic_slice_in_dim(rows.y, start, block),
+        jax.lax.dynamic_slice_in_dim(rows.s, start, block),
+    )
+
+
 def sum_over_rows(
     model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Part, block: int
 ) -> Sums:
@@ -250,16 +267,7 @@ def sum_over_rows(
 
     def of_kind(kind: str) -> Any:
         def add(at: Any, sums: Sums) -> Sums:
-            start = at * block
-            if isinstance(rows, Part):
-                x = jax.lax.dynamic_slice_in_dim(rows.x, start, block)
-            else:
-                x = jax.lax.dynamic_slice_in_dim(rows.x, start, block, 1).T
-            part = Block(
-                x,
-                jax.lax.dynamic_slice_in_dim(rows.y, start, block),
-                jax.lax.dynamic_slice_in_dim(rows.s, start, block),
-            )
+            part = block_at(rows, at, block)
             return jax.tree.map(jnp.add, sums, sums_of_block(model, kinds, kind, request, part))
 
         def total(_: None) -> Sums:
@@ -287,17 +295,26 @@ def _add_part(
 
 
 def sum_over_parts(model: Model, kinds: tuple[str, ...], request: Request, held: Parts, block: int) -> Sums:
-    """The sums of ``sum_over_rows``, over a large table; not to be traced.
+    """The sums of ``sum_over_rows``, over a large table; not to be traced."""
+
+    def add(sums: Sums, part: Part) -> Sums:
+        return _add_part(sums, request, part, model=model, kinds=kinds, block=block)
+
+    return add_over_parts(held, lambda: nothing(kinds, model.n_weights), add)
+
+
+def add_over_parts(held: Parts, zero: Callable[[], _T], add: Callable[[_T, Part], _T]) -> _T:
+    """``add`` for every part of a large table, from ``zero()`` on; not to be traced.
 
     Threads take turns of a few parts; inside a turn and over the turns sums are added in the order of the rows, so
     that the result depends neither on who finished first nor on the number of threads.
     """
 
-    def take(turn: tuple[Part, ...]) -> Sums:
+    def take(turn: tuple[Part, ...]) -> _T:
         with jax.enable_x64(True):  # a setting of the thread
-            sums = nothing(kinds, model.n_weights)
+            sums = zero()
             for part in turn:
-                sums = _add_part(sums, request, part, model=model, kinds=kinds, block=block)
+                sums = add(sums, part)
             return jax.tree.map(np.asarray, sums)
 
     first, rest = held.parts[:1], held.parts[1:]

@@ -1,0 +1,335 @@
+"""The second derivatives of the error: how it bends at a point, in every direction.
+
+    H = ∂²F/∂w² = Jᵀ s J + Σ_μ s_μ Σ_j r_j ∂²ŷ_j/∂w² + diag(strength)
+
+All of it, not the Gauss–Newton part alone: a saddle shows only in the second term. H is that of F, a sum over
+rows; learning rates act on H/n. Products H V are one forward derivative over one backward sweep for each
+direction, several at a time, block by block of the rows and always in float64. Nothing here knows a descent.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fallline.error import Block, squared_error
+from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
+from fallline.network import Model
+from fallline.rows.memory import (
+    Capacity,
+    InMemory,
+    Part,
+    Parts,
+    add_over_parts,
+    block_at,
+    block_rows,
+    check_fit,
+)
+from fallline.threads import one_blas_thread
+
+LARGEST = 2000  # weights: above, the matrix and its eigenvectors take longer than they are worth
+
+_TOGETHER = 16  # directions that one sweep over the rows multiplies
+_SMALLEST_BLOCK = 64  # rows
+
+# Lanczos: vectors kept before a restart, as far as they take no more memory than this; taken over at a restart from each end.
+_MOST_VECTORS, _VECTOR_BYTES = 160, 256 << 20
+_FEWEST_VECTORS = 24
+_KEPT = 8
+_LOOK_EVERY = 8  # products between two looks at the residuals
+_MOST_PRODUCTS = 3000
+_RESIDUAL = 1e-7  # of the largest eigenvalue in size
+
+
+class Bend(NamedTuple):
+    """Sums over rows: E, its gradient (p,), and H of E times each of c directions (c, p)."""
+
+    error: Any
+    gradient: Any
+    products: Any
+
+
+def _of_block(model: Model, weights: Any, directions: Any, block: Block) -> Bend:
+    """What one block of rows adds, in float64 whatever its rows are kept in: JAX sees the derivative of a derivative."""
+    wide = Block(*(part.astype(jnp.float64) for part in block))
+    slope = jax.value_and_grad(lambda w: squared_error(model, w, wide))
+    (error, gradient), along = jax.linearize(slope, weights)
+    return Bend(error, gradient, jax.vmap(lambda v: along(v)[1])(directions))
+
+
+def _of_rows(model: Model, weights: Any, directions: Any, rows: Capacity | Part, block: int) -> Bend:
+    def add(at: Any, sums: Bend) -> Bend:
+        return jax.tree.map(jnp.add, sums, _of_block(model, weights, directions, block_at(rows, at, block)))
+
+    zero = Bend(jnp.zeros(()), jnp.zeros_like(weights), jnp.zeros_like(directions))
+    return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
+
+
+_of_few = jax.jit(_of_rows, static_argnums=(0, 4))
+
+
+# One thread for each part, as ``rows/memory.py`` sums them.
+@functools.partial(
+    jax.jit,
+    static_argnames=("model", "block"),
+    compiler_options={"xla_cpu_multi_thread_eigen": False},
+)
+def _add_part(sums: Bend, weights: Any, directions: Any, part: Part, *, model: Model, block: int) -> Bend:
+    return jax.tree.map(jnp.add, sums, _of_rows(model, weights, directions, part, block))
+
+
+class Products:
+    """The Hessian at ``weights`` (p,) as what it does to vectors, with the rows held once for all of them.
+
+    Call it under 64-bit JAX, with directions (c, p): it returns F, its gradient (p,) and H times each (c, p).
+    """
+
+    def __init__(self, model: Model, rows: InMemory, weights: Any, strength: Any = None) -> None:
+        check_fit(model, rows)
+        self.model = model
+        self.weights = np.asarray(weights, np.float64)
+        p = model.n_weights
+        if self.weights.shape != (p,):
+            raise ShapeError(
+                f"weights have shape {self.weights.shape}, but the model has {p}: pass shape ({p},)."
+            )
+        if not np.isfinite(self.weights).all():
+            raise TableError("the weights contain NaN or infinity: the error has no second derivative there.")
+        self.strength = np.zeros(p) if strength is None else np.asarray(strength, np.float64)
+        if self.strength.shape != (p,):
+            raise ShapeError(
+                f"strength has shape {self.strength.shape}: give each of the {p} weights its weight decay, ({p},), "
+                "such as the strength of a path."
+            )
+        self.count = rows.count
+        self.held = rows.held()
+
+    def __call__(self, directions: np.ndarray) -> Bend:
+        directions = np.asarray(directions, np.float64)
+        several = max(min(_TOGETHER, len(directions)), 1)
+        parts = []
+        for at in range(0, len(directions), several):
+            some = directions[at : at + several]
+            # The last few go with zeros, by the same program.
+            full = np.concatenate([some, np.zeros((several - len(some), len(self.weights)))])
+            found = self._sum(full)
+            parts.append(np.asarray(found.products)[: len(some)])
+        pull = self.strength * self.weights
+        return Bend(
+            float(found.error) + 0.5 * float(pull @ self.weights),
+            np.asarray(found.gradient) + pull,
+            np.concatenate(parts) + self.strength * directions,
+        )
+
+    def _sum(self, directions: np.ndarray) -> Bend:
+        block = self._block(len(directions))
+        if not isinstance(self.held, Parts):
+            return _of_few(self.model, self.weights, directions, self.held, block)
+
+        def zero() -> Bend:
+            return Bend(jnp.zeros(()), jnp.zeros(len(self.weights)), jnp.zeros(directions.shape))
+
+        def add(sums: Bend, part: Part) -> Bend:
+            return _add_part(sums, self.weights, directions, part, model=self.model, block=block)
+
+        return add_over_parts(self.held, zero, add)
+
+    def _block(self, directions: int) -> int:
+        """Rows to a block: as many as a descent takes, shared among the directions; a power of two, so is their quotient."""
+        alone = block_rows(self.model, ("curvature",), self.held)
+        return min(alone, max(alone // (1 << (directions - 1).bit_length()), _SMALLEST_BLOCK))
+
+
+def hessian_product(
+    model: Model, rows: InMemory, weights: Any, directions: Any, strength: Any = None
+) -> np.ndarray:
+    """H v for a direction (p,), or for each of c directions (c, p): the same shape, float64, without H.
+
+    H is that of ½ Σ_μ s_μ Σ_j r_j² + ½ Σ_i strength_i w_i² at ``weights`` (p,). Raises ShapeError or TableError for
+    rows, weights or directions that do not fit.
+    Source: Pearlmutter (1994), Neural Computation 6:147.
+    """
+    directions = np.asarray(directions, np.float64)
+    if directions.ndim not in (1, 2) or directions.shape[-1] != model.n_weights or not directions.size:
+        raise ShapeError(
+            f"directions have shape {directions.shape}: expected ({model.n_weights},) or (directions, {model.n_weights})."
+        )
+    with jax.enable_x64(True), one_blas_thread():
+        products = Products(model, rows, weights, strength)(np.atleast_2d(directions)).products
+    return np.asarray(products.reshape(directions.shape))
+
+
+def hessian(model: Model, rows: InMemory, weights: Any, strength: Any = None) -> np.ndarray:
+    """All second derivatives of ½ Σ_μ s_μ Σ_j r_j² + ½ Σ_i strength_i w_i² at ``weights`` (p,): (p, p), symmetric, float64.
+
+    strength (p,): each weight's own weight decay, none by default; a ``DescentPath`` has it. Up to 2 000 weights;
+    above, SettingsError names what to use instead. Raises ShapeError or TableError for rows or weights that do not fit.
+    """
+    return curvature_matrix(model, rows, weights, strength)[2]
+
+
+def curvature_matrix(
+    model: Model, rows: InMemory, weights: Any, strength: Any = None
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """F, its gradient (p,) and its Hessian (p, p) at ``weights``, from one sweep after another over the rows."""
+    p = model.n_weights
+    if p > LARGEST:
+        raise SettingsError(
+            f"the Hessian of {p} weights has {p * p:,} entries: up to {LARGEST} weights it is formed; above, use "
+            "extreme_eigenvectors for its stiffest and softest directions, or hessian_product."
+        )
+    with jax.enable_x64(True), one_blas_thread():
+        error, gradient, square = Products(model, rows, weights, strength)(np.eye(p))
+    return error, gradient, 0.5 * (square + square.T)
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """How the penalised error bends at one point.
+
+    ``weights`` (p,); ``error`` F and ``gradient`` (p,) there; ``n_rows`` = Σ s, by which rates per row divide.
+    ``eigenvalues`` (p,) of the Hessian of F, largest first, and ``eigenvectors`` (p, p), one a row, orthonormal.
+    """
+
+    weights: np.ndarray
+    error: float
+    gradient: np.ndarray
+    n_rows: float
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+
+    @classmethod
+    def at(cls, model: Model, rows: InMemory, weights: Any, strength: Any = None) -> "Curvature":
+        """That of ``model`` over ``rows`` at ``weights``; the arguments, and what is refused, are those of ``hessian``."""
+        error, gradient, square = curvature_matrix(model, rows, weights, strength)
+        values, vectors = _eigh(square)
+        return cls(np.asarray(weights, np.float64), error, gradient, rows.count, values, vectors)
+
+
+def _eigh(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues, largest first, and eigenvectors, one a row, each with its largest entry positive."""
+    if not np.isfinite(square).all():
+        raise FalllineError(
+            "the second derivatives are not finite at these weights: take weights where the error is a number."
+        )
+    values, vectors = np.linalg.eigh(square)
+    rows = vectors.T[::-1]
+    return values[::-1].copy(), rows * _signs(rows)
+
+
+def _signs(vectors: np.ndarray) -> np.ndarray:
+    """±1 for each row: the sign of its largest entry. An eigenvector has none of its own, and pictures should not flip."""
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
+    return np.where(largest < 0, -1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Extremes:
+    """The largest and the smallest eigenvalue of a symmetric matrix, ``values`` (2,), and unit ``vectors`` (2, p).
+
+    ``residuals`` (2,): ‖H v − λ v‖; an eigenvalue lies that near. ``products``: how many H v it took, 0 where the
+    matrix was formed. ``converged``: whether both residuals are below 1e-7 of the largest eigenvalue in size.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
+    products: int
+    converged: bool
+
+
+def extreme_eigenpairs(
+    model: Model, rows: InMemory, weights: Any, strength: Any = None, seed: int = 0
+) -> Extremes:
+    """The stiffest and the softest direction at ``weights``: the largest and the smallest eigenvalue of the Hessian of F.
+
+    The smallest, not that nearest 0: below 0 at a saddle. Exact up to 2 000 weights, by Lanczos above, from a
+    random vector that ``seed`` fixes. Raises ShapeError or TableError for rows or weights that do not fit.
+    """
+    if model.n_weights <= LARGEST:
+        _, _, square = curvature_matrix(model, rows, weights, strength)
+        values, vectors = _eigh(square)
+        values, vectors = values[[0, -1]], vectors[[0, -1]]
+        residuals = np.linalg.norm(vectors @ square - values[:, None] * vectors, axis=1)
+        return Extremes(values, vectors, residuals, 0, True)
+    with jax.enable_x64(True), one_blas_thread():
+        products = Products(model, rows, weights, strength)
+        return lanczos(lambda v: products(v[None, :]).products[0], model.n_weights, seed)
+
+
+def extreme_eigenvectors(
+    model: Model, rows: InMemory, weights: Any, strength: Any = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The stiffest and the softest eigenvalue, (2,), and their unit eigenvectors, (2, p): see ``extreme_eigenpairs``.
+
+    Raises FalllineError where Lanczos did not come to rest.
+    """
+    found = extreme_eigenpairs(model, rows, weights, strength, seed)
+    if not found.converged:
+        raise FalllineError(
+            f"after {found.products} products with the Hessian its extreme eigenvalues, {found.values[0]:.4g} and "
+            f"{found.values[1]:.4g}, are known to {found.residuals.max():.2g} only: take other weights, or "
+            "extreme_eigenpairs, which returns them as they are."
+        )
+    return found.values, found.vectors
+
+
+def lanczos(
+    product: Callable[[np.ndarray], np.ndarray],
+    n: int,
+    seed: int = 0,
+    *,
+    residual: float = _RESIDUAL,
+    most_products: int = _MOST_PRODUCTS,
+    most_vectors: int | None = None,
+) -> Extremes:
+    """Both ends of the spectrum of a symmetric (n, n) matrix that is known by ``product``, v ↦ H v.
+
+    Every new vector is made orthogonal to all before it, twice. When there is no room for another, the basis is
+    replaced by the few Ritz vectors nearest to both ends, and grows again.
+    Source: Golub & Van Loan, Matrix Computations, ch. 10; the restart of Wu & Simon (2000), SIAM J. Matrix Anal. 22:602.
+    """
+    room = most_vectors or int(np.clip(_VECTOR_BYTES // (8 * n), _FEWEST_VECTORS, _MOST_VECTORS))
+    room = min(room, n)
+    basis, projected = np.zeros((room, n)), np.zeros((room, room))
+    following = np.random.default_rng(seed).standard_normal(n)
+    following /= np.linalg.norm(following)
+    k = products = 0
+    while True:
+        basis[k] = following
+        image = np.array(product(following), np.float64)
+        if not np.isfinite(image).all():
+            raise FalllineError(
+                "the second derivatives are not finite at these weights: take weights where the error is a number."
+            )
+        k, products = k + 1, products + 1
+        along = basis[:k] @ image
+        image -= along @ basis[:k]
+        again = basis[:k] @ image
+        image -= again @ basis[:k]
+        projected[k - 1, :k] = projected[:k, k - 1] = along + again
+        left = float(np.linalg.norm(image))
+        size = float(np.abs(projected[:k, :k]).max())
+        over = k == n or left <= n * np.finfo(np.float64).eps * size or products >= most_products
+        if over or k == room or products % _LOOK_EVERY == 0:
+            values, ritz = np.linalg.eigh(projected[:k, :k])
+            ends = np.array([-1, 0])
+            scale = float(np.abs(values).max())
+            residuals = np.abs(left * ritz[-1, ends])
+            converged = bool((residuals <= residual * scale).all())
+            if over or converged:
+                vectors = ritz[:, ends].T @ basis[:k]
+                vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+                return Extremes(values[ends], vectors * _signs(vectors), residuals, products, converged)
+            if k == room:
+                few = min(_KEPT, (room - 1) // 2)
+                kept = np.r_[0:few, k - few : k]
+                basis[: len(kept)] = ritz[:, kept].T @ basis[:k]
+                projected[:] = 0.0
+                np.fill_diagonal(projected[: len(kept), : len(kept)], values[kept])
+                k = len(kept)
+        following = image / left
