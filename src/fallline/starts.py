@@ -5,7 +5,9 @@ They run in chunks; starts that have arrived are left out of the next one. No pa
 """
 
 import functools
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fallline.chunk import is_small
-from fallline.descent import Descent, Stop
+from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.transformation import wrapped
@@ -22,10 +24,11 @@ from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.kernel import Compiled
 from fallline.network import Model
 from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
-from fallline.threads import one_blas_thread
+from fallline.threads import one_blas_thread, processors
 
 _CHUNK_SECONDS = 0.2  # between two looks at Ctrl-C and at who has arrived
-_AT_ONCE = 1 << 27  # bytes of states and of a block's predictions that run side by side
+# Bytes of states and of a block's predictions that run side by side: what a kernel walks through stays in the cache.
+_AT_ONCE, _IN_CACHE = 1 << 27, 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,60 +118,116 @@ def descend_from(
         held = rows.padded()
         block = block_rows(model, descent.kinds, held)
         wide = model.n_weights * (model.n_weights if "gauss_newton" in descent.kinds else 16)
-        at_once = max(_AT_ONCE // (8 * (wide + 4 * block)), 1)
-        parts = [
-            _walk_all(model, held, descent, starts[at : at + at_once], penalty, max_iter, block)
-            for at in range(0, len(starts), at_once)
-        ]
-    weights, error, penalised, steps, passes, stop = (
-        np.concatenate(each) for each in zip(*parts, strict=True)
-    )
-    return Ends(starts, weights, error, penalised, steps, passes, stop, time.perf_counter() - began)
+        small = is_small(model, descent, (held,))
+        bytes_ = _IN_CACHE if small else _AT_ONCE
+        at_once = 1 << max(bytes_ // (8 * (wide + 4 * block)), 1).bit_length() - 1
+        group = _Group(model, held, descent, penalty, max_iter, block, small)
+        ends = _Places(starts)
+
+        def walk() -> None:
+            with jax.enable_x64(True):  # a setting of the thread
+                group.walk_all(ends, min(at_once, _room(len(starts))))
+
+        # A kernel runs in one thread; any other program shares its steps among the processors itself.
+        side_by_side = min(processors(), -(-len(starts) // at_once)) if small else 1
+        with ThreadPoolExecutor(side_by_side, "starts") as threads:
+            try:
+                for walked in [threads.submit(walk) for _ in range(side_by_side)]:
+                    walked.result()
+            except BaseException:  # Ctrl-C comes to this thread alone
+                ends.stopped = True
+                raise
+    return Ends(starts, *ends.found, time.perf_counter() - began)
 
 
-def _walk_all(
-    model: Model,
-    held: Capacity,
-    descent: Descent,
-    starts: np.ndarray,
-    penalty: Penalty,
-    max_iter: int,
-    block: int,
-) -> tuple[np.ndarray, ...]:
-    """The ends of as many starts as run side by side."""
-    room = _room(len(starts))
-    first = np.concatenate([starts, np.repeat(starts[:1], room - len(starts), axis=0)])
-    states = _begin(descent, first, penalty, model=model)
-    who = np.arange(len(starts))  # which start each of the first states belongs to
-    ends: list[np.ndarray] = [np.zeros(starts.shape), *(np.zeros(len(starts)) for _ in range(2))]
-    ends += [np.zeros(len(starts), np.int64) for _ in range(3)]
-    budget, small = 8, is_small(model, descent, (held,))
-    while len(who):
-        clock = time.perf_counter()
-        states = _some_passes(descent, states, held, budget, max_iter, small=small, model=model, block=block)
-        walk = states.walk
-        stop, steps = np.asarray(walk.stop)[: len(who)], np.asarray(walk.steps)[: len(who)]
-        done = (stop != 0) | (steps >= max_iter)
-        if done.any():
-            found = (
-                walk.lowest_weights, walk.lowest_error, walk.lowest_penalised, walk.steps, walk.passes,
-                np.where(np.asarray(walk.stop) == 0, int(Stop.MAX_ITER), np.asarray(walk.stop)),
+class _Places:
+    """The starts that wait for their turn, and a place for the end of each."""
+
+    def __init__(self, starts: np.ndarray) -> None:
+        self.starts = starts
+        self.found: list[np.ndarray] = [np.zeros(starts.shape), *(np.zeros(len(starts)) for _ in range(2))]
+        self.found += [np.zeros(len(starts), np.int64) for _ in range(3)]
+        self._next, self._lock = 0, threading.Lock()
+        self.stopped = False
+
+    def take(self, count: int) -> np.ndarray:
+        """Numbers of at most so many starts whose turn it is; none when all have had theirs."""
+        with self._lock:
+            taken = np.arange(self._next, min(self._next + count, len(self.starts)))
+            self._next += len(taken)
+        return taken
+
+    def put(self, who: np.ndarray, walk: Walk, at: np.ndarray) -> None:
+        """The ends of starts ``who``, which stand ``at`` these places of a group."""
+        stop = np.where(np.asarray(walk.stop) == 0, int(Stop.MAX_ITER), np.asarray(walk.stop))
+        values = walk.lowest_weights, walk.lowest_error, walk.lowest_penalised, walk.steps, walk.passes, stop
+        for place, value in zip(self.found, values, strict=True):
+            place[who] = np.asarray(value)[at]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Starts that walk side by side in one program; where one has arrived, the next that waits takes its place."""
+
+    model: Model
+    held: Capacity
+    descent: Descent
+    penalty: Penalty
+    max_iter: int
+    block: int
+    small: bool
+
+    def walk_all(self, places: _Places, size: int) -> None:
+        who = places.take(size)  # which start stands at each place; −1 where none does
+        if not len(who):
+            return
+        who = np.concatenate([who, np.full(size - len(who), -1)])
+        states = self._begin(places.starts[who])
+        budget = 8
+        while (who >= 0).any() and not places.stopped:
+            clock = time.perf_counter()
+            states = _some_passes(
+                self.descent, states, self.held, budget, self.max_iter,
+                small=self.small, model=self.model, block=self.block,
             )  # fmt: skip
-            for end, value in zip(ends, found, strict=True):
-                end[who[done]] = np.asarray(value)[: len(who)][done]
-            left = np.flatnonzero(~done)
-            who = who[left]
-            if len(who):
-                states = _taken(states, left, np.flatnonzero(done)[0])
-        grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
-        budget = int(np.clip(budget * np.clip(grow, 0.25, 4.0), 1, max_iter + 1))
-    return tuple(ends)
+            walk = jax.tree.map(np.asarray, states.walk)
+            grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
+            budget = int(np.clip(budget * np.clip(grow, 0.25, 4.0), 1, self.max_iter + 1))
+            done = (who >= 0) & ((walk.stop != 0) | (walk.steps >= self.max_iter))
+            if done.any():
+                at = np.flatnonzero(done)
+                places.put(who[at], walk, at)
+                who[at] = -1
+                new = places.take(len(at))
+                who[at[: len(new)]] = new
+                if len(new):
+                    fresh = self._begin(places.starts[who])
+                    put = np.isin(np.arange(len(who)), at[: len(new)])
+                    states = jax.tree.map(lambda a, b, put=put: _where(put, a, b), fresh, states)
+                else:
+                    who, states = _closed_up(who, states)
+
+    def _begin(self, starts: np.ndarray) -> Any:
+        return _begin(self.descent, starts, self.penalty, model=self.model)
 
 
-def _taken(states: Any, left: np.ndarray, spare: int) -> Any:
-    """The states still under way, with one that has stopped repeated up to a power of two."""
-    index = np.concatenate([left, np.repeat(spare, _room(len(left)) - len(left))])
-    return jax.tree.map(lambda leaf: leaf[index], states)
+def _where(put: np.ndarray, new: Any, old: Any) -> Any:
+    return np.where(put.reshape(-1, *(1,) * (np.ndim(new) - 1)), np.asarray(new), np.asarray(old))
+
+
+def _closed_up(who: np.ndarray, states: Any) -> tuple[np.ndarray, Any]:
+    """The starts still under way, in a group of a quarter of the places if they fit: each size is a program more."""
+    left = np.flatnonzero(who >= 0)
+    room = len(who)
+    while len(left) <= room // 4:
+        room //= 4
+        if not room:
+            return who[:0], states
+    if room == len(who):
+        return who, states
+    index = np.concatenate([left, np.repeat(left[:1], room - len(left))])
+    kept = np.where(np.arange(room) < len(left), who[index], -1)
+    return kept, jax.tree.map(lambda leaf: leaf[index], states)
 
 
 def _room(count: int) -> int:
