@@ -220,7 +220,7 @@ def walked(model, random):
     network = model.fitted.network
     rows = InMemory(random.normal(size=(30, 3)), random.normal(size=(30, 1)))
     watched = {"held-out": InMemory(rows.x[:7], rows.y[:7])}
-    path = descend(network, rows, seed=1, max_iter=8, watched=watched)
+    path = descend(network, rows, seed=1, max_iter=8, watched=watched, alpha=0.1)
     return dataclasses.replace(model, path=path)
 
 
@@ -232,7 +232,7 @@ def of_points(network, points, stride=1, best=0):
     curve = steps + 0.5
     return SavedPath(
         network, steps, 2 * steps, curve, curve, curve, {"damping": curve}, {"held-out": curve}, {"held-out": 7.0},
-        30.0, kept, weights, best,
+        30.0, kept, weights, best, weights[-1], np.zeros(network.n_weights),
     )  # fmt: skip
 
 
@@ -252,6 +252,8 @@ def test_a_short_path_is_kept_to_the_last_bit(walked, tmp_path):
         np.testing.assert_array_equal(getattr(again, name), getattr(path, name))
     np.testing.assert_array_equal(again.shown["damping"], path.shown["damping"])
     np.testing.assert_array_equal(again.watched["held-out"], path.watched["held-out"])
+    np.testing.assert_array_equal(again.strength, path.strength)
+    np.testing.assert_array_equal(again.best_weights, walked.fitted.weights)
     assert (again.n_rows, again.watched_rows, again.best_step) == (30.0, {"held-out": 7.0}, path.best_step)
     assert again.steps.dtype == again.weight_steps.dtype == again.passes.dtype == np.int64
 

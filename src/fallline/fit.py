@@ -93,6 +93,10 @@ class FittedNetwork:
         """Coefficients and biases in the user's units: a forward pass by hand gives ``predict``."""
         return tuple(Layer(*layer) for layer in self.scaling.fold(self.network.layers(self.weights)))
 
+    def rows(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> InMemory:
+        """Rows (n, inputs) and targets (n, outputs) in the user's units as the descent sums them: scaled, float64."""
+        return InMemory(self.scaling.x(x), self.scaling.y(y), sample_weight, np.float64)
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         """ŷ of rows (n, inputs) in the user's units: (n, outputs), block by block."""
         parts = [

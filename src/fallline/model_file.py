@@ -57,7 +57,8 @@ class SavedPath(Recorded):
 
     With m points and p weights: ``steps``, ``passes``, ``error`` (E), ``penalised_error`` and ``gradient_norm``, each
     (m,); ``shown`` and ``watched`` {name: (m,)}; ``weights`` (k, p) at the steps ``weight_steps`` (k,), k from 0 to m.
-    ``n_rows`` and ``watched_rows`` are the rows that E sums over; ``best_step`` is the step whose weights were taken.
+    ``n_rows`` and ``watched_rows`` are the rows that E sums over; ``best_step`` is the step whose weights were taken,
+    ``best_weights`` (p,), and ``strength`` (p,) each weight's own weight decay there.
     """
 
     model: Network
@@ -73,6 +74,8 @@ class SavedPath(Recorded):
     weight_steps: np.ndarray
     weights: np.ndarray
     best_step: int
+    best_weights: np.ndarray
+    strength: np.ndarray
     input_names: tuple[str, ...] | None = None
 
 
@@ -162,7 +165,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         widths = (len(columns.encoded_names), len(scaling.x_mean), len(columns.targets), len(scaling.y_mean))
         if widths != (network.inputs, network.inputs, network.outputs, network.outputs):
             raise ValueError("columns, scaling and network do not fit each other")
-        path = _path_of(said["path"], _under(_PATH, arrays), network, columns) if "path" in said else None
+        path = _path_of(said["path"], _under(_PATH, arrays), fitted, columns) if "path" in said else None
         return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path)
     except ModelFileError:
         raise
@@ -193,6 +196,7 @@ def _path_arrays(path: Recorded | None, most: int = _PATH_BYTES) -> dict[str, np
     return {name: values[points] for name, values in curves.items()} | {
         "weight_steps": weight_steps[rows],
         "weights": weights[rows],
+        **({"strength": np.asarray(path.strength, np.float64)} if np.any(path.strength) else {}),
     }
 
 
@@ -228,11 +232,13 @@ def _evenly(steps: np.ndarray, best_step: int, room: int) -> np.ndarray:
 
 
 def _path_of(
-    said: Mapping[str, Any], arrays: Mapping[str, np.ndarray], network: Network, columns: Columns
+    said: Mapping[str, Any], arrays: Mapping[str, np.ndarray], fitted: FittedNetwork, columns: Columns
 ) -> SavedPath:
     """The path that a file holds. Raises ValueError, KeyError or TypeError where its parts do not fit each other."""
-    curves = {name: array for name, array in arrays.items() if name not in ("weights", "weight_steps")}
+    network, whole_ones = fitted.network, ("weights", "weight_steps", "strength")
+    curves = {name: array for name, array in arrays.items() if name not in whole_ones}
     steps, weight_steps, weights = arrays["steps"], arrays["weight_steps"], arrays["weights"]
+    strength = arrays.get("strength", np.zeros(network.n_weights))
     whole = np.concatenate([steps, arrays["passes"], weight_steps])
     shown, watched = _under("shown.", curves), _under("watched.", curves)
     rows = {name: float(said["watched_rows"][name]) for name in watched}
@@ -242,6 +248,7 @@ def _path_of(
         and len(steps) > 0
         and {array.shape for array in curves.values()} == {(len(steps),)}
         and weights.shape == (len(weight_steps), network.n_weights)
+        and strength.shape == (network.n_weights,)
         and bool((np.isfinite(whole) & (whole == np.round(whole)) & (np.abs(whole) < 2.0**53)).all())
         and bool((np.diff(steps) > 0).all() and (np.diff(weight_steps) > 0).all())
         and bool(np.isin(weight_steps, steps).all())
@@ -253,7 +260,7 @@ def _path_of(
         model=network, steps=steps.astype(np.int64), passes=arrays["passes"].astype(np.int64), error=arrays["error"],
         penalised_error=arrays["penalised_error"], gradient_norm=arrays["gradient_norm"], shown=shown, watched=watched,
         watched_rows=rows, n_rows=n_rows, weight_steps=weight_steps.astype(np.int64), weights=weights,
-        best_step=best_step, input_names=tuple(columns.encoded_names),
+        best_step=best_step, best_weights=fitted.weights, strength=strength, input_names=tuple(columns.encoded_names),
     )  # fmt: skip
 
 

@@ -136,6 +136,12 @@ class Layer(NamedTuple):
     intercept: Any
 
 
+def _across(layer: Layer, x: Any) -> Any:
+    """coefᵀ x + intercept, rows lying across."""
+    z = layer.coef.T @ x
+    return z if layer.intercept is None else z + layer.intercept[:, None]
+
+
 @dataclass(frozen=True)
 class Network:
     """A feed-forward network ŷ = f(… f(x W₁ + b₁) … W_L + b_L).
@@ -262,6 +268,15 @@ class Network:
                 group += [2 * number + 1 if number < len(shapes) - 1 else -1] * outputs
         return np.array(group, int)
 
+    def units(self) -> np.ndarray:
+        """Which unit each weight leads into: (n_weights,) int, counted from 0 through the hidden layers to the outputs."""
+        unit: list[int] = []
+        seen = 0
+        for inputs, outputs in itertools.pairwise(self.sizes):
+            unit += list(range(seen, seen + outputs)) * (inputs + self.bias)
+            seen += outputs
+        return np.array(unit, int)
+
     def initial(self, seed: int | np.random.Generator | None = None) -> np.ndarray:
         """Random weights for inputs of unit spread: (n_weights,) float64.
 
@@ -300,6 +315,23 @@ class Network:
                 z = z + intercept[None, :]
             x = (output if number == len(layers) - 1 else hidden)(z, xp)
         return x
+
+    def entering(self, layers: Sequence[Layer], x: Any) -> Any:
+        """What enters the first units, W₁ᵀ x + b₁, rows lying across: x (inputs, n), result (units, n).
+
+        It is linear in the weights, biases included.
+        """
+        return _across(layers[0], x)
+
+    def onward(self, layers: Sequence[Layer], z: Any, xp: Any = np) -> Any:
+        """ŷ (outputs, n) from what enters the first units, z (units, n), rows lying across.
+
+        So activations and biases run along the rows, which suits vector units whatever the widths of the layers.
+        """
+        hidden, output = ACTIVATIONS[self.activation], ACTIVATIONS[self.output_activation]
+        for layer in layers[1:]:
+            z = _across(layer, hidden(z, xp))
+        return output(z, xp)
 
     def __str__(self) -> str:
         def count(n: int, what: str) -> str:

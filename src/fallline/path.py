@@ -60,6 +60,7 @@ class Recorded:
     weight_steps: Any
     weights: Any
     best_step: Any
+    strength: Any
     input_names: Any
 
     @property

@@ -137,7 +137,8 @@ def descend_from(
             except BaseException:  # Ctrl-C comes to this thread alone
                 ends.stopped = True
                 raise
-    return Ends(starts, *ends.found, time.perf_counter() - began)
+    weights, error, penalised, steps, passes, stop = ends.found
+    return Ends(starts, weights, error, penalised, steps, passes, stop, time.perf_counter() - began)
 
 
 class _Places:

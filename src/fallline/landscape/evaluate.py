@@ -1,0 +1,118 @@
+"""E at many points of a plane: one compiled program over points × rows, in blocks that stay in the cache."""
+
+import functools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fallline.landscape.planes import Plane
+from fallline.network import Model, Network
+from fallline.rows.memory import Capacity, InMemory, Part, Parts, check_fit
+from fallline.threads import one_blas_thread, processors
+
+_POINTS = 256  # of one call
+# What enters the widest layer from one block of rows stays in the first-level cache, and so much of a few points in the
+# second: the activations are then all that takes time.
+_BLOCK_BYTES = 1 << 15
+_TOGETHER = 4
+
+
+def errors_on(
+    model: Model, rows: InMemory, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
+) -> np.ndarray:
+    """E at the points (…, 2) of a plane: (…,) float64, infinity where it is not a finite number.
+
+    With ``strength`` (n_weights,) the penalised error E + ½ Σ strength_i w_i². What enters the first units of a network is
+    linear in the weights, so that along a plane it is a sum of three numbers for each row and unit, formed once.
+    """
+    check_fit(model, rows)
+    coordinates = np.asarray(coordinates, np.float64)
+    points = coordinates.reshape(-1, 2)
+    calls = range(0, len(points), _POINTS)
+    corners = np.stack([plane.origin, plane.first, plane.second])
+
+    with jax.enable_x64(True), one_blas_thread():
+        held = rows.held()
+        block = _block(model, held)
+        pieces = held.parts if isinstance(held, Parts) else (held,)
+
+        def errors(at: int) -> np.ndarray:
+            with jax.enable_x64(True):  # a setting of the thread
+                these = points[at : at + _POINTS]
+                padded = np.concatenate([these, np.repeat(these[:1], _POINTS - len(these), axis=0)])
+                total = np.zeros(_POINTS)
+                for piece in pieces:
+                    total = total + np.asarray(_errors(corners, padded, piece, model=model, block=block))
+                return total[: len(these)]
+
+        found = [errors(0)] if len(points) else []  # alone: what is to be compiled is compiled once
+        with ThreadPoolExecutor(processors(), "surface") as threads:
+            found += threads.map(errors, calls[1:])
+    total = np.concatenate([np.zeros(0), *found])
+    if strength is not None and np.any(strength):
+        total += np.concatenate([0.5 * (w**2 @ strength) for w in _weights_of(plane, points)])
+    return np.where(np.isfinite(total), total, np.inf).reshape(coordinates.shape[:-1])
+
+
+def _weights_of(plane: Plane, points: np.ndarray) -> Iterator[np.ndarray]:
+    """The weights of the points, some at a time: of all they could be larger than the memory."""
+    some = max((1 << 22) // plane.n_weights, 1)
+    return (plane.at(points[at : at + some]) for at in range(0, len(points), some))
+
+
+def _block(model: Model, held: Capacity | Parts) -> int:
+    """Rows of a block: a power of two that divides the rows of a program."""
+    rows = (held.parts[0] if isinstance(held, Parts) else held).y.shape[0]
+    widest = max(getattr(model, "sizes", (1, model.outputs))[1:])
+    block = 1 << max(_BLOCK_BYTES // (8 * widest), 64).bit_length() - 1
+    while rows % block:
+        block >>= 1
+    return min(block, rows)
+
+
+# One thread a call: the calls run side by side.
+@functools.partial(
+    jax.jit,
+    static_argnames=("model", "block"),
+    compiler_options={"xla_cpu_multi_thread_eigen": False},
+)
+def _errors(corners: Any, points: Any, rows: Capacity | Part, *, model: Model, block: int) -> Any:
+    """E of some rows at points (m, 2) of the plane (origin, first, second) (3, n_weights): (m,) float64."""
+    dtype = rows.x.dtype
+    corners, points = corners.astype(dtype), points.astype(dtype)
+
+    def add(at: Any, total: Any) -> Any:
+        start = at * block
+        across = jax.lax.dynamic_slice_in_dim(rows.x, start, block, 0 if isinstance(rows, Part) else 1)
+        across = across.T if isinstance(rows, Part) else across
+        y, s = (jax.lax.dynamic_slice_in_dim(each, start, block) for each in (rows.y, rows.s))
+        y = y.T
+        predicted = _predictions(model, corners, across)
+
+        def error(point: Any) -> Any:
+            r = predicted(point) - y
+            terms = (r * (r * s[None, :])).reshape(16, -1)
+            return 0.5 * jnp.sum(jnp.sum(terms, axis=0), dtype=jnp.float64)
+
+        return total + jax.lax.map(error, points, batch_size=_TOGETHER)
+
+    zero = jnp.zeros(len(points))
+    return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
+
+
+def _predictions(model: Model, corners: Any, x: Any) -> Callable[[Any], Any]:
+    """ŷ (outputs, n) as a function of a point (a, b), for rows lying across, x (inputs, n)."""
+
+    def weights(point: Any) -> Any:
+        return corners[0] + point[0] * corners[1] + point[1] * corners[2]
+
+    if not isinstance(model, Network):
+        return lambda point: model.predict(weights(point), x.T, jnp).T
+    z = [model.entering(model.layers(corner), x) for corner in corners]
+    return lambda point: model.onward(
+        model.layers(weights(point)), z[0] + point[0] * z[1] + point[1] * z[2], jnp
+    )

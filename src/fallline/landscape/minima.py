@@ -1,0 +1,317 @@
+"""Minima and basins: where descents end, which of these ends are the same minimum, and which starts lead there."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fallline.descent.large import LBFGS
+from fallline.descent.levenberg_marquardt import LevenbergMarquardt
+from fallline.descent.penalty import weight_decay
+from fallline.exceptions import SettingsError
+from fallline.landscape.hessian import LARGEST, Curvature
+from fallline.landscape.planes import Plane
+from fallline.landscape.surface import checked_extent, grid_of
+from fallline.network import Model
+from fallline.rows.memory import InMemory, check_fit
+from fallline.starts import Ends, descend_from
+
+_FOLLOWED = 300  # steps by which an end is followed on to its minimum
+_SHORT = 10.0  # the damping it begins with
+_SAME_WEIGHTS = 1e-3  # ends this near to each other are followed on as one
+_SAME_ERROR, _SAME_PREDICTIONS = 1e-5, 1e-3  # relative to what the rows vary
+_AT_REST = 1e-3  # of the weights: the longest Newton step at a minimum
+_DOWN = 1e-6  # of the largest eigenvalue: one so far below 0 is no rounding
+_FLAT = 1e-9  # of the largest eigenvalue: a direction that the error does not bend in
+_ARRIVED = 1e-3  # of the error of the mean
+_PREDICTIONS = 1 << 22  # numbers compared at a time
+_SCOUTS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum:
+    """A minimum of the error, E or, with weight decay, the penalised error.
+
+    ``weights`` (p,); ``error`` E and ``penalised_error`` there, what was descended; ``gradient_norm`` of the latter.
+    ``eigenvalues`` (p,) of its Hessian, largest first, None above 2 000 weights; ``flat`` of them are 0 to rounding.
+    ``count``: how many starts ended there.
+    """
+
+    weights: np.ndarray
+    error: float
+    penalised_error: float
+    gradient_norm: float
+    eigenvalues: np.ndarray | None
+    flat: int
+    count: int
+
+    def __str__(self) -> str:
+        flat = f", {self.flat} flat direction{'s' if self.flat > 1 else ''}" if self.flat else ""
+        bends = (
+            ""
+            if self.eigenvalues is None
+            else f", eigenvalues {self.eigenvalues[-1]:.3g} to {self.eigenvalues[0]:.3g}{flat}"
+        )
+        return f"E = {self.error:.6g}{bends}, reached by {self.count} start{'' if self.count == 1 else 's'}"
+
+
+@dataclass(frozen=True, eq=False)
+class Minima:
+    """The distinct minima that m starts ended in, the lowest first.
+
+    ``index`` (m,): which of ``minima`` each start ended in, −1 for none: it stopped at a saddle or on a plateau, diverged,
+    or runs away, the error falling for ever as its weights grow. ``arrived`` (m,): whether the walk itself came so
+    near that its error is the minimum's but for a thousandth of the error of the mean; otherwise its last point was followed
+    on to see which minimum it belongs to. ``ends`` is where each walk stopped.
+    """
+
+    minima: tuple[Minimum, ...]
+    index: np.ndarray
+    arrived: np.ndarray
+    ends: Ends
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.minima)} distinct minima from {len(self.index)} starts:"]
+        lines += [f"  {number}. {minimum}" for number, minimum in enumerate(self.minima, start=1)]
+        lost = int((self.index < 0).sum())
+        if lost:
+            lines.append(f"  {lost} starts reached none: a saddle, a plateau, or weights that grow for ever.")
+        return "\n".join(lines)
+
+
+def find_minima(
+    model: Model,
+    rows: InMemory | tuple[Any, ...],
+    descent: Any = "auto",
+    *,
+    starts: Any = 100,
+    seed: int = 0,
+    spread: float = 1.0,
+    max_iter: int = 1000,
+    alpha: float = 0.0,
+) -> Minima:
+    """Go down from many starts, and say which distinct minima they end in.
+
+    starts: their number, drawn by ``model.initial`` from ``seed`` on and multiplied by ``spread``, or an array (m,
+    n_weights). Each walks as in ``descend_from``, side by side; its end is followed on by Levenberg–Marquardt (L-BFGS
+    above 2 000 weights) until it rests. Two ends are one minimum when their errors and their predictions on the rows
+    agree: hidden units in another order, or with both signs turned, are no other minimum. Raises SettingsError,
+    ShapeError or TableError, in a sentence.
+    """
+    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
+    check_fit(model, rows)
+    if np.ndim(starts) == 0:
+        if isinstance(starts, bool) or int(starts) != starts or starts < 1:
+            raise SettingsError(
+                f"starts={starts!r} is not possible: give a number from 1 up, or an array (starts, n_weights)."
+            )
+        starts = spread * np.stack([model.initial(seed + i) for i in range(int(starts))])
+    ends = descend_from(model, rows, descent, starts=starts, max_iter=max_iter, alpha=alpha)
+    minima, index, arrived = _told_apart(model, rows, [ends], alpha)
+    return Minima(minima, index[0], arrived[0], ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Basins:
+    """Which minimum each start of a grid ends in, for one descent or several.
+
+    ``first`` (a,) and ``second`` (b,) are the starts' coordinates on ``plane``. By the name of each descent, (b, a):
+    ``index`` into ``minima``, −1 for none; ``arrived``, see ``Minima``; ``error``, the lowest that the walk itself came to, what
+    was descended. ``minima`` are those of all descents together, the lowest first; their counts are of all starts.
+    """
+
+    plane: Plane
+    first: np.ndarray
+    second: np.ndarray
+    minima: tuple[Minimum, ...]
+    index: dict[str, np.ndarray]
+    arrived: dict[str, np.ndarray]
+    error: dict[str, np.ndarray]
+    max_iter: int
+    seconds: float
+
+    def counts(self, name: str) -> np.ndarray:
+        """How many starts of that descent end in each of the minima: (minima,)."""
+        index = self.index[name]
+        return np.bincount(index[index >= 0], minlength=len(self.minima))
+
+    def saved(self, by: str, than: str) -> np.ndarray:
+        """(b, a): 1 where the descent ``by`` ends in a lower minimum ``than`` the other, −1 in a higher one, 0 in the same.
+
+        No minimum at all counts as the highest.
+        """
+        mine, other = (np.where(i < 0, len(self.minima), i) for i in (self.index[by], self.index[than]))
+        return np.sign(other - mine).astype(int)
+
+    def comparison(self, by: str, than: str) -> str:
+        """Whom one descent saves and whom not, in a sentence."""
+        saved, caught = self.saved(by, than), int((self.index[than] != 0).sum())
+        helped, harmed = int((saved > 0).sum()), int((saved < 0).sum())
+        return (
+            f"Of {saved.size:,} starts {caught:,} end above the lowest minimum by {than}; {by} takes {helped:,} of all to a "
+            f"lower minimum and {harmed:,} to a higher one."
+        )
+
+
+def find_basins(
+    model: Model,
+    rows: InMemory | tuple[Any, ...],
+    descents: Mapping[str, Any] | Any,
+    plane: Plane | Sequence[int | str] = (0, 1),
+    *,
+    at: Any = None,
+    extent: Sequence[float] | None = None,
+    points: int | tuple[int, int] = 101,
+    max_iter: int = 500,
+    alpha: float = 0.0,
+) -> Basins:
+    """Start from every point of a grid, by one descent or several, and say which minimum each start ends in.
+
+    descents: by name, {"plain": GradientDescent(0.5), "momentum": …}, or one. plane: a ``Plane``, or two weights by name
+    or number, the others as they are ``at`` (n_weights,), 0 by default. extent: (first low, first high, second low,
+    second high); without it, what shows the minima that 256 random starts find. Each start takes ``max_iter`` steps. Raises
+    SettingsError, ShapeError or TableError, in a sentence.
+    """
+    began = time.perf_counter()
+    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
+    check_fit(model, rows)
+    named = dict(descents) if isinstance(descents, Mapping) else {"descent": descents}
+    if not named:
+        raise SettingsError(
+            "basins belong to a descent: give at least one, such as {'plain': GradientDescent(0.5)}."
+        )
+    plane = plane if isinstance(plane, Plane) else Plane.of_weights(model, tuple(plane), at)
+    grid = grid_of(points)
+    box = _around_minima(model, rows, plane, alpha) if extent is None else checked_extent(extent)
+    first, second = (np.linspace(box[k, 0], box[k, 1], grid[k]) for k in (0, 1))
+    starts = plane.at(np.stack(np.meshgrid(first, second), axis=-1)).reshape(-1, model.n_weights)
+    ends = [
+        descend_from(model, rows, descent, starts=starts, max_iter=max_iter, alpha=alpha)
+        for descent in named.values()
+    ]
+    minima, index, arrived = _told_apart(model, rows, ends, alpha)
+    shape = len(second), len(first)
+
+    def by_name(values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: each.reshape(shape) for name, each in zip(named, values, strict=True)}
+
+    return Basins(
+        plane, first, second, minima, by_name(index), by_name(arrived),
+        by_name([each.penalised_error for each in ends]), max_iter, time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: float) -> np.ndarray:
+    """The extent that shows the minima near the plane, the origin, and as much again around them."""
+    starts = plane.at(np.random.default_rng(0).normal(scale=5.0, size=(_SCOUTS, 2)))
+    minima = find_minima(model, rows, LevenbergMarquardt(), starts=starts, alpha=alpha).minima
+    points = np.array([np.zeros(2), *(plane.coordinates(each.weights) for each in minima)])
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = np.maximum((high - low) / 2, 0.2 * float((high - low).max()))
+    half = 1.6 * np.where(half > 0, half, 3.0)
+    return np.stack([(low + high) / 2 - half, (low + high) / 2 + half], axis=1)
+
+
+def _told_apart(
+    model: Model, rows: InMemory, ends: Sequence[Ends], alpha: float
+) -> tuple[tuple[Minimum, ...], list[np.ndarray], list[np.ndarray]]:
+    """The distinct minima of several sets of ends, which one each end belongs to, and whether it came there by itself."""
+    strength = np.asarray(weight_decay(model, alpha).strength)
+    weights = np.concatenate([each.weights for each in ends])
+    own = np.concatenate([each.penalised_error for each in ends])
+    # Ends that are as good as one are followed on as one.
+    size = max(float(np.median(np.abs(weights))), 1e-3)
+    _, first, inverse = np.unique(
+        np.round(weights / (_SAME_WEIGHTS * size)), axis=0, return_index=True, return_inverse=True
+    )
+    inverse = inverse.reshape(-1)
+    # Short steps at first: a long one could leave the basin.
+    follow = LevenbergMarquardt(damping=_SHORT) if model.n_weights <= LARGEST else LBFGS()
+    rest = descend_from(model, rows, follow, starts=weights[first], max_iter=_FOLLOWED, alpha=alpha)
+
+    y, s = np.asarray(rows.y, np.float64), rows.sample_weight
+    s = np.ones(len(y)) if s is None else np.asarray(s, np.float64)
+    whole = 0.5 * float(s @ np.sum((y - np.average(y, axis=0, weights=s)) ** 2, axis=1))
+    whole = whole or 0.5 * float(s @ np.sum(y**2, axis=1)) or 1.0
+
+    order = np.argsort(rest.penalised_error, kind="stable")
+    error = rest.penalised_error[order]
+    belongs = np.full(len(order), -1)
+    seen = np.zeros(len(order), bool)
+    found: list[Minimum] = []
+    for at in range(len(order)):
+        if seen[at] or not np.isfinite(error[at]):
+            continue
+        near = error <= error[at] + _SAME_ERROR * max(error[at], 1e-3 * whole)
+        same = np.flatnonzero(near & ~seen)
+        same = same[_agree(model, rows, rest.weights[order[at]], rest.weights[order[same]], s, whole)]
+        seen[same] = True
+        minimum = _minimum(model, rows, rest, int(order[at]), strength, s, whole)
+        if minimum is not None:
+            belongs[order[same]] = len(found)
+            found.append(minimum)
+    index = belongs[inverse]
+    counts = np.bincount(index[index >= 0], minlength=len(found))
+    minima = tuple(
+        Minimum(**{**vars(minimum), "count": int(count)})
+        for minimum, count in zip(found, counts, strict=True)
+    )
+    lowest = np.array([minimum.penalised_error for minimum in minima] + [-np.inf])[index]
+    arrived = (index >= 0) & (own <= lowest + _ARRIVED * whole)
+    cuts = np.cumsum([len(each.error) for each in ends])[:-1]
+    return minima, np.split(index, cuts), np.split(arrived, cuts)
+
+
+def _agree(
+    model: Model, rows: InMemory, one: np.ndarray, others: np.ndarray, s: np.ndarray, whole: float
+) -> np.ndarray:
+    """Which of ``others`` (m, p) predict what ``one`` (p,) does: the root of the squared difference, in that of the rows."""
+    x = np.asarray(rows.x, np.float64)
+    predicted = model.predict(one, x)
+    same = np.zeros(len(others), bool)
+    for at, weights in enumerate(others):
+        difference = model.predict(weights, x) - predicted
+        same[at] = 0.5 * float(s @ np.sum(difference**2, axis=1)) <= _SAME_PREDICTIONS**2 * whole
+    return same
+
+
+def _minimum(
+    model: Model, rows: InMemory, rest: Ends, at: int, strength: np.ndarray, s: np.ndarray, whole: float
+) -> Minimum | None:
+    """The minimum at one end, or None where it is none: a saddle, a plateau, or a point on the way to infinity."""
+    weights = rest.weights[at]
+    if model.n_weights > LARGEST:
+        return Minimum(weights, float(rest.error[at]), float(rest.penalised_error[at]), np.nan, None, 0, 0)
+    for _ in range(
+        2
+    ):  # the second after a Newton step: a descent stops where E no longer tells, far from rounding in w
+        bend = Curvature.at(model, rows, weights, strength)
+        values = bend.eigenvalues
+        largest = float(np.abs(values).max())
+        if largest == 0.0 or values[-1] < -_DOWN * largest:
+            return None
+        bent = values > _FLAT * largest
+        newton = (bend.eigenvectors[bent] @ bend.gradient) / values[bent]
+        if float(np.linalg.norm(newton)) > _AT_REST * (1.0 + float(np.linalg.norm(weights))):
+            return None
+        nearest, weights = weights, weights - newton @ bend.eigenvectors[bent]
+    weights = nearest
+    # A weight of which the error feels nothing: there is none to feel, or it is so large that a unit is saturated. Then
+    # without it the error is another, and the point lies on a plateau.
+    unfelt = np.flatnonzero(np.linalg.norm(bend.eigenvectors * values[:, None], axis=0) <= _FLAT * largest)
+    without = np.repeat(weights[None, :], len(unfelt), axis=0)
+    without[np.arange(len(unfelt)), unfelt] = 0.0
+    if not _agree(model, rows, weights, without, s, whole).all():
+        return None
+    penalty = 0.5 * float(weights**2 @ strength)
+    return Minimum(
+        weights,
+        bend.error - penalty,
+        bend.error,
+        float(np.linalg.norm(bend.gradient)),
+        values,
+        int((~bent).sum()),
+        0,
+    )

@@ -1,0 +1,521 @@
+"""The error surface: E over a plane of weights, the ways that were walked there, its lowest points.
+
+Every number is exact: E is summed over all rows at every point of the grid, and where a path does not lie in the
+plane, what the plane misses of it is said. How a surface is drawn is not known here.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fallline.exceptions import FalllineError, SettingsError, ShapeError
+from fallline.landscape.evaluate import errors_on
+from fallline.landscape.planes import (
+    Plane,
+    names_of,
+)
+from fallline.network import Model
+from fallline.path import Recorded
+from fallline.rows.memory import InMemory, check_fit
+
+_MARGIN = 0.15  # of the map, on each side of what it must show
+_WINDOW = 15  # points along a side of the window in which a lowest point is looked for
+_ROUNDS = 40
+_LOCAL = 64  # so many local minima are looked at, the lowest of the grid
+_TRACK_POINTS = 2000  # of a path on a plane: no picture shows more
+_SAME_ROWS = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A path laid on a plane: k points, each the point of the plane nearest to the weights of a step.
+
+    ``steps`` (k,); ``coordinates`` (k, 2); ``error`` (k,) what was recorded there, E or the penalised error as the
+    surface shows; ``plane_error`` (k,) the same at the points of the plane; ``away`` (k,) the distance from the plane, in
+    units of the weights. ``share`` is the share of the way that lies in the plane (``Plane.share``). A long path is
+    thinned to 2 000 points, the first, the last and the best among them; ``best`` is the index of the best.
+    """
+
+    name: str
+    steps: np.ndarray
+    coordinates: np.ndarray
+    error: np.ndarray
+    plane_error: np.ndarray
+    away: np.ndarray
+    share: float
+    best: int
+    same_rows: bool
+
+    @property
+    def in_plane(self) -> bool:
+        """Whether the plane contains the whole way."""
+        return bool(self.share > 1 - 1e-12)
+
+    @property
+    def fidelity(self) -> str:
+        """How true the map is to this way, in one sentence: the share it holds, and its error beside the true one."""
+        who = f"the way of {self.name}" if self.name else "the way"
+        if not self.same_rows:
+            return f"The rows of this map are not those of {who}: the errors recorded on it are others."
+        if self.in_plane:
+            return f"The plane contains {who}: the error drawn under it is its own."
+        ends = [
+            f"{_ratio(self.plane_error[at], self.error[at])} {where}"
+            for at, where in ((0, "at its start"), (self.best, "at its best point"))
+        ]
+        return (
+            f"The plane holds {100 * self.share:.3g} % of {who}; the error drawn under it is the plane's: "
+            f"{' and '.join(ends)}."
+        )
+
+
+def _ratio(drawn: float, true: float) -> str:
+    if not (np.isfinite(drawn) and np.isfinite(true) and true > 0):
+        return "not comparable with the true error"
+    factor = drawn / true
+    return "the true error" if abs(factor - 1) < 5e-4 else f"{factor:.3g} times the true error"
+
+
+@dataclass(frozen=True, eq=False)
+class Lowest:
+    """A lowest point of the surface, in the plane: its coordinates (2,), and the error there, E or penalised."""
+
+    coordinates: np.ndarray
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """E over a plane of weights, on a grid.
+
+    ``first`` (a,) and ``second`` (b,) are the coordinates of the grid along the two directions of ``plane``, ``error``
+    (b, a) the error there, infinite where it is not a finite number. ``penalised`` says which: E, or the penalised error
+    E + ½ Σ strength_i w_i². E is a sum over ``n_rows`` rows. ``tracks`` are the paths laid on it. ``minimum`` is the lowest
+    point of the plane that lies on the map, found between the grid points, too; None where the error goes on falling
+    towards an edge of the map. ``local_minima`` are the others, in which a descent on this plane can be caught.
+    """
+
+    plane: Plane
+    first: np.ndarray
+    second: np.ndarray
+    error: np.ndarray
+    penalised: bool
+    n_rows: float
+    tracks: tuple[Track, ...] = ()
+    minimum: Lowest | None = None
+    local_minima: tuple[Lowest, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """Which error is shown: "error E" or "penalised error E + ½ Σ strength · w²"."""
+        return "penalised error" if self.penalised else "error E"
+
+    @property
+    def lowest(self) -> float:
+        """The smallest error on the map."""
+        least = float(self.error.min())
+        return least if self.minimum is None else min(least, self.minimum.error)
+
+    @property
+    def fidelity(self) -> str:
+        """How true the map is to the ways on it, a sentence for each that differs; "" without any."""
+        if len({(t.in_plane, t.same_rows) for t in self.tracks}) == 1 and all(
+            t.in_plane and t.same_rows for t in self.tracks
+        ):
+            return (
+                self.tracks[0].fidelity
+                if len(self.tracks) == 1
+                else "The plane contains every way: the error drawn is their own."
+            )
+        return " ".join(track.fidelity for track in self.tracks)
+
+    def levels(self, count: int = 14) -> np.ndarray:
+        """(count + 1,) errors, ascending, to draw contours at: the floor of the valley and the slopes can both be read.
+
+        Where the height above the lowest point spans more than a decade over the map, the levels are evenly spaced in its
+        logarithm; otherwise in the error. The first is the lowest error of all, the last the largest finite one.
+        """
+        finite = self.error[np.isfinite(self.error)]
+        if not finite.size:
+            raise FalllineError(
+                "the error is not a finite number anywhere on this map: choose a smaller extent."
+            )
+        low, high = self.lowest, float(finite.max())
+        if not high > low:
+            return low + max(abs(low), 1.0) * np.linspace(-1e-9, 1e-9, count + 1)
+        heights = np.sort(finite - low)
+        # Of the map four thousandths may lie below the first line: that is the floor of the valley.
+        floor = float(heights[heights > 0][int(0.004 * np.count_nonzero(heights > 0))])
+        top = high - low
+        if top / floor <= 10:
+            return low + top * np.linspace(0, 1, count + 1)
+        floor = max(floor, 1e-9 * top)
+        return low + np.concatenate([[0.0], np.geomspace(floor, top, count)])
+
+
+def error_surface(
+    of: Any,
+    rows: InMemory | tuple[Any, ...],
+    plane: Plane | str | Sequence[int | str] = "auto",
+    *,
+    at: Any = None,
+    extent: Sequence[float] | None = None,
+    points: int | tuple[int, int] = 101,
+    penalised: bool | None = None,
+    alpha: float = 0.0,
+    seed: int = 0,
+) -> Surface:
+    """The error over a plane of weights, with the paths that were walked, around their start, way and minimum.
+
+    of: a path of ``descend``, of an estimator or a model file; several of them by name, {"plain": path, …}, or in a list; or
+    a model, with the weights ``at`` (n_weights,) to look around. rows: ``InMemory``, or (x, y), those that were descended:
+    of an estimator, in its scaled units. plane: a ``Plane``; two weights by name or number; "path", the principal
+    components of the (first) path; "random", two random directions scaled neuron by neuron; "curvature", the stiffest and
+    the softest eigenvector of the Hessian; "auto" is the two weights of a model that has two, else the path, else
+    random. It goes through ``at`` or the best weights of the first path.
+
+    extent: (first low, first high, second low, second high) in coordinates of the plane; without it, what shows the paths
+    and the minimum. points: of the grid along each direction, or along (first, second). penalised: whether the
+    penalised error is shown; by default what was descended. alpha: the weight decay where no path says it.
+
+    Raises SettingsError, ShapeError or TableError, in a sentence, for what does not fit.
+    """
+    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
+    model, paths = _model_and_paths(of)
+    check_fit(model, rows)
+    grid = grid_of(points)
+    strength = _strength(model, paths, penalised, alpha)
+    at = _centre(model, paths, at)
+    plane = _plane(model, rows, plane, at, paths, strength, seed)
+
+    laid = {name: _thinned(path) for name, path in paths.items()}
+    shown = [plane.coordinates(weights) for _, weights, _ in laid.values()]
+    if extent is None:
+        box, inside = _box(model, rows, plane, at, np.concatenate(shown) if shown else None, strength)
+    else:
+        box, inside = checked_extent(extent), None
+    first, second = (np.linspace(box[k, 0], box[k, 1], grid[k]) for k in (0, 1))
+    error = errors_on(model, rows, plane, np.stack(np.meshgrid(first, second), axis=-1), strength)
+    minimum, local = _lowest_points(model, rows, plane, strength, first, second, error, inside)
+    tracks = tuple(
+        _track(name, paths[name], *laid[name], coordinates, model, rows, plane, strength)
+        for name, coordinates in zip(laid, shown, strict=True)
+    )
+    return Surface(
+        plane, first, second, error, strength is not None, rows.count, tracks, minimum, tuple(local)
+    )
+
+
+def _model_and_paths(of: Any) -> tuple[Model, dict[str, Recorded]]:
+    """The model of a surface, and the paths to lay on it by name."""
+    if isinstance(of, Recorded):
+        return of.model, {"": of}
+    if isinstance(of, (Mapping, list, tuple)) and not hasattr(of, "predict"):
+        paths = dict(of) if isinstance(of, Mapping) else {f"path {i + 1}": path for i, path in enumerate(of)}
+        if not paths or not all(isinstance(path, Recorded) for path in paths.values()):
+            raise SettingsError(
+                "a surface is drawn of paths, and these are none: give what descend returned."
+            )
+        models = [path.model for path in paths.values()]
+        if any(model != models[0] for model in models):
+            raise SettingsError(
+                "the paths are of different models, and one surface cannot show them: draw each by itself."
+            )
+        return models[0], paths
+    if hasattr(of, "predict") and hasattr(of, "n_weights"):
+        return of, {}
+    raise SettingsError(
+        f"a surface cannot be made of {type(of).__name__}: give a path, several by name, or a model with at=weights."
+    )
+
+
+def _strength(
+    model: Model, paths: Mapping[str, Recorded], penalised: bool | None, alpha: float
+) -> np.ndarray | None:
+    """The penalty that belongs to what is shown, None for E alone."""
+    if penalised is False:
+        return None
+    given = [np.asarray(path.strength, np.float64) for path in paths.values()]
+    if not given:
+        from fallline.descent.penalty import weight_decay
+
+        given = [np.asarray(weight_decay(model, alpha).strength)]
+    if any(not np.allclose(each, given[0], rtol=1e-6, atol=0) for each in given):
+        raise SettingsError(
+            "the paths went down different penalised errors, and one surface cannot show them: pass penalised=False to show "
+            "the error E under all of them."
+        )
+    return given[0] if given[0].any() else None
+
+
+def _centre(model: Model, paths: Mapping[str, Recorded], at: Any) -> np.ndarray | None:
+    if at is None:
+        return np.asarray(_best(next(iter(paths.values())))) if paths else None
+    at = np.asarray(at, np.float64)
+    if at.shape != (model.n_weights,):
+        raise ShapeError(
+            f"at has shape {at.shape}; expected one number for each of {model.n_weights} weights."
+        )
+    if not np.isfinite(at).all():
+        raise SettingsError("at contains NaN or infinity: give finite weights to look around.")
+    return at
+
+
+def _best(path: Any) -> np.ndarray:
+    """The weights of the lowest error of a path; of one from a model file the kept ones nearest to that step."""
+    best = getattr(path, "best_weights", None)
+    if best is not None:
+        return np.asarray(best, np.float64)
+    if not len(path.weights):
+        raise SettingsError("the path holds no weights, they were too many to be kept: give at=weights.")
+    return np.asarray(path.weights[int(np.argmin(np.abs(path.weight_steps - path.best_step)))], np.float64)
+
+
+def _plane(
+    model: Model,
+    rows: InMemory,
+    plane: Any,
+    at: np.ndarray | None,
+    paths: Mapping[str, Recorded],
+    strength: np.ndarray | None,
+    seed: int,
+) -> Plane:
+    """The plane asked for."""
+    if isinstance(plane, Plane):
+        if plane.n_weights != model.n_weights:
+            raise ShapeError(
+                f"the plane lies in the space of {plane.n_weights} weights, but the model has {model.n_weights}."
+            )
+        return plane
+    path = next(iter(paths.values()), None)
+    names = path.weight_names if path is not None else names_of(model)
+    if isinstance(plane, str):
+        if plane == "auto":
+            plane = "weights" if model.n_weights == 2 else "random" if path is None else "path"
+        if plane == "weights" and model.n_weights == 2:
+            return Plane.of_weights(model, (0, 1), at, names)
+        if plane == "path":
+            if path is None:
+                raise SettingsError("plane='path' needs a path: give what descend returned.")
+            return Plane.of_path(np.concatenate([np.asarray(path.weights, np.float64), [_best(path)]]))
+        if at is None and plane in ("random", "curvature"):
+            raise SettingsError(f"plane={plane!r} needs weights to look around: give at=weights.")
+        if plane == "random":
+            return Plane.at_random(model, at, seed)
+        if plane == "curvature":
+            assert at is not None
+            return Plane.of_curvature(model, rows, at, strength, seed)
+        raise SettingsError(
+            f"plane={plane!r} is not known: choose 'auto', 'path', 'random', 'curvature', two weights such as "
+            f"{tuple(names[:2])}, or a Plane."
+        )
+    return Plane.of_weights(model, tuple(plane), at, names)
+
+
+def _thinned(path: Any) -> tuple[np.ndarray, np.ndarray, int]:
+    """Steps (k,), weights (k, p) and the index of the best of a path, thinned where it is long."""
+    steps, weights = np.asarray(path.weight_steps), np.asarray(path.weights, np.float64)
+    if not len(steps):
+        raise SettingsError(
+            "the path holds no weights, they were too many to be kept: give a model and at=weights."
+        )
+    best = int(np.argmin(np.abs(steps - path.best_step)))
+    at = np.arange(len(steps))
+    if len(at) > _TRACK_POINTS:
+        # Densely at first, where steps are long: half evenly in the number of the step, half in the way gone.
+        length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(weights, axis=0), axis=1))])
+        by_way = np.searchsorted(length, np.linspace(0, length[-1], _TRACK_POINTS // 2)).clip(0, len(at) - 1)
+        evenly = np.linspace(0, len(at) - 1, _TRACK_POINTS // 2 - 2).astype(int)
+        at = np.unique(np.concatenate([by_way, evenly, [0, best, len(at) - 1]]))
+    return steps[at], weights[at], int(np.searchsorted(at, best))
+
+
+def _track(
+    name: str,
+    path: Any,
+    steps: np.ndarray,
+    weights: np.ndarray,
+    best: int,
+    coordinates: np.ndarray,
+    model: Model,
+    rows: InMemory,
+    plane: Plane,
+    strength: np.ndarray | None,
+) -> Track:
+    # By mini-batches weights are kept between the points at which E was summed.
+    where = np.searchsorted(np.asarray(path.steps), steps).clip(0, len(path.steps) - 1)
+    error = np.where(np.asarray(path.steps)[where] == steps, np.asarray(path.error)[where], np.nan)
+    if strength is not None:  # under the last one, where it was found on the way
+        error = error + 0.5 * (weights**2 @ strength)
+    through_best = Plane(weights[best], plane.first, plane.second)
+    again = float(errors_on(model, rows, through_best, np.zeros((1, 2)), strength)[0])
+    scale = float(0.5 * np.sum(np.asarray(rows.y, np.float64) ** 2)) * np.finfo(rows.y.dtype).eps
+    same = bool(abs(again - error[best]) <= _SAME_ROWS * abs(again) + scale) or not np.isfinite(error[best])
+    return Track(
+        name,
+        steps,
+        coordinates,
+        error,
+        errors_on(model, rows, plane, coordinates, strength),
+        plane.distance(weights),
+        plane.share(weights),
+        best,
+        same,
+    )
+
+
+def checked_extent(extent: Sequence[float]) -> np.ndarray:
+    """(2, 2): low and high along each direction. Raises SettingsError where they are none."""
+    box = np.asarray(extent, np.float64)
+    if box.shape != (4,) or not np.isfinite(box).all() or not (box[0] < box[1] and box[2] < box[3]):
+        raise SettingsError(
+            f"extent={extent!r} is not possible: give (first low, first high, second low, second high), each low below its high."
+        )
+    return box.reshape(2, 2)
+
+
+def grid_of(points: Any) -> tuple[int, int]:
+    """Points of a grid along each direction. Raises SettingsError where they are no two numbers from 2 up."""
+    grid = (points, points) if np.ndim(points) == 0 else tuple(points)
+    if len(grid) != 2 or any(isinstance(n, (bool, str)) or int(n) != n or n < 2 for n in grid):
+        raise SettingsError(
+            f"points={points!r} is not possible: give a whole number from 2 up, or one for each direction."
+        )
+    return int(grid[0]), int(grid[1])
+
+
+def _box(
+    model: Model,
+    rows: InMemory,
+    plane: Plane,
+    at: np.ndarray | None,
+    shown: np.ndarray | None,
+    strength: np.ndarray | None,
+) -> tuple[np.ndarray, Lowest | None]:
+    """The extent that shows the paths and the lowest point of the plane near them, and that point."""
+    centre = plane.coordinates(at) if at is not None else np.zeros(2)
+    must = np.atleast_2d(centre) if shown is None else shown[np.isfinite(shown).all(axis=1)]
+    if plane.kind == "minima":
+        must = np.concatenate([must, plane.coordinates(plane.at(np.array([[0.0, 0.0], [1.0, 0.0]])))])
+    low, high = must.min(axis=0), must.max(axis=0)
+    half = (high - low) / 2
+    if not half.any():  # a point: a map as large as its weights
+        half = np.ones(2)
+        if plane.kind in ("weights", "curvature", "path", "given"):
+            size = float(np.linalg.norm(plane.at(centre))) or 1.0
+            lengths = np.linalg.norm([plane.first, plane.second], axis=1)
+            half = np.maximum(size / math.sqrt(plane.n_weights), 0.5) / lengths
+    half = np.maximum(half, 0.2 * half.max())  # a path along an axis: give it room
+    if plane.kind == "random":
+        half = np.maximum(
+            half, 1.0
+        )  # as far as the weights are long: a path is hardly seen in a random plane
+    middle = (low + high) / 2
+    start = centre if np.isfinite(centre).all() else middle
+    found = _settled(model, rows, plane, strength, start, 0.3 * half)
+    inside = None
+    # The minimum is shown where it is not so far off that the paths would become a dot.
+    if found is not None and (np.abs(found.coordinates - middle) <= 6 * half).all():
+        inside = found
+        low, high = np.minimum(low, found.coordinates), np.maximum(high, found.coordinates)
+    half = np.maximum((high - low) / 2, half if shown is None else 0.2 * ((high - low) / 2).max())
+    middle = (low + high) / 2
+    half = half * (1 + 2 * _MARGIN)
+    return np.stack([middle - half, middle + half], axis=1), inside
+
+
+def _settled(
+    model: Model,
+    rows: InMemory,
+    plane: Plane,
+    strength: np.ndarray | None,
+    start: np.ndarray,
+    half: np.ndarray,
+) -> Lowest | None:
+    """The lowest point of the plane next to ``start``, found from values alone; None where the error falls on and on.
+
+    A window of points moves to its lowest one and shrinks around it; the quadratic through its points proposes one more.
+    So it works for any model, and a long narrow valley does not hold it up.
+    """
+    sides = np.linspace(-1, 1, _WINDOW)
+    offsets = np.stack(np.meshgrid(sides, sides), axis=-1).reshape(-1, 2)
+    terms = np.column_stack([np.ones(len(offsets)), offsets, offsets**2, offsets[:, 0] * offsets[:, 1]])
+    centre, first_half, size = np.array(start, np.float64), np.array(half, np.float64), 1.0
+    best = math.inf
+    for _ in range(_ROUNDS):
+        points = centre + size * first_half * offsets
+        error = errors_on(model, rows, plane, points, strength)
+        at = int(np.argmin(error))
+        if not np.isfinite(error[at]):
+            return None
+        centre, best = points[at], float(error[at])
+        if np.isfinite(error).all():
+            _, b, c, d, e, f = np.linalg.lstsq(terms, error - best, rcond=None)[0]
+            curvature = np.array([[2 * d, f], [f, 2 * e]])
+            if d > 0 and np.linalg.det(curvature) > 0:
+                jump = np.linalg.solve(curvature, [-b, -c]).clip(-30, 30)
+                proposed = points[len(points) // 2] + size * first_half * jump
+                there = float(errors_on(model, rows, plane, proposed[None], strength)[0])
+                if there < best:
+                    centre, best = proposed, there
+        edge = np.abs(offsets[at]).max() == 1.0
+        size *= 1.5 if edge else 0.25
+        if size < 1e-7:
+            return Lowest(centre, best)
+        if size > 1e3:
+            return None
+    return Lowest(centre, best) if size < 0.05 else None
+
+
+def _lowest_points(
+    model: Model,
+    rows: InMemory,
+    plane: Plane,
+    strength: np.ndarray | None,
+    first: np.ndarray,
+    second: np.ndarray,
+    error: np.ndarray,
+    known: Lowest | None,
+) -> tuple[Lowest | None, list[Lowest]]:
+    """The lowest point on the map and its other local minima, each found between the grid points."""
+    cell = np.array([first[1] - first[0], second[1] - second[0]])
+    box = np.array([[first[0], first[-1]], [second[0], second[-1]]])
+    starts = [np.array([first[j], second[i]]) for i, j in _dips(error)]
+    found = [_settled(model, rows, plane, strength, start, cell) for start in starts]
+    here = [
+        lowest
+        for lowest in (known, *found)
+        if lowest is not None
+        and (box[:, 0] <= lowest.coordinates).all()
+        and (lowest.coordinates <= box[:, 1]).all()
+    ]
+    here.sort(key=lambda lowest: lowest.error)
+    distinct: list[Lowest] = []
+    for lowest in here:
+        if all((np.abs(lowest.coordinates - other.coordinates) > cell).any() for other in distinct):
+            distinct.append(lowest)
+    # Where the map's own edge lies lower than every dip, the error goes on falling there: no dot says "the minimum".
+    if not distinct or distinct[0].error > float(error.min()) + 1e-12 * abs(float(error.min())):
+        return None, distinct
+    return distinct[0], distinct[1:]
+
+
+def _dips(error: np.ndarray) -> list[tuple[int, int]]:
+    """Points of the grid lower than all eight beside them by more than rounding, the lowest first."""
+    inner = error[1:-1, 1:-1]
+    if not inner.size:
+        return []
+    beside = [
+        error[1 + i : error.shape[0] - 1 + i, 1 + j : error.shape[1] - 1 + j]
+        for i in (-1, 0, 1)
+        for j in (-1, 0, 1)
+        if i or j
+    ]
+    rim = np.min(beside, axis=0)
+    dip = np.isfinite(inner) & (inner < rim - 1e-13 * np.abs(inner))
+    at = np.argwhere(dip)
+    order = np.argsort(inner[dip], kind="stable")[:_LOCAL]
+    return [(int(i) + 1, int(j) + 1) for i, j in at[order]]
