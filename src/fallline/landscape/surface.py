@@ -135,8 +135,8 @@ class Surface:
     def levels(self, count: int = 14) -> np.ndarray:
         """(count + 1,) errors, ascending, to draw contours at: the floor of the valley and the slopes can both be read.
 
-        Where the height above the lowest point spans more than a decade over the map, the levels are evenly spaced in its
-        logarithm; otherwise in the error. The first is the lowest error of all, the last the largest finite one.
+        Where the error spans more than a decade over the map, the levels are evenly spaced in the logarithm of the height
+        above its lowest point; otherwise in the error. The first is the lowest error of all, the last the largest finite one.
         """
         finite = self.error[np.isfinite(self.error)]
         if not finite.size:
@@ -150,7 +150,7 @@ class Surface:
         # Of the map four thousandths may lie below the first line: that is the floor of the valley.
         floor = float(heights[heights > 0][int(0.004 * np.count_nonzero(heights > 0))])
         top = high - low
-        if top / floor <= 10:
+        if high <= 10 * low:
             return low + top * np.linspace(0, 1, count + 1)
         floor = max(floor, 1e-9 * top)
         return low + np.concatenate([[0.0], np.geomspace(floor, top, count)])
@@ -418,7 +418,7 @@ def _box(
     found = _settled(model, rows, plane, strength, start, 0.3 * half)
     inside = None
     # The minimum is shown where it is not so far off that the paths would become a dot.
-    if found is not None and (np.abs(found.coordinates - middle) <= 6 * half).all():
+    if found is not None and (np.abs(found.coordinates - middle) <= 6 * half.max()).all():
         inside = found
         low, high = np.minimum(low, found.coordinates), np.maximum(high, found.coordinates)
     half = np.maximum((high - low) / 2, half if shown is None else 0.2 * ((high - low) / 2).max())
