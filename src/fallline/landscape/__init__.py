@@ -1,0 +1,1 @@
+"""The mountain: planes, surfaces, minima, basins, and what momentum does there."""
