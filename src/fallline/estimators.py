@@ -18,9 +18,10 @@ from fallline import fit as core
 from fallline.columns import Columns
 from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
-from fallline.exceptions import DescentWarning, TableError
+from fallline.exceptions import DescentWarning, ShapeError, TableError
 from fallline.loop import Progress
 from fallline.path import DescentPath
+from fallline.rows.memory import InMemory
 from fallline.table import Table, table_from_frame
 
 
@@ -279,6 +280,22 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         )
         predicted = self._fitted.predict(x)
         return predicted[:, 0] if self._one_dimensional else predicted
+
+    def descended_rows(self, X: Any, y: Any, sample_weight: Any = None) -> InMemory:
+        """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: in scaled units, the train part.
+
+        What is said of the error along ``path_``, such as its curvature, is a sum over these. Raises NotFittedError before
+        ``fit``, ValueError for rows that are not those of the fit.
+        """
+        check_is_fitted(self)
+        _, x, y = self._further_rows(X, y)
+        train = self.train_rows_
+        given = sum(len(part) for part in (train, self.validation_rows_, self.test_rows_))
+        if len(x) != given:
+            raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
+        s = None if sample_weight is None else _check_sample_weight(sample_weight, x)[train]
+        targets = y[:, None] if y.ndim == 1 else y
+        return InMemory(self.scaling_.x(x[train]), self.scaling_.y(targets[train]), s)
 
     def _encoded(self, X: Any) -> np.ndarray:
         """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""

@@ -24,12 +24,13 @@ from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.hessian import Curvature
 from fallline.network import Model
 from fallline.path import DescentPath
-from fallline.rows.memory import InMemory
+from fallline.rows.memory import InMemory, check_fit
 
 METHODS = ("plain", "heavy ball", "Nesterov")
 
 _MATTERS = 1e-6  # of the largest eigenvalue: below, a direction is left out of what is said of rates
 _NEAR = 0.1  # how far the quadratic may be from the error, as a share of both, where it is said to hold
+_SAME_ROWS = 1e-3  # of E: more than float32 rows lose, less than other rows differ by
 _ROUNDING = 1e-10  # of the error: what lies lower above the minimum than this is not compared
 
 
@@ -105,9 +106,27 @@ class Convergence:
         )
 
     @classmethod
-    def of_path(cls, path: DescentPath, rows: InMemory, *, tol: float = _MATTERS) -> "Convergence":
-        """That at the best weights of a path, over the rows it descended on."""
-        return cls.at(path.model, rows, path.best_weights, path.strength, tol=tol)
+    def of_path(
+        cls, path: DescentPath, rows: InMemory, minimum: Any = None, *, tol: float = _MATTERS
+    ) -> "Convergence":
+        """That at the best weights of a path, or at ``minimum`` (p,), over the rows it descended on.
+
+        Raises SettingsError where these are other rows.
+        """
+        check_fit(path.model, rows)
+        r = path.model.predict(path.best_weights, rows.x) - rows.y
+        s = np.ones(len(r)) if rows.sample_weight is None else rows.sample_weight
+        error = 0.5 * float(np.sum(s[:, None] * r**2, dtype=np.float64))
+        recorded = path.error[path.steps == path.best_step]
+        scale = path.error[0]
+        if len(recorded) and not abs(error - recorded[0]) <= _SAME_ROWS * (recorded[0] + _SAME_ROWS * scale):
+            raise SettingsError(
+                f"E at the best weights is {recorded[0]:.6g} on the path and {error:.6g} over these rows: pass the rows that it "
+                "descended on, scaled as they were."
+            )
+        return cls.at(
+            path.model, rows, path.best_weights if minimum is None else minimum, path.strength, tol=tol
+        )
 
     @property
     def curvature(self) -> np.ndarray:
@@ -252,7 +271,7 @@ class Convergence:
         predicted[later] = (
             self.predicted_error(descent, weights[first], path.steps[later] - begin, before) - self.lowest
         ) / path.n_rows
-        return PredictedPath(path.steps, above / path.n_rows, predicted, begin)
+        return PredictedPath(path.steps, above / path.n_rows, predicted, begin, descent)
 
     def __str__(self) -> str:
         values = self.curvature
@@ -304,13 +323,15 @@ class PredictedPath:
     """A descent as it went and as its minimum's curvature says it should have gone.
 
     ``steps`` (m,); ``measured`` and ``predicted`` (m,): the penalised error above the lowest of the local quadratic,
-    per row. ``from_step``: where the prediction begins, with the weights and the velocity the descent had there; NaN before.
+    per row. ``from_step``: where the prediction begins, with the weights and the velocity the descent had there; NaN
+    before. ``descent``: with its numbers, those that it found included.
     """
 
     steps: np.ndarray
     measured: np.ndarray
     predicted: np.ndarray
     from_step: int
+    descent: GradientDescent
 
 
 def _numbers_of(path: DescentPath) -> GradientDescent:

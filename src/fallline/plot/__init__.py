@@ -7,12 +7,14 @@ nothing changes matplotlib's settings or calls ``show``; pyplot is imported only
 
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
+from fallline.plot.momentum_map import MomentumMapDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.residual_histogram import ResidualHistogramDisplay
 from fallline.plot.residuals import ResidualsDisplay
 
 __all__ = [
     "ErrorCurveDisplay",
+    "MomentumMapDisplay",
     "PathDisplay",
     "PredictedActualDisplay",
     "ResidualHistogramDisplay",
