@@ -43,6 +43,29 @@ def axes_or_new(ax: Any) -> Any:
     return plt.subplots()[1]
 
 
+def room_of(ax: Any, **shape: Any) -> Any:
+    """The room of one Axes as a grid of that ``shape`` for others; the Axes itself is no longer seen."""
+    from matplotlib.gridspec import GridSpec
+
+    ax.set_axis_off()
+    place = ax.get_subplotspec()
+    if place is not None:
+        return place.subgridspec(**shape)
+    box = ax.get_position()
+    return GridSpec(**shape, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1, figure=ax.figure)
+
+
+def legend_above(ax: Any) -> None:
+    """The names of the lines in one row above the Axes, where they cover nothing."""
+    names = ax.get_legend_handles_labels()[1]
+    legend = ax.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(names), frameon=False, borderaxespad=0.2,
+        handlelength=1.8, columnspacing=1.4,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
 def one_target(y_true: ArrayLike, y_pred: ArrayLike, output: int | None) -> tuple[np.ndarray, np.ndarray]:
     """(n,) values and predictions of one target; ``output`` chooses it where there are several, (n, k)."""
     y, prediction = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
@@ -129,10 +152,10 @@ def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
         LogLocator(subs=subs, numticks=ticks) if subs else MaxNLocator(5, steps=[1, 2, 5, 10])
     )
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _decade_label(value)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: decade_label(value)))
 
 
-def _decade_label(value: float) -> str:
+def decade_label(value: float) -> str:
     """0.02, 300 near one; 2·10⁻⁷ far from it."""
     if value <= 0:
         return ""
