@@ -7,6 +7,7 @@ nothing changes matplotlib's settings or calls ``show``; pyplot is imported only
 
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
+from fallline.plot.network_diagram import NetworkDiagramDisplay
 from fallline.plot.one_input_fit import OneInputFitDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.prediction_map import PredictionMapDisplay
@@ -16,6 +17,7 @@ from fallline.plot.slope import SlopeDisplay
 
 __all__ = [
     "ErrorCurveDisplay",
+    "NetworkDiagramDisplay",
     "OneInputFitDisplay",
     "PathDisplay",
     "PredictedActualDisplay",
