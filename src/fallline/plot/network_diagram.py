@@ -80,7 +80,8 @@ class NetworkDiagramDisplay:
         if self.n_weights > _MOST_WEIGHTS or len(self.coefs) > _MOST_LAYERS:
             raise SettingsError(
                 f"a diagram of {self.n_weights:,} weights in {len(self.coefs)} layers would show nothing: up to "
-                f"{_MOST_WEIGHTS:,} weights and {_MOST_LAYERS} layers can be drawn. Look at what it predicts, with PredictionMapDisplay."
+                f"{_MOST_WEIGHTS:,} weights and {_MOST_LAYERS} layers can be drawn. Look at what it predicts, with "
+                "PredictionMapDisplay."
             )
 
     @property
