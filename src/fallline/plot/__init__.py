@@ -8,6 +8,7 @@ nothing changes matplotlib's settings or calls ``show``; pyplot is imported only
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.momentum_map import MomentumMapDisplay
+from fallline.plot.network_diagram import NetworkDiagramDisplay
 from fallline.plot.one_input_fit import OneInputFitDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.prediction_map import PredictionMapDisplay
@@ -18,6 +19,7 @@ from fallline.plot.slope import SlopeDisplay
 __all__ = [
     "ErrorCurveDisplay",
     "MomentumMapDisplay",
+    "NetworkDiagramDisplay",
     "OneInputFitDisplay",
     "PathDisplay",
     "PredictedActualDisplay",
