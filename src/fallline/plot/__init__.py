@@ -10,6 +10,7 @@ from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.residual_histogram import ResidualHistogramDisplay
 from fallline.plot.residuals import ResidualsDisplay
+from fallline.plot.slope import SlopeDisplay
 
 __all__ = [
     "ErrorCurveDisplay",
@@ -17,4 +18,5 @@ __all__ = [
     "PredictedActualDisplay",
     "ResidualHistogramDisplay",
     "ResidualsDisplay",
+    "SlopeDisplay",
 ]
