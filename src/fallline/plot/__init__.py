@@ -7,6 +7,7 @@ nothing changes matplotlib's settings or calls ``show``; pyplot is imported only
 
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
+from fallline.plot.error_surface import ErrorSurfaceDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.residual_histogram import ResidualHistogramDisplay
 from fallline.plot.residuals import ResidualsDisplay
@@ -14,6 +15,7 @@ from fallline.plot.slope import SlopeDisplay
 
 __all__ = [
     "ErrorCurveDisplay",
+    "ErrorSurfaceDisplay",
     "PathDisplay",
     "PredictedActualDisplay",
     "ResidualHistogramDisplay",
