@@ -8,7 +8,10 @@ nothing changes matplotlib's settings or calls ``show``; pyplot is imported only
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
+from fallline.plot.momentum_map import MomentumMapDisplay
+from fallline.plot.one_input_fit import OneInputFitDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
+from fallline.plot.prediction_map import PredictionMapDisplay
 from fallline.plot.residual_histogram import ResidualHistogramDisplay
 from fallline.plot.residuals import ResidualsDisplay
 from fallline.plot.slope import SlopeDisplay
@@ -16,8 +19,11 @@ from fallline.plot.slope import SlopeDisplay
 __all__ = [
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
+    "MomentumMapDisplay",
+    "OneInputFitDisplay",
     "PathDisplay",
     "PredictedActualDisplay",
+    "PredictionMapDisplay",
     "ResidualHistogramDisplay",
     "ResidualsDisplay",
     "SlopeDisplay",

@@ -45,6 +45,44 @@ def axes_or_new(ax: Any, **figure_kw: Any) -> Any:
     return plt.subplots(**figure_kw)[1]
 
 
+def room_of(ax: Any, **shape: Any) -> Any:
+    """The room of one Axes as a grid of that ``shape`` for others; the Axes itself is no longer seen."""
+    from matplotlib.gridspec import GridSpec
+
+    ax.set_axis_off()
+    place = ax.get_subplotspec()
+    if place is not None:
+        return place.subgridspec(**shape)
+    box = ax.get_position()
+    return GridSpec(**shape, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1, figure=ax.figure)
+
+
+def legend_above(ax: Any, *handles: Any) -> Any:
+    """The names in rows above the Axes, where they cover nothing, as many in a row as there is room for; or None."""
+    if handles:
+        names = [handle.get_label() for handle in handles]
+    else:
+        handles, names = ax.get_legend_handles_labels()
+    if not names:
+        return None
+    # A scale beside a map adds to the room; letters are about half as wide as high.
+    room = 1.15 * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * _LEGEND)
+    columns = next(n for n in range(len(names), 0, -1) if n == 1 or _columns_width(names, n) <= room)
+    legend = ax.legend(
+        handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=_LEGEND,
+        frameon=False, borderaxespad=0.2, handlelength=2.0, columnspacing=1.2, labelspacing=0.3,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return legend
+
+
+def _columns_width(names: Sequence[str], columns: int) -> int:
+    """Letters that names set in columns take, each with a piece of line before it."""
+    rows = -(-len(names) // columns)
+    return sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows))
+
+
 def one_target(y_true: ArrayLike, y_pred: ArrayLike, output: int | None) -> tuple[np.ndarray, np.ndarray]:
     """(n,) values and predictions of one target; ``output`` chooses it where there are several, (n, k)."""
     y, prediction = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
@@ -133,10 +171,10 @@ def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
         locator = FixedLocator((10.0 ** powers[:: -(-len(powers) // ticks)]).tolist())
     ax.yaxis.set_major_locator(locator)
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _decade_label(value)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: decade_label(value)))
 
 
-def _decade_label(value: float) -> str:
+def decade_label(value: float) -> str:
     """0.02, 300 near one; 2·10⁻⁷ far from it."""
     if value <= 0:
         return ""
@@ -162,29 +200,3 @@ def number(value: float, digits: int = 3) -> str:
 def labelled(name: str) -> str:
     """A name as a label that is seen: matplotlib hides those with "_" in front."""
     return f" {name}" if name.startswith("_") else name
-
-
-def legend_above(ax: Any, *handles: Any) -> Any:
-    """The names in rows above the Axes, where they cover nothing, as many in a row as there is room for; or None."""
-    if handles:
-        names = [handle.get_label() for handle in handles]
-    else:
-        handles, names = ax.get_legend_handles_labels()
-    if not names:
-        return None
-    # A scale beside a map adds to the room; letters are about half as wide as high.
-    room = 1.15 * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * _LEGEND)
-    columns = next(n for n in range(len(names), 0, -1) if n == 1 or _columns_width(names, n) <= room)
-    legend = ax.legend(
-        handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=_LEGEND,
-        frameon=False, borderaxespad=0.2, handlelength=2.0, columnspacing=1.2, labelspacing=0.3,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    return legend
-
-
-def _columns_width(names: Sequence[str], columns: int) -> int:
-    """Letters that names set in columns take, each with a piece of line before it."""
-    rows = -(-len(names) // columns)
-    return sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows))
