@@ -5,6 +5,7 @@ it into the Axes it is given. The report draws with these same Displays. Nothing
 nothing changes matplotlib's settings or calls ``show``; pyplot is imported only where no Axes is given.
 """
 
+from fallline.plot.basins import BasinDisplay
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
@@ -17,6 +18,7 @@ from fallline.plot.residuals import ResidualsDisplay
 from fallline.plot.slope import SlopeDisplay
 
 __all__ = [
+    "BasinDisplay",
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
     "MomentumMapDisplay",

@@ -21,7 +21,7 @@ ACCENT = "#0b62b0"
 MUTED = "#7a7a7a"
 
 _EXTREMES = 10
-_LEGEND = 9  # points
+LEGEND = 9  # points
 _COLUMNS = 2000  # no picture is so many pixels wide
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -65,11 +65,9 @@ def legend_above(ax: Any, *handles: Any) -> Any:
         handles, names = ax.get_legend_handles_labels()
     if not names:
         return None
-    # A scale beside a map adds to the room; letters are about half as wide as high.
-    room = 1.15 * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * _LEGEND)
-    columns = next(n for n in range(len(names), 0, -1) if n == 1 or _columns_width(names, n) <= room)
+    columns = columns_for(ax, names, 1.15)  # a scale beside a map adds to the room
     legend = ax.legend(
-        handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=_LEGEND,
+        handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=LEGEND,
         frameon=False, borderaxespad=0.2, handlelength=2.0, columnspacing=1.2, labelspacing=0.3,
     )  # fmt: skip
     for text in legend.get_texts():
@@ -77,10 +75,15 @@ def legend_above(ax: Any, *handles: Any) -> Any:
     return legend
 
 
-def _columns_width(names: Sequence[str], columns: int) -> int:
-    """Letters that names set in columns take, each with a piece of line before it."""
-    rows = -(-len(names) // columns)
-    return sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows))
+def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
+    """In how many columns the names of a legend fit into the width of the Axes, or ``more`` times it."""
+    # Letters are about half as wide as high; a piece of line takes eight.
+    room = more * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * LEGEND)
+    for columns in range(len(names), 1, -1):
+        rows = -(-len(names) // columns)
+        if sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows)) <= room:
+            return columns
+    return 1
 
 
 def one_target(y_true: ArrayLike, y_pred: ArrayLike, output: int | None) -> tuple[np.ndarray, np.ndarray]:
