@@ -141,3 +141,16 @@ def test_points_that_are_all_the_same_lie_in_every_plane(slanted, random):
 def test_what_makes_no_plane_is_refused_in_a_sentence(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "aspect"),
+    [
+        ([2.0, 0.0, 0.0], [0.0, 3.0, 4.0], 2.5),
+        ([1.0, 1.0, 0.0], [1.0, -1.0, 0.0], 1.0),
+        ([1.0, 0.0, 0.0], [0.1, 1.0, 0.0], None),
+    ],
+    ids=["of different length", "turned", "oblique"],
+)
+def test_the_aspect_is_the_ratio_of_lengths_where_directions_are_at_right_angles(first, second, aspect):
+    assert Plane(np.zeros(3), first, second).aspect == (aspect and pytest.approx(aspect, rel=1e-12))

@@ -1,12 +1,15 @@
 """Axes to draw into without pyplot, and an end to the figures that pyplot opened."""
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 
 @pytest.fixture
 def ax():
-    return Figure().add_subplot()
+    figure = Figure()
+    FigureCanvasAgg(figure)  # or canvas.draw() draws nothing
+    return figure.add_subplot()
 
 
 @pytest.fixture(autouse=True)

@@ -190,6 +190,17 @@ class Plane:
     def n_weights(self) -> int:
         return len(self.origin)
 
+    @property
+    def aspect(self) -> float | None:
+        """How long a unit of the second coordinate is beside one of the first; None where they are not at right angles.
+
+        On a map drawn so, distances are those of the weights, and the gradient crosses contour lines at right angles.
+        """
+        lengths = np.linalg.norm(self.first), np.linalg.norm(self.second)
+        if abs((self.first / lengths[0]) @ (self.second / lengths[1])) > 1e-6:
+            return None
+        return float(lengths[1] / lengths[0])
+
     def at(self, coordinates: Any) -> np.ndarray:
         """The weights at (…, 2) coordinates (a, b): (…, n_weights)."""
         c = np.asarray(coordinates, np.float64)

@@ -22,6 +22,7 @@ from fallline.path import Recorded
 from fallline.rows.memory import InMemory, check_fit
 
 _MARGIN = 0.15  # of the map, on each side of what it must show
+_NO_STRIP, _NEARLY_SQUARE = 0.3, 0.75  # shorter side to longer
 _WINDOW = 15  # points along a side of the window in which a lowest point is looked for
 _ROUNDS = 40
 _LOCAL = 64  # so many local minima are looked at, the lowest of the grid
@@ -133,7 +134,7 @@ class Surface:
         return " ".join(track.fidelity for track in self.tracks)
 
     def levels(self, count: int = 14) -> np.ndarray:
-        """(count + 1,) errors, ascending, to draw contours at: the floor of the valley and the slopes can both be read.
+        """At most count + 1 errors, ascending, to draw contours at: the floor of the valley and the slopes can both be read.
 
         Where the error spans more than a decade over the map, the levels are evenly spaced in the logarithm of the height
         above its lowest point; otherwise in the error. The first is the lowest error of all, the last the largest finite one.
@@ -150,10 +151,11 @@ class Surface:
         # Of the map four thousandths may lie below the first line: that is the floor of the valley.
         floor = float(heights[heights > 0][int(0.004 * np.count_nonzero(heights > 0))])
         top = high - low
-        if high <= 10 * low:
-            return low + top * np.linspace(0, 1, count + 1)
         floor = max(floor, 1e-9 * top)
-        return low + np.concatenate([[0.0], np.geomspace(floor, top, count)])
+        steps = np.concatenate([[0.0], np.geomspace(floor, top, count)])
+        levels = low + (top * np.linspace(0, 1, count + 1) if high <= 10 * low else steps)
+        levels[-1] = high
+        return np.unique(levels)  # two may be one number where the error hardly varies
 
 
 def error_surface(
@@ -423,6 +425,9 @@ def _box(
         low, high = np.minimum(low, found.coordinates), np.maximum(high, found.coordinates)
     half = np.maximum((high - low) / 2, half if shown is None else 0.2 * ((high - low) / 2).max())
     middle = (low + high) / 2
+    lengths = half * np.linalg.norm([plane.first, plane.second], axis=1)
+    if lengths.min() > _NO_STRIP * lengths.max():  # it can be drawn to scale: rather a square than a strip
+        half *= np.maximum(_NEARLY_SQUARE * lengths.max() / lengths, 1.0)
     half = half * (1 + 2 * _MARGIN)
     return np.stack([middle - half, middle + half], axis=1), inside
 

@@ -6,6 +6,7 @@ too, so that the pair survives colour blindness and a black-and-white printer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ ACCENT = "#0b62b0"
 MUTED = "#7a7a7a"
 
 _EXTREMES = 10
+LEGEND = 9  # points
 _COLUMNS = 2000  # no picture is so many pixels wide
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -34,13 +36,13 @@ _SUBDIVISIONS: list[tuple[float, list[float]]] = [
 ]
 
 
-def axes_or_new(ax: Any) -> Any:
+def axes_or_new(ax: Any, **figure_kw: Any) -> Any:
     """The Axes given, or those of a new pyplot figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt  # only here: pyplot chooses a backend for the whole process
 
-    return plt.subplots()[1]
+    return plt.subplots(**figure_kw)[1]
 
 
 def room_of(ax: Any, **shape: Any) -> Any:
@@ -55,15 +57,33 @@ def room_of(ax: Any, **shape: Any) -> Any:
     return GridSpec(**shape, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1, figure=ax.figure)
 
 
-def legend_above(ax: Any) -> None:
-    """The names of the lines in one row above the Axes, where they cover nothing."""
-    names = ax.get_legend_handles_labels()[1]
+def legend_above(ax: Any, *handles: Any) -> Any:
+    """The names in rows above the Axes, where they cover nothing, as many in a row as there is room for; or None."""
+    if handles:
+        names = [handle.get_label() for handle in handles]
+    else:
+        handles, names = ax.get_legend_handles_labels()
+    if not names:
+        return None
+    columns = columns_for(ax, names, 1.15)  # a scale beside a map adds to the room
     legend = ax.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(names), frameon=False, borderaxespad=0.2,
-        handlelength=1.8, columnspacing=1.4,
+        handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=LEGEND,
+        frameon=False, borderaxespad=0.2, handlelength=2.0, columnspacing=1.2, labelspacing=0.3,
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return legend
+
+
+def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
+    """In how many columns the names of a legend fit into the width of the Axes, or ``more`` times it."""
+    # Letters are about half as wide as high; a piece of line takes eight.
+    room = more * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * LEGEND)
+    for columns in range(len(names), 1, -1):
+        rows = -(-len(names) // columns)
+        if sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows)) <= room:
+            return columns
+    return 1
 
 
 def one_target(y_true: ArrayLike, y_pred: ArrayLike, output: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +153,7 @@ def named(what: str, target: str | None) -> str:
 
 def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
     """A logarithmic axis with at most so many labels, which can be read over ten decades and over a tenth of one."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     positive = values[np.isfinite(values) & (values > 0)]
     if not positive.size:
@@ -148,9 +168,11 @@ def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
         ax.set_ylim(low / 1.5, high * 1.5, auto=True)
         decades = 0.36
     subs = next(subs for least, subs in _SUBDIVISIONS if decades > least)
-    ax.yaxis.set_major_locator(
-        LogLocator(subs=subs, numticks=ticks) if subs else MaxNLocator(5, steps=[1, 2, 5, 10])
-    )
+    locator: Any = LogLocator(subs=subs, numticks=ticks) if subs else MaxNLocator(5, steps=[1, 2, 5, 10])
+    if decades > 100:  # matplotlib's looks for labels beyond the ends of the axis, where floats end
+        powers = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
+        locator = FixedLocator((10.0 ** powers[:: -(-len(powers) // ticks)]).tolist())
+    ax.yaxis.set_major_locator(locator)
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: decade_label(value)))
 
@@ -160,8 +182,24 @@ def decade_label(value: float) -> str:
     if value <= 0:
         return ""
     exponent = int(np.floor(np.log10(value) + 1e-9))
-    if -4 < exponent < 4:
-        return f"{value:.6g}"
-    power = f"10{str(exponent).translate(_SUPERSCRIPT)}"
-    mantissa = f"{value / 10.0**exponent:.3g}"
-    return power if mantissa == "1" else f"{mantissa}·{power}"
+    return number(value, 6 if -4 < exponent < 4 else 3)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for a label: 0.02, −300 near one; 2·10⁻⁷ far from it, where zeros would have to be counted."""
+    if value < 0:
+        return f"−{number(-value, digits)}"
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    power = int(exponent)
+    if -4 < power < 4 or (0 < power < 7 and digits > power):
+        return np.format_float_positional(float(f"{value:.{digits - 1}e}"), trim="-")
+    power_of_ten = f"10{str(power).translate(_SUPERSCRIPT)}"
+    mantissa = f"{float(mantissa):.{digits}g}"
+    return power_of_ten if mantissa == "1" else f"{mantissa}·{power_of_ten}"
+
+
+def labelled(name: str) -> str:
+    """A name as a label that is seen: matplotlib hides those with "_" in front."""
+    return f" {name}" if name.startswith("_") else name

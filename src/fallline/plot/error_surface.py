@@ -1,0 +1,258 @@
+"""The error surface as a map: darker where the error is larger, the ways on it step by step, a black dot at the minimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fallline.plot._map import (
+    NO_GROUND,
+    WAYS,
+    black_dot,
+    errors_in_words,
+    framed,
+    ground,
+    halo,
+    said_under,
+    scale_beside,
+)  # fmt: skip
+from fallline.plot._shared import INK, axes_or_new, labelled, legend_above
+
+if TYPE_CHECKING:
+    from fallline.landscape.planes import Plane
+    from fallline.landscape.surface import Surface, Track
+
+_STEPS = 100  # a way of so few steps shows each of them
+_FAR = 1e4  # times the map's size: what is further off is left out, or floats end in a picture's coordinates
+
+
+@dataclass(eq=False)
+class ErrorSurfaceDisplay:
+    """A ``Surface``, drawn as a contour map of E or the penalised error, with the paths that were laid on it.
+
+    Bands stand at ``surface.levels()``. A way of at most 100 steps shows each of them; its start is hollow, its end a larger
+    mark. The black dot is the lowest point of this plane, hollow dots are its other minima. The map is drawn to scale
+    where the directions are at right angles and the picture would not become a strip: then a step along the gradient
+    crosses the lines at right angles. Points of a path outside the map are cut off.
+
+    After `plot`: ``ax_``, ``figure_``, ``contours_`` and ``lines_of_contours_`` (QuadContourSet), ``lines_``, ``starts_``
+    and ``ends_`` {name of the path: Line2D}, ``minimum_``, ``local_minima_`` (Line2D), ``colorbar_``, ``text_`` (how true the map
+    is to the paths, where their plane does not hold them); None where there is nothing to draw.
+    """
+
+    surface: Surface
+
+    @classmethod
+    def from_path(
+        cls,
+        path: Any,
+        rows: Any,
+        plane: Plane | str | Sequence[int | str] = "auto",
+        *,
+        at: Any = None,
+        extent: Sequence[float] | None = None,
+        points: int | tuple[int, int] = 101,
+        penalised: bool | None = None,
+        seed: int = 0,
+        ax: Any = None,
+        **plot_kw: Any,
+    ) -> Self:
+        """Draw the error around a path, or several by name, {"plain": path, …}.
+
+        rows: those that were descended. The settings are those of `fallline.error_surface`, and so is what is raised.
+        """
+        from fallline.landscape.surface import error_surface  # here: it loads JAX
+
+        surface = error_surface(
+            path, rows, plane, at=at, extent=extent, points=points, penalised=penalised, seed=seed
+        )
+        return cls(surface).plot(ax, **plot_kw)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        plane: Plane | str | Sequence[int | str] = "auto",
+        **kw: Any,
+    ) -> Self:
+        """Draw the error around ``estimator.path_`` on the rows it was fitted to; ``kw`` as in `from_path`.
+
+        X, y, sample_weight: those given to ``fit``. Weights and error are those descended, in scaled units.
+        """
+        return cls.from_path(estimator.path_, estimator.descended_rows(X, y, sample_weight), plane, **kw)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        levels: int = 14,
+        per_row: bool = False,
+        cmap: Any = None,
+        colors: Sequence[Any] | None = None,
+        colorbar: bool = True,
+        legend: bool = True,
+        say_fidelity: bool = True,
+        map_kw: Mapping[str, Any] | None = None,
+        contours_kw: Mapping[str, Any] | None = None,
+        line_kw: Mapping[str, Any] | None = None,
+        minimum_kw: Mapping[str, Any] | None = None,
+        colorbar_kw: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw into ``ax``: so many bands of ``levels``, of E or, ``per_row``, E/n; ``colors`` are those of the paths in turn."""
+        ax = axes_or_new(ax, layout="constrained")
+        surface, rows = self.surface, self.surface.n_rows if per_row else 1.0
+        bounds = surface.levels(levels) / rows
+        self._plot_ground(ax, bounds, rows, cmap, map_kw, contours_kw)
+        framed(ax, surface.first, surface.second, surface.plane.aspect)
+        ax.set_xlabel(surface.plane.labels[0], parse_math=False)
+        ax.set_ylabel(surface.plane.labels[1], parse_math=False)
+        self.colorbar_ = None
+        if colorbar:
+            label = {
+                (False, False): "error E", (False, True): "error per row, E/n",
+                (True, False): "penalised error", (True, True): "penalised error per row",
+            }[surface.penalised, per_row]  # fmt: skip
+            self.colorbar_ = scale_beside(ax, self.contours_, bounds, label, **dict(colorbar_kw or {}))
+        self.lines_: dict[str, Any] = {}
+        self.starts_: dict[str, Any] = {}
+        self.ends_: dict[str, Any] = {}
+        for number_, track in enumerate(surface.tracks):
+            self._plot_track(ax, track, number_, colors, line_kw)
+        self._plot_minima(ax, rows, minimum_kw)
+        if legend:
+            legend_above(ax, *self._named())
+        strays = any(not (track.in_plane and track.same_rows) for track in surface.tracks)
+        self.text_ = said_under(ax, surface.fidelity) if say_fidelity and strays else None
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _plot_ground(
+        self,
+        ax: Any,
+        bounds: np.ndarray,
+        rows: float,
+        cmap: Any,
+        map_kw: Mapping[str, Any] | None,
+        contours_kw: Mapping[str, Any] | None,
+    ) -> None:
+        from matplotlib import colormaps
+        from matplotlib.colors import BoundaryNorm
+        from matplotlib.patches import Rectangle
+
+        surface = self.surface
+        bands = len(bounds) - 1
+        cmap = ground(bands) if cmap is None else colormaps[cmap] if isinstance(cmap, str) else cmap
+        error = np.ma.masked_invalid(surface.error / rows)
+        self.not_finite_ = None
+        if error.mask.any():
+            corner = surface.first[0], surface.second[0]
+            size = np.ptp(surface.first), np.ptp(surface.second)
+            dark: dict[str, Any] = {"facecolor": NO_GROUND, "edgecolor": "#8a8a8a", "hatch": "////"}
+            dark |= {"linewidth": 0.0, "zorder": 0, "label": "error not finite"}
+            self.not_finite_ = ax.add_patch(Rectangle(corner, *size, **dark))
+        # Of as many colours as bands, in turn: the norm's own spreading would blend or skip some.
+        shades = cmap.resampled(bands) if bands > 1 else cmap
+        style: dict[str, Any] = {
+            "levels": bounds,
+            "cmap": shades,
+            "norm": BoundaryNorm(bounds, shades.N),
+            "zorder": 1,
+        }
+        self.contours_ = ax.contourf(surface.first, surface.second, error, **{**style, **(map_kw or {})})
+        self.contours_.set_edgecolor("face")  # or the paper shows between the bands of a PDF
+        style = {
+            "levels": bounds[1:-1], "linestyles": "solid", "linewidths": 0.5, "zorder": 1.5, "alpha": 0.45,
+            "colors": [INK if _luminance(shades(band)) > 0.3 else "white" for band in range(1, bands)] or INK,
+        }  # fmt: skip
+        self.lines_of_contours_ = None
+        if bands > 1:
+            self.lines_of_contours_ = ax.contour(
+                surface.first, surface.second, error, **{**style, **(contours_kw or {})}
+            )
+
+    def _plot_track(
+        self,
+        ax: Any,
+        track: Track,
+        place: int,
+        colors: Sequence[Any] | None,
+        line_kw: Mapping[str, Any] | None,
+    ) -> None:
+        color, marker, dashes = WAYS[place % len(WAYS)]
+        if colors is not None:
+            color = colors[place % len(colors)]
+        way = np.array(track.coordinates)
+        low, high = (
+            np.array([axis[end] for axis in (self.surface.first, self.surface.second)]) for end in (0, -1)
+        )
+        with np.errstate(invalid="ignore"):
+            way[~(np.abs(way - (low + high) / 2) <= _FAR * (high - low)).all(axis=1)] = np.nan
+        alone, steps = len(self.surface.tracks) == 1, int(track.steps[-1] - track.steps[0])
+        style: dict[str, Any] = {"color": color, "linewidth": 1.5, "zorder": 3 + 0.01 * place}
+        style["label"] = labelled(track.name) or f"{steps:,} steps"
+        if len(way) - 1 <= _STEPS:
+            style |= {"marker": marker, "markersize": 4.5 if len(way) - 1 <= _STEPS / 4 else 3.0}
+        elif not alone:  # a mark here and there tells it from the others
+            style |= {"linestyle": dashes, "marker": marker, "markersize": 4.5, "markevery": 0.17}
+        style |= dict(line_kw or {})
+        halo(ax, way, style["linewidth"], 2.5)
+        (self.lines_[track.name],) = ax.plot(*way.T, **style)
+        ends: dict[str, Any] = {"linestyle": "", "marker": marker, "color": color}
+        first = np.array([each.coordinates[0] for each in self.surface.tracks])
+        if not alone and (first == first[0]).all():
+            ends |= {"marker": "o", "color": INK}
+        (self.starts_[track.name],) = ax.plot(
+            *way[:1].T,
+            **ends,
+            markersize=8,
+            markerfacecolor="white",
+            markeredgewidth=1.8,
+            zorder=4,
+            label="start",
+        )
+        (self.ends_[track.name],) = ax.plot(
+            *way[-1:].T, linestyle="", marker=marker, color=color, markersize=12, markeredgecolor="white",
+            markeredgewidth=0.9, zorder=4.5 - 0.01 * place, label="end",
+        )  # fmt: skip
+
+    def _plot_minima(self, ax: Any, rows: float, minimum_kw: Mapping[str, Any] | None) -> None:
+        surface, sign = self.surface, "E/n" if rows != 1.0 else "E"
+        sign = f"penalised {sign}" if surface.penalised else sign
+        self.minimum_ = self.local_minima_ = None
+        largest = float(surface.levels()[-1] / rows)
+        if surface.local_minima:
+            errors = [lowest.error / rows for lowest in surface.local_minima]
+            what = "local minimum" if len(errors) == 1 else f"{len(errors)} local minima"
+            self.local_minima_ = black_dot(
+                ax, [lowest.coordinates for lowest in surface.local_minima], hollow=True,
+                label=f"{what}, {sign} = {errors_in_words(errors, largest)}", **dict(minimum_kw or {}),
+            )  # fmt: skip
+        if surface.minimum is not None:
+            what = "minimum" if surface.plane.n_weights == 2 else "minimum of this plane"
+            error = errors_in_words([surface.minimum.error / rows], largest)
+            self.minimum_ = black_dot(
+                ax, surface.minimum.coordinates, label=f"{what}, {sign} = {error}", **dict(minimum_kw or {})
+            )
+
+    def _named(self) -> list[Any]:
+        """What the legend names: the paths, where they start, the minima."""
+        first = list(self.starts_.values())[:1]
+        return [
+            *self.lines_.values(), *first,
+            *(each for each in (self.minimum_, self.local_minima_, self.not_finite_) if each is not None),
+        ]  # fmt: skip
+
+
+def _luminance(color: Any) -> float:
+    """How bright a colour is, between 0 and 1."""
+    from matplotlib.colors import to_rgb
+
+    rgb = np.asarray(to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
