@@ -186,5 +186,4 @@ def legend_above(ax: Any, *handles: Any) -> Any:
 
 def _columns_width(names: Sequence[str], columns: int) -> int:
     """Letters that names set in columns take, each with a piece of line before it."""
-    rows = -(-len(names) // columns)
-    return sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows))
+    return sum(max(map(len, part)) + 8 for part in np.array_split(np.array(names, object), columns))
