@@ -21,9 +21,9 @@ from fallline import __version__
 from fallline.exceptions import FalllineError
 
 if TYPE_CHECKING:
+    from fallline.landscape.surface import Surface
     from fallline.model_file import SavedModel
     from fallline.table import Table
-    from fallline.landscape.surface import Surface
     from fallline.table_fit import FoundRows, PlacedMinima, Prepared, TableFit
 
 
@@ -940,8 +940,8 @@ def _judged(placed: "PlacedMinima", targets: Sequence[str]) -> Iterator[str]:
         return
     if placed.own < 0:
         yield (
-            f"The model rests at none of them: from its weights ({what} {written(placed.model_error)}) the error goes on falling. "
-            "Fit again with a smaller --tol or some weight decay."
+            f"The model rests at none of them: from its weights ({what} {written(placed.model_error)}) the error goes on "
+            "falling. Fit again with a smaller --tol or some weight decay."
         )
         return
     own, lowest = found.minima[placed.own].penalised_error, found.minima[0].penalised_error
@@ -957,12 +957,14 @@ def _judged(placed: "PlacedMinima", targets: Sequence[str]) -> Iterator[str]:
     else:
         yield f"The model is at {where}."
     if placed.own == 0:
-        yield f"No start ended lower: other starting weights would not help it."
+        yield "No start ended lower: other starting weights would not help it."
         return
     share = f"{_counted(found.minima[0].count, 'start', 'starts')} of {starts:,}"
     sentence = f"The lowest has {what} {_percent(1 - lowest / own)} lower, and {share} ended there."
     if placed.held_rmse is None:
-        yield f"{sentence} Fit again with another --seed to try for it, and judge it by rows held out: lower is not always better."
+        yield (
+            f"{sentence} Fit again with another --seed to try for it, and judge it by rows held out: lower is not always better."
+        )
         return
     better = placed.held_rmse[0] < placed.held_rmse[-1]
     pairs = ", ".join(
@@ -970,7 +972,9 @@ def _judged(placed: "PlacedMinima", targets: Sequence[str]) -> Iterator[str]:
         for name, a, b in zip(targets, placed.held_rmse[0], placed.held_rmse[-1], strict=True)
     )
     if better.all():
-        yield f"{sentence} It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed to try for it."
+        yield (
+            f"{sentence} It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed to try for it."
+        )
     else:
         yield (
             f"{sentence} But it does not predict the held-out rows better (RMSE of {pairs}): keep the model, and take a "

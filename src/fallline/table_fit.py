@@ -318,8 +318,9 @@ class PlacedMinima:
     """The minima that many starts of a saved model's network end in, and where the model stands among them.
 
     ``found``: the ``Minima``; ``own``: the index of the one that the model's weights belong to, −1 for none.
-    ``model_error`` is what was descended at the model's weights; ``own_decay``: whether ``alpha`` is the model's. ``rmse`` (minima + 1, k) on the training rows, in the
-    units of the k targets, the last row that of the model; ``held_rmse`` the same on held-out rows, None without any.
+    ``model_error`` is what was descended at the model's weights; ``own_decay``: whether ``alpha`` is the model's own.
+    ``rmse`` (minima + 1, k) on the training rows, in the units of the k targets, the last row that of the model;
+    ``held_rmse`` the same on held-out rows, None without any.
     """
 
     found: "Minima"
