@@ -18,9 +18,10 @@ import fallline
 from fallline.baseline import fit_ridge
 from fallline.columns import Columns
 from fallline.descent import Descent, Stop
-from fallline.exceptions import SettingsError, TableError
+from fallline.exceptions import FalllineError, SettingsError, TableError
 from fallline.metrics import figures_of, written
 from fallline.model_file import SavedModel
+from fallline.path import EVERY_STEP_UP_TO
 from fallline.report import FitReport, RowSet, figures
 from fallline.table import Table
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from fallline.landscape.minima import Minima
     from fallline.landscape.surface import Surface
 
+# The map in a report: points along each direction, and the products for each of them that take half a second in all.
+_GRID, _MOST_WORK, _ACTIVATION = 61, 4e5, 10
 _ENDED_BADLY = (Stop.DIVERGED, Stop.INTERRUPTED)
 # Notes of a table that cannot both be right of one column.
 _OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"))
@@ -476,7 +479,22 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
             *versions().items(),
         ),
         notes=notes,
+        surface=_surface_in_report(fit),
     )
+
+
+def _surface_in_report(fit: TableFit) -> "Surface | None":
+    """The error surface around a fit, None where there is none or where it would hold the report up."""
+    path, network = fit.path, fit.fitted.network
+    work = len(fit.prepared.x) * (network.n_weights + _ACTIVATION * sum(network.sizes[1:]))
+    if work > _MOST_WORK or network.n_weights > EVERY_STEP_UP_TO or path.stop == Stop.DIVERGED:
+        return None
+    from fallline.landscape.surface import error_surface
+
+    try:
+        return error_surface(path, fit.fitted.rows(fit.prepared.x, fit.prepared.y), points=_GRID)
+    except FalllineError:  # a single weight, or a descent without a step: no plane
+        return None
 
 
 def column_lines(
