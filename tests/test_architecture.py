@@ -31,6 +31,7 @@ ROOMS = (
     "loop",
     "starts",
     "landscape",
+    "uncertainty",
     "fit",
 )
 FACES = (

@@ -18,6 +18,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fallline import DescentWarning, GradientDescent, LevenbergMarquardt, NetworkRegressor
+from fallline.exceptions import ShapeError
 
 
 def outcome(check, estimator):
@@ -430,3 +431,15 @@ def test_mini_batches_fit_as_well_as_scikit_learns_network(many):
     with pytest.warns(ConvergenceWarning):
         theirs.fit(x, y)
     assert fit.score(x, y) > theirs.score(x, y)
+
+
+def test_the_rows_of_the_fit_have_the_error_of_its_path(random):
+    x = random.normal(size=(50, 2))
+    y, s = 3 * x + 1 + 0.3 * random.normal(size=(50, 2)), random.uniform(0.5, 2, 50)
+    fit = NetworkRegressor((3,), random_state=0, early_stopping=True, max_iter=20).fit(x, y, sample_weight=s)
+    rows = fit.descended_rows(x, y, s)
+    r = fit.network_.predict(fit.path_.best_weights, rows.x) - rows.y
+    at = int(np.flatnonzero(fit.path_.steps == fit.path_.best_step)[0])
+    assert 0.5 * (rows.sample_weight[:, None] * r**2).sum() == pytest.approx(fit.path_.error[at], rel=1e-9)
+    with pytest.raises(ShapeError, match="X has 49 rows, but the fit had 50"):
+        fit.descended_rows(x[1:], y[1:])

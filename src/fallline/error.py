@@ -85,16 +85,17 @@ def error_and_gradient(model: Model, weights: Any, block: Block) -> tuple[Any, A
     return 0.5 * _total(r * weighted), back(weighted)[0]
 
 
-_MANY, _TOGETHER = 4096, 32
+_MANY, _TOGETHER = 4096, 128
 
 
 def _total(terms: Any) -> Any:
-    """The sum of all terms in float64; of many float32 terms, first 32 at a time as they are.
+    """The sum of all terms in float64; of many float32 terms, first 128 at a time as they are.
 
-    To widen each one would take longer than all the rest of a pass, and 32 terms lose no more than their rounding.
+    To widen each one would take longer than all the rest of a pass, and 128 terms lose no more than their rounding.
+    They are added as a product with ones, which goes to the library for products: XLA's own sums take six times longer.
     """
     if terms.dtype == jnp.float32 and terms.size >= _MANY and terms.size % _TOGETHER == 0:
-        terms = jnp.sum(terms.reshape(_TOGETHER, -1), axis=0)
+        terms = terms.reshape(-1, _TOGETHER) @ jnp.ones(_TOGETHER, terms.dtype)
     return jnp.sum(terms, dtype=jnp.float64)
 
 

@@ -18,7 +18,7 @@ from fallline import fit as core
 from fallline.columns import Columns
 from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
-from fallline.exceptions import DescentWarning, TableError
+from fallline.exceptions import DescentWarning, ShapeError, TableError
 from fallline.loop import Progress
 from fallline.path import DescentPath
 from fallline.rows.memory import InMemory
@@ -282,18 +282,20 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         return predicted[:, 0] if self._one_dimensional else predicted
 
     def descended_rows(self, X: Any, y: Any, sample_weight: Any = None) -> InMemory:
-        """The rows given to ``fit`` as the descent saw them: encoded, scaled, and, after early stopping, those trained on.
+        """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
 
-        E of ``path_`` sums over these; an error surface of this network wants them. With another number of rows than
-        ``fit`` had, all of them. Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        E of ``path_`` sums over these; an error surface of this network wants them. Raises NotFittedError before ``fit``,
+        ValueError where columns or values do not fit, or the rows are not as many as in the fit.
         """
         check_is_fitted(self)
-        _, x, targets = self._further_rows(X, y)
-        targets = targets[:, None] if targets.ndim == 1 else targets
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, x)
-        known = len(self.train_rows_) + len(self.validation_rows_) + len(self.test_rows_)
-        which = self.train_rows_ if known == len(x) else np.arange(len(x))
-        return self._fitted.rows(x[which], targets[which], None if weights is None else weights[which])
+        _, x, y = self._further_rows(X, y)
+        train = self.train_rows_
+        given = sum(len(part) for part in (train, self.validation_rows_, self.test_rows_))
+        if len(x) != given:
+            raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
+        s = None if sample_weight is None else _check_sample_weight(sample_weight, x)[train]
+        targets = y[:, None] if y.ndim == 1 else y
+        return self._fitted.rows(x[train], targets[train], s)
 
     def _encoded(self, X: Any) -> np.ndarray:
         """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""

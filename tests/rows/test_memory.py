@@ -263,5 +263,5 @@ def test_float32_is_kept_where_inputs_and_targets_are_float32(x, y, asked, kept)
 @pytest.mark.parametrize("row_bytes", [8, 132, 1000, 10**6])
 def test_a_part_is_a_power_of_two_between_its_bounds(row_bytes):
     size = part_rows(row_bytes)
-    assert 1 << 12 <= size <= 1 << 16
+    assert 1 << 10 <= size <= 1 << 16
     assert size & (size - 1) == 0

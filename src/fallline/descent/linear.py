@@ -32,6 +32,7 @@ _INPUTS_PER_STEP = 4
 # Below the rounding of the start nothing is left of a distance.
 _ARRIVED = np.finfo(np.float64).eps
 _MOST_STEPS = 2**62
+_SHARE_OF_LIMIT_PLAIN = 0.95
 
 
 class Bowl(NamedTuple):
@@ -86,8 +87,8 @@ def limit_from(bowl: Bowl, start: np.ndarray) -> np.ndarray:
 
 
 def best_plain_rate(steepest: float, shallowest: float) -> float:
-    """2/(λ_1 + λ_r), where the steepest and the shallowest direction shrink alike; at most 1.9/λ_1."""
-    return min(2.0 / (steepest + shallowest), 1.9 / steepest)
+    """2/(λ_1 + λ_r), where the steepest and the shallowest direction shrink alike, by (κ − 1)/(κ + 1) a step."""
+    return 2.0 / (steepest + shallowest)
 
 
 def best_heavy_ball(steepest: float, shallowest: float) -> tuple[float, float]:
@@ -115,7 +116,9 @@ def settled(descent: GradientDescent, bowl: Bowl) -> GradientDescent:
         # Half the limit: the limit itself is hardly damped.
         found = (0.5 * stability_limit(float(curvature[0]), momentum, nesterov), momentum)
     else:
-        found = (best_plain_rate(float(curvature[0]), float(curvature[-1])), 0.0)
+        # On ill-conditioned rows that is the limit itself, where the steepest direction hardly shrinks at all.
+        least = _SHARE_OF_LIMIT_PLAIN * float(stability_limit(float(curvature[0])))
+        found = (min(best_plain_rate(float(curvature[0]), float(curvature[-1])), least), 0.0)
     return dataclasses.replace(
         descent,
         learning_rate=found[0] if isinstance(rate, str) else rate,
@@ -147,17 +150,47 @@ def remaining(descent: GradientDescent, curvature: np.ndarray, steps: np.ndarray
     beta = float(descent.momentum)
     if beta == 0.0:
         return _power(a, k)
-    wide = 1.0 + beta if descent.nesterov else 1.0
+    lean = 0.5 * ((1.0 - beta) - (1.0 + beta if descent.nesterov else 1.0) * a)  # q − T/2
+    size, even, wave = _modes(a, beta, descent.nesterov, k)
+    with np.errstate(all="ignore"):
+        return np.where(k == 0, 1.0, size * (even + wave * lean))
+
+
+def carried_on(
+    descent: GradientDescent, curvature: np.ndarray, steps: np.ndarray, now: np.ndarray, before: np.ndarray
+) -> np.ndarray:
+    """z_k after ``steps`` (m,) from z_0 = ``now`` (r,), of a descent that came there from z_{−1} = ``before`` (r,): (m, r)."""
+    a = float(descent.learning_rate) * np.asarray(curvature, np.float64)
+    k = np.asarray(steps, np.float64)[:, None]
+    beta = float(descent.momentum)
+    if beta == 0.0:
+        return _power(a, k) * now
+    half = 0.5 * (1.0 + beta - (1.0 + beta if descent.nesterov else 1.0) * a)  # T/2
+    product = beta * (1.0 - a) if descent.nesterov else beta
+    size, even, wave = _modes(a, beta, descent.nesterov, k)
+    with np.errstate(all="ignore"):
+        return np.where(k == 0, now, size * (even * now + wave * (half * now - product * before)))
+
+
+def _modes(
+    a: np.ndarray, beta: float, nesterov: bool, k: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The two ways in which a distance shrinks, (m, r) each, divided by their size: size, even, wave.
+
+    size · even = ½(σ_1^k + σ_2^k) and size · wave = (σ_1^k − σ_2^k)/(σ_1 − σ_2), so that
+    z_k = size (even z_0 + wave (z_1 − ½ T z_0)).
+    """
+    wide = 1.0 + beta if nesterov else 1.0
     # σ² − T σ + P = 0 in terms of 1 − σ, small for a small rate: (1 − σ)² − p (1 − σ) + a = 0.
     p = (1.0 - beta) + wide * a
-    product = beta * (1.0 - a) if descent.nesterov else np.full_like(a, beta)
-    lean = 0.5 * ((1.0 - beta) - wide * a)  # q − T/2
+    product = beta * (1.0 - a) if nesterov else np.full_like(a, beta)
     discriminant = p * p - 4.0 * a
     root = 0.5 * np.sqrt(np.abs(discriminant))
     with np.errstate(all="ignore"):  # each of the two is computed for all λ and taken for its own
-        waves = _complex(0.5 * p, root, product, lean, k)
-        slides = _real(a, p, root, lean, k)
-    return np.where(k == 0, 1.0, np.where(discriminant < 0, waves, slides))
+        waves = _complex(0.5 * p, root, product, k)
+        slides = _real(a, p, root, k)
+    size, even, wave = (np.where(discriminant < 0, *both) for both in zip(waves, slides, strict=True))
+    return size, even, wave
 
 
 def _power(short: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -170,15 +203,17 @@ def _power(short: np.ndarray, k: np.ndarray) -> np.ndarray:
 
 
 def _complex(
-    half: np.ndarray, root: np.ndarray, product: np.ndarray, lean: np.ndarray, k: np.ndarray
-) -> np.ndarray:
-    """σ = (1 − half) ± i root, |σ|² = product: |σ|^k (cos kθ + lean sin kθ/root)."""
+    half: np.ndarray, root: np.ndarray, product: np.ndarray, k: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """σ = (1 − half) ± i root, |σ|² = product: |σ|^k, cos kθ and sin kθ/root."""
     angle = np.arctan2(root, 1.0 - half)
-    return np.exp(0.5 * k * np.log(product)) * (np.cos(k * angle) + lean * np.sin(k * angle) / root)
+    return np.exp(0.5 * k * np.log(product)), np.cos(k * angle), np.sin(k * angle) / root
 
 
-def _real(a: np.ndarray, p: np.ndarray, root: np.ndarray, lean: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """σ = 1 − p/2 ± root: ½(σ_1^k + σ_2^k) + lean (σ_1^k − σ_2^k)/(σ_1 − σ_2), the second by way of the ratio."""
+def _real(
+    a: np.ndarray, p: np.ndarray, root: np.ndarray, k: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """σ = 1 − p/2 ± root: σ_1^(k−1), ½σ_1(1 + ratio^k), and Σ_{i<k} ratio^i, so that nothing is a difference of powers."""
     low = 0.5 * p + root  # 1 − σ_2; the product of both is a
     high = np.where(low > 0, a / low, 0.0)
     # σ_1, nearer to 1, is the larger in size unless both lie beyond 0: there the other one leads.
@@ -191,7 +226,7 @@ def _real(a: np.ndarray, p: np.ndarray, root: np.ndarray, lean: np.ndarray, k: n
     # (1 − ratio^k)/(1 − ratio), and its limit k.
     near = -np.expm1(k * np.log1p(-np.minimum(apart, 0.5)))
     fan = np.where(apart == 0, k, np.where(apart < 0.5, near, 1.0 - ratio) / apart)
-    return _power(short, k - 1) * (0.5 * lead * (1.0 + ratio) + lean * fan)
+    return _power(short, k - 1), 0.5 * lead * (1.0 + ratio), fan
 
 
 def steps_to_the_limit(descent: GradientDescent, bowl: Bowl) -> int:

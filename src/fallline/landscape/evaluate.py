@@ -1,6 +1,7 @@
 """E at many points of a plane: one compiled program over points × rows, in blocks that stay in the cache."""
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -96,7 +97,8 @@ def _errors(corners: Any, points: Any, rows: Capacity | Part, *, model: Model, b
 
         def error(point: Any) -> Any:
             r = predicted(point) - y
-            terms = (r * (r * s[None, :])).reshape(16, -1)
+            # Many side by side: XLA adds along the last axis one by one.
+            terms = (r * (r * s[None, :])).reshape(math.gcd(r.size, 16), -1)
             return 0.5 * jnp.sum(jnp.sum(terms, axis=0), dtype=jnp.float64)
 
         return total + jax.lax.map(error, points, batch_size=_TOGETHER)

@@ -130,11 +130,12 @@ class Products:
         if not isinstance(self.held, Parts):
             return _of_few(self.model, self.weights, directions, self.held, block)
 
-        def zero() -> Bend:
-            return Bend(jnp.zeros(()), jnp.zeros(len(self.weights)), jnp.zeros(directions.shape))
+        zero = Bend(jnp.zeros(()), jnp.zeros(len(self.weights)), jnp.zeros(directions.shape))
 
-        def add(sums: Bend, part: Part) -> Bend:
-            return _add_part(sums, self.weights, directions, part, model=self.model, block=block)
+        def add(sums: Bend, parts: tuple[Part, ...]) -> Bend:
+            for part in parts:
+                sums = _add_part(sums, self.weights, directions, part, model=self.model, block=block)
+            return sums
 
         return add_over_parts(self.held, zero, add)
 

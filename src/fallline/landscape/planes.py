@@ -210,11 +210,12 @@ class Plane:
 
     def coordinates(self, weights: Any) -> np.ndarray:
         """The coordinates (…, 2) of the points of the plane nearest to weights (…, n_weights)."""
-        away = np.asarray(weights, np.float64) - self.origin
-        if away.shape[-1] != self.n_weights:
+        weights = np.asarray(weights, np.float64)
+        if weights.shape[-1:] != (self.n_weights,):
             raise ShapeError(
-                f"weights of shape {away.shape} were given for a plane in the space of {self.n_weights} weights."
+                f"weights of shape {weights.shape} were given for a plane in the space of {self.n_weights} weights."
             )
+        away = weights - self.origin
         # Divided by their lengths first: a direction may be a million times longer than the other.
         lengths = np.array([np.linalg.norm(self.first), np.linalg.norm(self.second)])
         units = np.stack([self.first, self.second]) / lengths[:, None]

@@ -136,8 +136,8 @@ class Surface:
     def levels(self, count: int = 14) -> np.ndarray:
         """At most count + 1 errors, ascending, to draw contours at: the floor of the valley and the slopes can both be read.
 
-        Where the height above the lowest point spans more than a decade over the map, the levels are evenly spaced in its
-        logarithm; otherwise in the error. The first is the lowest error of all, the last the largest finite one.
+        Where the error spans more than a decade over the map, the levels are evenly spaced in the logarithm of the height
+        above its lowest point; otherwise in the error. The first is the lowest error of all, the last the largest finite one.
         """
         finite = self.error[np.isfinite(self.error)]
         if not finite.size:
@@ -153,7 +153,7 @@ class Surface:
         top = high - low
         floor = max(floor, 1e-9 * top)
         steps = np.concatenate([[0.0], np.geomspace(floor, top, count)])
-        levels = low + (top * np.linspace(0, 1, count + 1) if top / floor <= 10 else steps)
+        levels = low + (top * np.linspace(0, 1, count + 1) if high <= 10 * low else steps)
         levels[-1] = high
         return np.unique(levels)  # two may be one number where the error hardly varies
 
@@ -420,7 +420,7 @@ def _box(
     found = _settled(model, rows, plane, strength, start, 0.3 * half)
     inside = None
     # The minimum is shown where it is not so far off that the paths would become a dot.
-    if found is not None and (np.abs(found.coordinates - middle) <= 6 * half).all():
+    if found is not None and (np.abs(found.coordinates - middle) <= 6 * half.max()).all():
         inside = found
         low, high = np.minimum(low, found.coordinates), np.maximum(high, found.coordinates)
     half = np.maximum((high - low) / 2, half if shown is None else 0.2 * ((high - low) / 2).max())

@@ -5,19 +5,27 @@ it into the Axes it is given. The report draws with these same Displays. Nothing
 nothing changes matplotlib's settings or calls ``show``; pyplot is imported only where no Axes is given.
 """
 
+from fallline.plot.basins import BasinDisplay
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
+from fallline.plot.momentum_map import MomentumMapDisplay
+from fallline.plot.one_input_fit import OneInputFitDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
+from fallline.plot.prediction_map import PredictionMapDisplay
 from fallline.plot.residual_histogram import ResidualHistogramDisplay
 from fallline.plot.residuals import ResidualsDisplay
 from fallline.plot.slope import SlopeDisplay
 
 __all__ = [
+    "BasinDisplay",
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
+    "MomentumMapDisplay",
+    "OneInputFitDisplay",
     "PathDisplay",
     "PredictedActualDisplay",
+    "PredictionMapDisplay",
     "ResidualHistogramDisplay",
     "ResidualsDisplay",
     "SlopeDisplay",

@@ -155,3 +155,8 @@ def errors_in_words(errors: Iterable[float], largest: float) -> str:
         dict.fromkeys(number(0.0 if error <= _NOTHING * largest else error) for error in sorted(errors))
     )
     return " and ".join(told) if len(told) < 3 else f"{told[0]} to {told[-1]}"
+
+
+def on_map(at: np.ndarray, first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether a point (2,) lies on the map."""
+    return bool(first[0] <= at[0] <= first[-1] and second[0] <= at[1] <= second[-1])

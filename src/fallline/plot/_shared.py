@@ -21,7 +21,7 @@ ACCENT = "#0b62b0"
 MUTED = "#7a7a7a"
 
 _EXTREMES = 10
-_LEGEND = 9  # points
+LEGEND = 9  # points
 _COLUMNS = 2000  # no picture is so many pixels wide
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -43,6 +43,47 @@ def axes_or_new(ax: Any, **figure_kw: Any) -> Any:
     import matplotlib.pyplot as plt  # only here: pyplot chooses a backend for the whole process
 
     return plt.subplots(**figure_kw)[1]
+
+
+def room_of(ax: Any, **shape: Any) -> Any:
+    """The room of one Axes as a grid of that ``shape`` for others; the Axes itself is no longer seen."""
+    from matplotlib.gridspec import GridSpec
+
+    ax.set_axis_off()
+    place = ax.get_subplotspec()
+    if place is not None:
+        return place.subgridspec(**shape)
+    box = ax.get_position()
+    return GridSpec(**shape, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1, figure=ax.figure)
+
+
+def legend_above(ax: Any, *handles: Any) -> Any:
+    """The names in rows above the Axes, where they cover nothing, as many in a row as there is room for; or None."""
+    if handles:
+        names = [handle.get_label() for handle in handles]
+    else:
+        handles, names = ax.get_legend_handles_labels()
+    if not names:
+        return None
+    columns = columns_for(ax, names, 1.15)  # a scale beside a map adds to the room
+    legend = ax.legend(
+        handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=LEGEND,
+        frameon=False, borderaxespad=0.2, handlelength=2.0, columnspacing=1.2, labelspacing=0.3,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return legend
+
+
+def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
+    """In how many columns the names of a legend fit into the width of the Axes, or ``more`` times it."""
+    # Letters are about half as wide as high; a piece of line takes eight.
+    room = more * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * LEGEND)
+    for columns in range(len(names), 1, -1):
+        rows = -(-len(names) // columns)
+        if sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows)) <= room:
+            return columns
+    return 1
 
 
 def one_target(y_true: ArrayLike, y_pred: ArrayLike, output: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -133,10 +174,10 @@ def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
         locator = FixedLocator((10.0 ** powers[:: -(-len(powers) // ticks)]).tolist())
     ax.yaxis.set_major_locator(locator)
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _decade_label(value)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: decade_label(value)))
 
 
-def _decade_label(value: float) -> str:
+def decade_label(value: float) -> str:
     """0.02, 300 near one; 2·10⁻⁷ far from it."""
     if value <= 0:
         return ""
@@ -162,28 +203,3 @@ def number(value: float, digits: int = 3) -> str:
 def labelled(name: str) -> str:
     """A name as a label that is seen: matplotlib hides those with "_" in front."""
     return f" {name}" if name.startswith("_") else name
-
-
-def legend_above(ax: Any, *handles: Any) -> Any:
-    """The names in rows above the Axes, where they cover nothing, as many in a row as there is room for; or None."""
-    if handles:
-        names = [handle.get_label() for handle in handles]
-    else:
-        handles, names = ax.get_legend_handles_labels()
-    if not names:
-        return None
-    # A scale beside a map adds to the room; letters are about half as wide as high.
-    room = 1.15 * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * _LEGEND)
-    columns = next(n for n in range(len(names), 0, -1) if n == 1 or _columns_width(names, n) <= room)
-    legend = ax.legend(
-        handles, names, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, fontsize=_LEGEND,
-        frameon=False, borderaxespad=0.2, handlelength=2.0, columnspacing=1.2, labelspacing=0.3,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    return legend
-
-
-def _columns_width(names: Sequence[str], columns: int) -> int:
-    """Letters that names set in columns take, each with a piece of line before it."""
-    return sum(max(map(len, part)) + 8 for part in np.array_split(np.array(names, object), columns))

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.exceptions import ShapeError
-from fallline.plot._shared import ACCENT, INK, MUTED, envelope, logarithmic
+from fallline.plot._shared import ACCENT, INK, MUTED, envelope, legend_above, logarithmic, room_of
 
 _LINEAR = ("momentum", "effective_weights")  # of a descent's numbers, those that span no decades
 _POINTS = 100  # a walk of so few steps shows each of them
@@ -149,7 +149,7 @@ class PathDisplay:
             label = f"weights kept: step {self.best_step}"
             ax.axvline(self.best_step, color=MUTED, linewidth=1.0, linestyle=(0, (1, 1.5)), label=label)
         if ax is self.axes_["error"] and (kept or len(self.error_per_row) > 1):
-            _legend(ax)
+            legend_above(ax)
 
     def _plot_walk(self, walk: np.ndarray, color: Any, accent: Any) -> None:
         """The way in the plane of two weights, to scale: a step along the gradient is at right angles to the valley."""
@@ -172,7 +172,7 @@ class PathDisplay:
         ax.locator_params(nbins=6)
         ax.set_xlabel(f"weight {self.weight_names[0]}", parse_math=False)
         ax.set_ylabel(f"weight {self.weight_names[1]}", parse_math=False)
-        _legend(ax)
+        legend_above(ax)
 
 
 def _of_steps(values: Any) -> np.ndarray:
@@ -185,21 +185,12 @@ def _of_steps(values: Any) -> np.ndarray:
 
 def _divided(ax: Any, panels: Sequence[str], with_walk: bool) -> dict[str, Any]:
     """The room of one Axes divided: panels below each other with one axis of steps, the plane of the walk beside them."""
-    from matplotlib.gridspec import GridSpec
-
     columns = [_WIDTH, _WALK] if with_walk else [_WIDTH]
     shape: dict[str, Any] = {"nrows": len(panels), "ncols": len(columns), "width_ratios": columns}
     # A layout engine makes room for labels by itself.
     shape["wspace"] = 0.3 if ax.figure.get_layout_engine() is None else 0.03
     shape["hspace"] = 0.12
-    place = ax.get_subplotspec()
-    if place is not None:
-        grid = place.subgridspec(**shape)
-    else:
-        box = ax.get_position()
-        room = {"left": box.x0, "right": box.x1, "bottom": box.y0, "top": box.y1}
-        grid = GridSpec(**shape, **room, figure=ax.figure)
-    ax.set_axis_off()
+    grid = room_of(ax, **shape)
     axes: dict[str, Any] = {}
     for row, name in enumerate(panels):
         axes[name] = ax.figure.add_subplot(grid[row, 0], sharex=axes.get("error"))
@@ -220,14 +211,3 @@ def _labelled(ax: Any, label: str, values: np.ndarray, linear: bool = False) -> 
     if len(sizes) == 1:  # a rate that was given
         ax.set_yticks(sizes, labels=[f"{sizes[0]:.4g}"])
     ax.set_ylabel(label, parse_math=False)
-
-
-def _legend(ax: Any) -> None:
-    """The names of the lines in one row above the Axes, where they cover nothing."""
-    names = ax.get_legend_handles_labels()[1]
-    legend = ax.legend(
-        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(names), frameon=False, borderaxespad=0.2,
-        handlelength=1.8, columnspacing=1.4,
-    )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)

@@ -54,9 +54,10 @@ class Part(NamedTuple):
 # Above this many bytes a table is summed in parts. A part is about so large that the backward sweep finds in the
 # second-level cache what the forward sweep has read, and not so small that calling its program takes the time.
 _LARGE_BYTES = 64 << 20
-_PART_BYTES = 3 << 20
-_SMALLEST_PART, _LARGEST_PART = 1 << 12, 1 << 16
-_TURN = 8  # parts that a thread takes at a time: fixed, so that the order of the additions is
+_PART_BYTES = 3 << 19
+_SMALLEST_PART, _LARGEST_PART = 1 << 10, 1 << 16
+_TOGETHER = 8  # parts that one call of a program sums
+_CALLS = 2  # calls that a thread makes in its turn: fixed, so that the order of the additions is
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,43 +283,59 @@ def sum_over_rows(
     return branches[0](None) if len(branches) == 1 else jax.lax.switch(request.kind, branches, None)
 
 
-# One thread for each part: the parts themselves are summed side by side.
+# One thread for each call: the calls themselves run side by side.
 @functools.partial(
     jax.jit,
     static_argnames=("model", "kinds", "block"),
     compiler_options={"xla_cpu_multi_thread_eigen": False},
 )
-def _add_part(
-    sums: Sums, request: Request, part: Part, *, model: Model, kinds: tuple[str, ...], block: int
+def _add_parts(
+    sums: Sums, request: Request, parts: tuple[Part, ...], *, model: Model, kinds: tuple[str, ...], block: int
 ) -> Sums:
-    return jax.tree.map(jnp.add, sums, sum_over_rows(model, kinds, request, part, block))
+    """The sums so far and those of some parts; a part of no rows is passed over.
+
+    Each part waits for the sums before it. Left free, XLA would sweep forwards over all of them before it sweeps
+    backwards over the first, which is out of the cache by then.
+    """
+
+    def add(sums: Sums, part: Part) -> Sums:
+        return jax.tree.map(jnp.add, sums, sum_over_rows(model, kinds, request, part, block))
+
+    for part in parts:
+        sums = jax.lax.cond(part.n > 0, add, lambda sums, _: sums, sums, part)
+    return sums
 
 
 def sum_over_parts(model: Model, kinds: tuple[str, ...], request: Request, held: Parts, block: int) -> Sums:
     """The sums of ``sum_over_rows``, over a large table; not to be traced."""
+    # Made once and not in every turn, where it would cost as much as thousands of rows.
+    zero, request = jax.device_put((nothing(kinds, model.n_weights), request))
+    none = held.parts[0]._replace(n=jnp.zeros((), jnp.int64))
 
-    def add(sums: Sums, part: Part) -> Sums:
-        return _add_part(sums, request, part, model=model, kinds=kinds, block=block)
+    def add(sums: Sums, parts: tuple[Part, ...]) -> Sums:
+        parts += (none,) * (_TOGETHER - len(parts))
+        return _add_parts(sums, request, parts, model=model, kinds=kinds, block=block)
 
-    return add_over_parts(held, lambda: nothing(kinds, model.n_weights), add)
+    return add_over_parts(held, zero, add)
 
 
-def add_over_parts(held: Parts, zero: Callable[[], _T], add: Callable[[_T, Part], _T]) -> _T:
-    """``add`` for every part of a large table, from ``zero()`` on; not to be traced.
+def add_over_parts(held: Parts, zero: _T, add: Callable[[_T, tuple[Part, ...]], _T]) -> _T:
+    """``add`` for all parts of a large table, at most eight at a time, from ``zero`` on; not to be traced.
 
-    Threads take turns of a few parts; inside a turn and over the turns sums are added in the order of the rows, so
+    Threads take turns of a few calls; inside a turn and over the turns sums are added in the order of the rows, so
     that the result depends neither on who finished first nor on the number of threads.
     """
 
     def take(turn: tuple[Part, ...]) -> _T:
         with jax.enable_x64(True):  # a setting of the thread
-            sums = zero()
-            for part in turn:
-                sums = add(sums, part)
+            sums = zero
+            for at in range(0, len(turn), _TOGETHER):
+                sums = add(sums, turn[at : at + _TOGETHER])
             return jax.tree.map(np.asarray, sums)
 
-    first, rest = held.parts[:1], held.parts[1:]
+    first, rest = held.parts[:_TOGETHER], held.parts[_TOGETHER:]
     total = take(first)  # alone: what is to be compiled is compiled once
-    for sums in held.threads.map(take, (rest[at : at + _TURN] for at in range(0, len(rest), _TURN))):
+    turn = _TOGETHER * _CALLS
+    for sums in held.threads.map(take, (rest[at : at + turn] for at in range(0, len(rest), turn))):
         total = jax.tree.map(np.add, total, sums)
     return total

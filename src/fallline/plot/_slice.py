@@ -1,0 +1,186 @@
+"""A fitted model along one or two of its inputs, the others held where most rows are.
+
+Any model of fallline, or an estimator with ``predict``, is seen as the same few things: numbers in, numbers out,
+and a name for each.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fallline.exceptions import SettingsError, ShapeError
+
+if TYPE_CHECKING:
+    from fallline.uncertainty import Uncertainty
+
+_SAID = 4  # held inputs that a label can name
+_LINE = 56  # letters to a line of it
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A fitted model and rows it is looked at beside.
+
+    x (n, inputs) as numbers, encoded where columns were text or dates; ``names`` of these inputs; ``indicators``
+    (inputs,): those that are 0 or 1 by construction. ``predict``: (m, inputs) → (m, outputs), in the targets' units.
+    ``fitted``: the network and its scaling, None for a model of another library. ``strength`` (p,): its penalty, in
+    scaled units, None where it is not known.
+    """
+
+    x: np.ndarray
+    names: tuple[str, ...]
+    indicators: np.ndarray
+    targets: tuple[str, ...]
+    predict: Callable[[np.ndarray], np.ndarray]
+    fitted: Any = None
+    strength: np.ndarray | None = None
+
+    def feature(self, feature: int | str) -> int:
+        """The number of an input, given by number or name."""
+        if isinstance(feature, str) and feature in self.names:
+            return self.names.index(feature)
+        if not isinstance(feature, (str, bool)) and 0 <= int(feature) < len(self.names):
+            return int(feature)
+        some = ", ".join(self.names[:12]) + (", …" if len(self.names) > 12 else "")
+        raise SettingsError(
+            f"there is no input {feature!r}: the model has {len(self.names)}, {some}; give a name, or a number counted from 0."
+        )
+
+    def output(self, output: int | None) -> int:
+        """The number of the output to show; it must be chosen where there are several."""
+        if output is None and len(self.targets) == 1:
+            return 0
+        if output is None or not 0 <= output < len(self.targets):
+            raise SettingsError(
+                f"output={output} chooses none of the {len(self.targets)} targets; a Display shows one: "
+                f"pass output=0 to output={len(self.targets) - 1}."
+            )
+        return output
+
+    def held(self) -> np.ndarray:
+        """(inputs,) medians of the rows; indicators as they stand most often, together: the median of each
+        alone would be a row of no category."""
+        values = np.median(self.x, axis=0)
+        if self.indicators.any():
+            kinds, counts = np.unique(self.x[:, self.indicators], axis=0, return_counts=True)
+            values[self.indicators] = kinds[np.argmax(counts)]
+        return values
+
+    def held_words(self, varied: Sequence[int]) -> str:
+        """What the other inputs are held at, "" where there are none."""
+        others = [i for i in range(len(self.names)) if i not in varied]
+        if not others:
+            return ""
+        held = self.held()
+        told = [f"{self.names[i]} {held[i]:.4g}".replace("-", "−") for i in others[:_SAID]]
+        more = len(others) - len(told)
+        its = ("its", "") if len(others) == 1 else ("their", "s")
+        where = f"{its[0]} {'most frequent value' if self.indicators[others].all() else 'median'}{its[1]}"
+        return f"{', '.join(told)}{f' and {more} more' if more else ''}, held at {where}"
+
+    def along(self, varied: Sequence[int], values: np.ndarray) -> np.ndarray:
+        """Rows (m, inputs) to predict: the varied inputs take ``values`` (m, len(varied))."""
+        rows = np.tile(self.held(), (len(values), 1))
+        rows[:, list(varied)] = values
+        return rows
+
+
+def seen(model: Any, X: Any, names: Sequence[str] | None = None) -> Seen:
+    """A ``NetworkRegressor``, ``FittedNetwork``, ``SavedModel`` or another estimator with ``predict``, beside rows X."""
+    if hasattr(model, "fitted") and hasattr(model, "columns"):
+        return _saved(model, X)
+    columns = getattr(model, "columns_", None)
+    x = model._encoded(X) if columns is not None else np.asarray(X)
+    if x.ndim != 2 or x.dtype.kind not in "fiub":
+        raise ShapeError(
+            f"X has shape {x.shape} and holds {x.dtype}; expected numbers, (rows, inputs). For a single input, pass x[:, None]."
+        )
+    x = x.astype(np.float64)
+    if columns is not None:
+        names = columns.encoded_names
+    elif names is None:
+        names = getattr(model, "feature_names_in_", getattr(X, "columns", None))
+    names = [f"x{i + 1}" for i in range(x.shape[1])] if names is None else [str(name) for name in names]
+    if len(names) != x.shape[1]:
+        raise ShapeError(f"{len(names)} names were given for {x.shape[1]} inputs; expected one for each.")
+    fitted = model if hasattr(model, "scaling") else getattr(model, "_fitted", None)
+    indicators = np.zeros(x.shape[1], bool) if columns is None else columns.indicators
+    if fitted is None:
+        predict = _predicting(model, X)
+        outputs = predict(x[:1]).shape[1]
+    else:
+        predict, outputs = fitted.predict, fitted.network.outputs
+        if x.shape[1] != fitted.network.inputs:
+            raise ShapeError(f"X has {x.shape[1]} columns, but the network takes {fitted.network.inputs}.")
+    targets = tuple("prediction" if outputs == 1 else f"y{j + 1}" for j in range(outputs))
+    strength = getattr(getattr(model, "path_", None), "strength", None)
+    return Seen(x, tuple(names), indicators, targets, predict, fitted, strength)
+
+
+def _saved(model: Any, X: Any) -> Seen:
+    from fallline.table import Table, table_from_frame
+
+    table = X if isinstance(X, Table) else table_from_frame(X)
+    columns = model.columns
+    columns.check(list(table.columns))
+    alpha = model.about.get("alpha")
+    known = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
+    strength = np.where(model.fitted.network.penalised(), float(alpha), 0.0) if known else None
+    return Seen(
+        columns.encode(table.columns), columns.encoded_names, columns.indicators, tuple(columns.targets),
+        model.fitted.predict, model.fitted, strength,
+    )  # fmt: skip
+
+
+def _predicting(model: Any, X: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """``model.predict`` as a function (m, inputs) → (m, outputs); a frame is asked for with a frame."""
+    named = hasattr(model, "feature_names_in_") and hasattr(X, "columns")
+
+    def predict(x: np.ndarray) -> np.ndarray:
+        rows = type(X)(x, columns=list(X.columns)) if named else x
+        predicted = np.asarray(model.predict(rows), np.float64)
+        return predicted[:, None] if predicted.ndim == 1 else predicted
+
+    return predict
+
+
+def under(feature: str, held: str) -> str:
+    """The label of an axis, with what is held below it, in lines that a small picture has room for."""
+    return "\n".join([feature, *textwrap.wrap(f"({held})", _LINE)]) if held else feature
+
+
+def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
+    """y as numbers (n, outputs); where it is None, the target columns of a table that a saved model is shown."""
+    if y is None and hasattr(model, "columns") and hasattr(model, "fitted"):
+        from fallline.table import Table, table_from_frame
+
+        table = X if isinstance(X, Table) else table_from_frame(X)
+        return np.asarray(model.columns.target_values(table.columns))
+    values = np.asarray(y, np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.shape != (len(seen.x), len(seen.targets)):
+        raise ShapeError(
+            f"y has shape {values.shape}; expected a number for each of the {len(seen.x)} rows and {len(seen.targets)} "
+            "targets."
+        )
+    return values
+
+
+def uncertainty_beside(
+    seen: Seen, y: np.ndarray, sample_weight: Any, strength: Any, noise: Any
+) -> Uncertainty | None:
+    """What rows and penalty say of the network, in its scaled units; None for another model or an unknown penalty."""
+    strength = seen.strength if strength is None else strength
+    if seen.fitted is None or strength is None:
+        return None
+    from fallline.rows.memory import InMemory
+    from fallline.uncertainty import uncertainty_of
+
+    scaling = seen.fitted.scaling
+    rows = InMemory(scaling.x(seen.x), scaling.y(y), sample_weight)
+    return uncertainty_of(seen.fitted.network, seen.fitted.weights, rows, strength=strength, noise=noise)

@@ -1,0 +1,266 @@
+"""Basins: every start painted by the minimum it ends in, one panel for each descent, and whom one descent saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from fallline.exceptions import SettingsError
+from fallline.plot._map import black_dot, framed, lines_of, on_map
+from fallline.plot._shared import INK, LEGEND, axes_or_new, columns_for, number, room_of
+
+if TYPE_CHECKING:
+    from fallline.landscape.minima import Basins
+    from fallline.landscape.planes import Plane
+
+# The lowest minimum is open country; each next one darker, and apart from the others for the colour-blind.
+BASINS = ("#fbf6e4", "#ecc05b", "#6fb1d6", "#c0675b", "#466a9f", "#5b2a59", "#1c1c24")
+NO_MINIMUM, HATCH = "#d9d9d9", "#6e6e6e"
+SAVED, HARMED, SAME = "#5cb8a0", "#8f3a06", "#f5f5f2"
+
+_STIPPLES = 44  # dots along a side of a panel, where starts had not arrived
+_PANEL, _LINE = 3.7, 0.2  # inches
+_IN_PLANE = 1e-6
+
+
+@dataclass(eq=False)
+class BasinDisplay:
+    """``Basins``, drawn: each start in the colour of the minimum it ends in, a panel for each descent.
+
+    The lowest minimum is the lightest; where a start reaches none, the ground is grey and hatched; stipples where it had not
+    arrived after ``max_iter`` steps, but was on its way. A black dot at the lowest minimum and hollow ones at the others
+    carry their numbers, where they lie in the plane. ``saved``: (by, than) names two descents, and a further panel shows
+    the starts that the first takes to a lower minimum than the second, and to a higher one.
+
+    After `plot`: ``axes_``, ``meshes_``, ``dots_`` (list of Line2D), ``stipples_`` (Line2D or None) by the name of the descent;
+    ``saved_ax_``, ``saved_mesh_``, ``text_`` (the comparison in words), None without that panel; ``legend_``; ``figure_``;
+    ``ax_``, whose room they share.
+    """
+
+    basins: Basins
+    saved: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.saved or ():
+            if name not in self.basins.index:
+                raise SettingsError(
+                    f"there is no descent {name!r} to compare: saved=(by, than) names two of "
+                    f"{', '.join(map(repr, self.basins.index))}."
+                )
+
+    @classmethod
+    def from_descents(
+        cls,
+        model: Any,
+        rows: Any,
+        descents: Mapping[str, Any] | Any,
+        plane: Plane | Sequence[int | str] = (0, 1),
+        *,
+        at: Any = None,
+        extent: Sequence[float] | None = None,
+        points: int | tuple[int, int] = 101,
+        max_iter: int = 500,
+        alpha: float = 0.0,
+        saved: tuple[str, str] | None = None,
+        ax: Any = None,
+        **plot_kw: Any,
+    ) -> Self:
+        """Go down from every point of a grid and draw; the settings, and what is raised, are those of `fallline.find_basins`."""
+        from fallline.landscape.minima import find_basins  # here: it loads JAX
+
+        basins = find_basins(
+            model, rows, descents, plane, at=at, extent=extent, points=points, max_iter=max_iter, alpha=alpha
+        )
+        return cls(basins, saved).plot(ax, **plot_kw)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        colors: Sequence[Any] = BASINS,
+        legend: bool = True,
+        mesh_kw: Mapping[str, Any] | None = None,
+        minimum_kw: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw into the room of ``ax``, or into a new figure; ``colors`` of the minima, the last of all further ones."""
+        names = list(self.basins.index)
+        panels = len(names) + (self.saved is not None)
+        entries = self._entries(colors)
+        said = self.basins.comparison(*self.saved) if self.saved is not None else ""
+        ax = self._room(panels, len(entries) if legend else 0, bool(said)) if ax is None else ax
+        columns = min(columns_for(ax, [entry.get_label() for entry in entries]), 2)
+        self.ax_, self.figure_ = ax, ax.figure
+        height = ax.get_position().height * ax.figure.get_figheight()
+        above = _LINE * (-(-len(entries) // columns) + 0.6) if legend else 0.0
+        said = lines_of(said, ax, LEGEND)
+        under = _LINE * (said.count("\n") + 1.8) if said else 0.0
+        free = max(height - above - under, 0.3 * height)
+        places = room_of(
+            ax, nrows=3, ncols=panels, height_ratios=[above or 1e-3, free, under or 1e-3],
+            **({"hspace": 0.35, "wspace": 0.12} if ax.figure.get_layout_engine() is None else {"hspace": 0.02}),
+        )  # fmt: skip
+        self.axes_: dict[str, Any] = {}
+        self.meshes_: dict[str, Any] = {}
+        self.dots_: dict[str, list[Any]] = {}
+        self.stipples_: dict[str, Any] = {}
+        self.saved_ax_ = self.saved_mesh_ = self.text_ = self.legend_ = None
+        for column, name in enumerate(names):
+            panel = self.axes_[name] = ax.figure.add_subplot(places[1, column])
+            self._plot_basins(panel, name, colors, mesh_kw)
+            self._finish(panel, name, column == 0, minimum_kw)
+        if self.saved is not None:
+            self.saved_ax_ = ax.figure.add_subplot(places[1, -1])
+            self._plot_saved(self.saved_ax_, self.saved, mesh_kw)
+            self.text_ = _words(ax.figure.add_subplot(places[2, :]), said)
+        if legend:
+            self.legend_ = _listed(ax.figure.add_subplot(places[0, :]), entries, columns)
+        return self
+
+    def _room(self, panels: int, entries: int, said: bool) -> Any:
+        """Axes of a new figure that is large enough."""
+        width = _PANEL * panels + 0.7
+        height = _PANEL + 0.9 + _LINE * ((entries + 1) // 2 + 2 * said)
+        return axes_or_new(None, figsize=(width, height), layout="constrained")
+
+    def _entries(self, colors: Sequence[Any]) -> list[Any]:
+        """What the legend says of each colour: the minimum, E there, and how many starts of each descent end in it."""
+        from matplotlib.patches import Patch
+
+        basins, last = self.basins, len(colors) - 1
+        edge: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.5}
+        penalised = any(each.error != each.penalised_error for each in basins.minima)
+        entries = []
+        for which, minimum in enumerate(basins.minima[: last + 1]):
+            shared = which == last and len(basins.minima) > len(colors)
+            what = f"minima {which + 1} to {len(basins.minima)}" if shared else f"minimum {which + 1}"
+            at = f"{'penalised ' * penalised}E = {number(minimum.penalised_error)}{' and more' * shared}"
+            own = slice(which, None if shared else which + 1)
+            ends = _counted({name: basins.counts(name)[own].sum() for name in basins.index})
+            entries.append(Patch(facecolor=colors[which], label=f"{what}, {at}: {ends}", **edge))
+        lost = {name: (index < 0).sum() for name, index in basins.index.items()}
+        if any(lost.values()):
+            label = f"no minimum: {_counted(lost)}"
+            entries.append(
+                Patch(facecolor=NO_MINIMUM, label=label, hatch="////", **{**edge, "edgecolor": HATCH})
+            )
+        late = {name: (~basins.arrived[name] & (index >= 0)).sum() for name, index in basins.index.items()}
+        if any(late.values()):
+            label = f"not yet there after {basins.max_iter:,} steps: {_counted(late)}"
+            entries.append(Patch(facecolor="white", label=label, hatch="....", **edge))
+        if self.saved is not None:
+            by, than = self.saved
+            sign = basins.saved(by, than)
+            for color, where, count in ((SAVED, "lower", sign > 0), (HARMED, "higher", sign < 0)):
+                label = f"to a {where} minimum by {by} than by {than}: {count.sum():,}"
+                entries.append(Patch(facecolor=color, label=label, **edge))
+        return entries
+
+    def _plot_basins(
+        self, ax: Any, name: str, colors: Sequence[Any], mesh_kw: Mapping[str, Any] | None
+    ) -> None:
+        from matplotlib.patches import Rectangle
+
+        basins, index = self.basins, self.basins.index[name]
+        if (index < 0).any():
+            corner = basins.first[0], basins.second[0]
+            size = np.ptp(basins.first), np.ptp(basins.second)
+            ax.add_patch(
+                Rectangle(corner, *size, facecolor=NO_MINIMUM, edgecolor=HATCH, hatch="////", linewidth=0.0)
+            )
+        shown = np.minimum(index, len(colors) - 1)
+        self.meshes_[name] = _painted(ax, basins, np.ma.masked_less(shown, 0), colors, mesh_kw)
+        late = ~basins.arrived[name] & (index >= 0)
+        self.stipples_[name] = _stippled(ax, basins.first, basins.second, late)
+
+    def _plot_saved(self, ax: Any, saved: tuple[str, str], mesh_kw: Mapping[str, Any] | None) -> None:
+        by, than = saved
+        values = self.basins.saved(by, than) + 1
+        self.saved_mesh_ = _painted(ax, self.basins, values, (HARMED, SAME, SAVED), mesh_kw)
+        self._finish(ax, f"{by} against {than}", False, None)
+
+    def _finish(self, ax: Any, title: str, first: bool, minimum_kw: Mapping[str, Any] | None) -> None:
+        """Frame, names and the dots of the minima."""
+        basins = self.basins
+        dots = []
+        for which, minimum in enumerate(basins.minima):
+            at = basins.plane.coordinates(minimum.weights)
+            away = float(basins.plane.distance(minimum.weights))
+            if away > _IN_PLANE * (1.0 + float(np.linalg.norm(minimum.weights))):
+                continue
+            if not on_map(at, basins.first, basins.second):
+                continue
+            dots.append(
+                black_dot(
+                    ax,
+                    at,
+                    hollow=which > 0,
+                    **{"markersize": 12, "markeredgewidth": 1.2, **(minimum_kw or {})},
+                )
+            )
+            ax.annotate(
+                str(which + 1), at, color="black" if which else "white", fontsize=7.5, ha="center", va="center_baseline",
+                zorder=7, annotation_clip=True,
+            )  # fmt: skip
+        self.dots_[title] = dots
+        framed(ax, basins.first, basins.second, basins.plane.aspect)
+        ax.set_title(title, fontsize="medium", parse_math=False)
+        ax.set_xlabel(basins.plane.labels[0], parse_math=False)
+        if first:
+            ax.set_ylabel(basins.plane.labels[1], parse_math=False)
+        else:
+            ax.tick_params(labelleft=False)
+
+
+def _counted(starts: Mapping[str, Any]) -> str:
+    """ "plain 2,313, momentum 4,512": how many starts of each descent."""
+    return ", ".join(f"{name} {int(count):,}" for name, count in starts.items())
+
+
+def _painted(
+    ax: Any, basins: Basins, values: np.ndarray, colors: Sequence[Any], mesh_kw: Mapping[str, Any] | None
+) -> Any:
+    """Each start in its colour, by the number of it."""
+    from matplotlib.colors import ListedColormap
+
+    style: dict[str, Any] = {"cmap": ListedColormap(list(colors)), "vmin": -0.5, "vmax": len(colors) - 0.5}
+    style |= {"shading": "nearest", "rasterized": True, "zorder": 1, **(mesh_kw or {})}
+    return ax.pcolormesh(basins.first, basins.second, values, **style)
+
+
+def _stippled(ax: Any, first: np.ndarray, second: np.ndarray, where: np.ndarray) -> Any:
+    """Dots, offset in every second row, over the part of the map that ``where`` (b, a) names."""
+    if not where.any():
+        return None
+    down = max(int(_STIPPLES * np.ptp(second) / max(np.ptp(first), np.ptp(second))), 12)
+    along = max(int(_STIPPLES * np.ptp(first) / max(np.ptp(first), np.ptp(second))), 12)
+    v, u = np.meshgrid(np.arange(down) + 0.5, np.arange(along) + 0.25, indexing="ij")
+    u[1::2] += 0.5
+    u, v = u.ravel() / along, v.ravel() / down
+    rows = np.rint(v * (len(second) - 1)).astype(int)
+    columns = np.rint(u * (len(first) - 1)).astype(int)
+    here = where[rows, columns]
+    x, y = first[0] + u[here] * np.ptp(first), second[0] + v[here] * np.ptp(second)
+    (dots,) = ax.plot(x, y, linestyle="", marker="o", markersize=1.3, markeredgewidth=0, color=INK, zorder=2)
+    return dots
+
+
+def _listed(ax: Any, entries: Sequence[Any], columns: int) -> Any:
+    """The legend, in Axes of its own."""
+    ax.set_axis_off()
+    legend = ax.legend(
+        handles=list(entries), loc="center left", bbox_to_anchor=(0.0, 0.5), frameon=False, borderaxespad=0.0, borderpad=0.0,
+        fontsize=LEGEND, labelspacing=0.3, handlelength=1.6, ncols=columns,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return legend
+
+
+def _words(ax: Any, text: str) -> Any:
+    ax.set_axis_off()
+    return ax.text(
+        0.0, 0.5, text, transform=ax.transAxes, ha="left", va="center", fontsize=LEGEND, parse_math=False
+    )

@@ -1,0 +1,139 @@
+"""The fit as a curve over one input: rows, prediction, and the band in which a new row is to be expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from fallline.exceptions import ShapeError, TableError
+from fallline.plot._shared import ACCENT, INK, axes_or_new, named, sample_of
+from fallline.plot._slice import seen, target_of, uncertainty_beside, under
+
+
+@dataclass(eq=False)
+class OneInputFitDisplay:
+    """A prediction over one input, (m,) ``prediction`` over (m,) ``grid``, beside the rows ``x`` and ``y`` (n,), in user's units.
+
+    ``low`` and ``high`` (m,): the ends of the prediction band, which holds a new row with probability ``coverage``; None
+    without a band. ``held``: in words, where the other inputs are held; "" where there are none.
+    After `plot`: ``ax_``, ``figure_``, ``points_`` and ``curve_`` (Line2D), ``band_`` (PolyCollection or None), ``shown_``
+    (indices of the rows drawn).
+    """
+
+    grid: np.ndarray
+    prediction: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    coverage: float = 0.95
+    feature: str = "x"
+    target: str | None = None
+    held: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("prediction", "low", "high"):
+            values = getattr(self, name)
+            if values is not None and np.shape(values) != np.shape(self.grid):
+                raise ShapeError(
+                    f"{name} has shape {np.shape(values)} for a grid of shape {np.shape(self.grid)}; expected one number "
+                    "for each point of the grid."
+                )
+        if np.shape(self.x) != np.shape(self.y):
+            raise ShapeError(
+                f"x has shape {np.shape(self.x)} and y {np.shape(self.y)}; expected one value for each row, (n,)."
+            )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        feature: int | str = 0,
+        output: int | None = None,
+        sample_weight: Any = None,
+        coverage: float = 0.95,
+        band: bool = True,
+        strength: Any = None,
+        noise: Any = "leave-one-out",
+        points: int = 301,
+        names: Sequence[str] | None = None,
+        target: str | None = None,
+        ax: Any = None,
+        **plot_kw: Any,
+    ) -> Self:
+        """Draw a fitted ``NetworkRegressor``, ``FittedNetwork`` or ``SavedModel`` over the input ``feature``, by number or name.
+
+        X and y: the rows it was fitted to, (n, inputs) and (n,) or (n, outputs), with their ``sample_weight``; for a
+        ``SavedModel`` a table with its columns, y included. Other inputs are held at their medians. The band is that of
+        `fallline.uncertainty` (``strength`` and ``noise`` as there, in scaled units; the weight decay of the fit where it is
+        known), and there is none where the rows leave nothing to see the noise by, for estimators of other libraries, or with
+        ``band=False``. Raises SettingsError for an unknown feature or output.
+        """
+        model = seen(estimator, X, names)
+        values = target_of(estimator, X, y, model)
+        i, j = model.feature(feature), model.output(output)
+        low, high = float(model.x[:, i].min()), float(model.x[:, i].max())
+        grid = np.linspace(low, high, points) if low < high else np.linspace(low - 1.0, high + 1.0, points)
+        rows = model.along([i], grid[:, None])
+        ends: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+        if band:
+            try:
+                found = uncertainty_beside(model, values, sample_weight, strength, noise)
+            except TableError:
+                found = None
+            if found is not None:
+                scaling = model.fitted.scaling
+                both = found.prediction_interval(scaling.x(rows), coverage)
+                ends = (scaling.unscale_y(both[0])[:, j], scaling.unscale_y(both[1])[:, j])
+        if target is None and model.targets[j] != "prediction":
+            target = model.targets[j]
+        display = cls(
+            grid, model.predict(rows)[:, j], model.x[:, i], values[:, j], *ends, coverage, model.names[i], target,
+            model.held_words([i]),
+        )  # fmt: skip
+        return display.plot(ax, **plot_kw)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        at_most: int | None = None,
+        color: Any = INK,
+        accent: Any = ACCENT,
+        points_kw: Mapping[str, Any] | None = None,
+        curve_kw: Mapping[str, Any] | None = None,
+        band_kw: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw into ``ax``: rows in ``color``, the curve and its band in ``accent``; ``at_most`` thins the rows drawn."""
+        ax = axes_or_new(ax)
+        self.shown_ = sample_of(self.x, self.y, at_most)
+        # Rows of other values of the inputs held do not belong to this curve: they are there for orientation.
+        style: dict[str, Any] = {
+            "color": color, "marker": "o", "markersize": 4, "alpha": 0.2 if self.held else 0.6, "markeredgewidth": 0,
+            "linestyle": "", "zorder": 2, "label": "rows" if not self.held else "rows, whatever their other inputs",
+        }  # fmt: skip
+        (self.points_,) = ax.plot(self.x[self.shown_], self.y[self.shown_], **{**style, **(points_kw or {})})
+        self.band_ = None
+        if self.low is not None and self.high is not None:
+            label = f"{100 * self.coverage:g} % prediction band: a new row{' at these inputs' if self.held else ''}"
+            style = {"facecolor": accent, "alpha": 0.17, "linewidth": 0, "zorder": 1, "label": label}
+            finite = np.isfinite(self.low) & np.isfinite(self.high)
+            self.band_ = ax.fill_between(
+                self.grid, self.low, self.high, where=finite, **{**style, **(band_kw or {})}
+            )
+        style = {"color": accent, "linewidth": 1.8, "zorder": 3, "label": "prediction"}
+        (self.curve_,) = ax.plot(self.grid, self.prediction, **{**style, **(curve_kw or {})})
+        ax.set_xlabel(under(self.feature, self.held), parse_math=False)
+        ax.set_ylabel(named("", self.target).strip() or "y", parse_math=False)
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, borderaxespad=0.2, handlelength=1.8,
+            columnspacing=1.4,
+        )  # fmt: skip
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

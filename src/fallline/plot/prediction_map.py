@@ -1,0 +1,252 @@
+"""The prediction over two inputs as a map: colour, contour lines with numbers, the rows on the same scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from fallline.exceptions import SettingsError, ShapeError
+from fallline.plot._shared import INK, axes_or_new, sample_of
+from fallline.plot._slice import seen, target_of, under
+
+_MARGIN = 0.04  # of the range of an input, beyond the rows
+_LINES = 9
+
+
+@dataclass(eq=False)
+class PredictionMapDisplay:
+    """Predictions (m1, m2) over a grid of two inputs, ``first`` (m1,) and ``second`` (m2,), beside rows, in the user's units.
+
+    x (n, 2) and y (n,): the rows, y None where there is none to compare with. ``inside`` (m1, m2): where the grid lies
+    among the rows, in their convex hull, whose corners are ``hull`` (c, 2); outside it the network extrapolates, and
+    the map is veiled. ``held``: in words, where the other inputs are held.
+    After `plot`: ``ax_``, ``figure_``, ``map_`` (QuadMesh), ``contours_`` and ``veil_`` (QuadContourSet), ``outline_`` and
+    ``points_`` (Line2D, PathCollection), ``colorbar_``, ``shown_`` (indices of the rows drawn). What is not drawn is None.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    prediction: np.ndarray
+    x: np.ndarray
+    y: np.ndarray | None
+    inside: np.ndarray
+    hull: np.ndarray
+    features: tuple[str, str] = ("x1", "x2")
+    target: str | None = None
+    held: str = ""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.first), len(self.second))
+        if np.shape(self.prediction) != shape or np.shape(self.inside) != shape:
+            raise ShapeError(
+                f"prediction has shape {np.shape(self.prediction)} and inside {np.shape(self.inside)}; expected one number "
+                f"for each point of the grid, {shape}."
+            )
+        if (
+            np.ndim(self.x) != 2
+            or np.shape(self.x)[1] != 2
+            or (self.y is not None and np.shape(self.y) != np.shape(self.x)[:1])
+        ):
+            given = None if self.y is None else np.shape(self.y)
+            raise ShapeError(
+                f"x has shape {np.shape(self.x)} and y {given}; expected (n, 2), the two inputs, and (n,)."
+            )
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        features: tuple[int | str, int | str] = (0, 1),
+        output: int | None = None,
+        points: int = 121,
+        names: Sequence[str] | None = None,
+        target: str | None = None,
+        ax: Any = None,
+        **plot_kw: Any,
+    ) -> Self:
+        """Draw a fitted ``NetworkRegressor``, ``FittedNetwork``, ``SavedModel`` or another estimator over two ``features``.
+
+        X (n, inputs) and y (n,) or (n, outputs): rows to look at it beside; y is optional, and a ``SavedModel`` takes a
+        table. Other inputs are held at their medians. Raises SettingsError for features or an output that is not there.
+        """
+        model = seen(estimator, X, names)
+        if len(features) != 2:
+            raise SettingsError(f"features={features!r} is not possible: give two inputs, such as (0, 1).")
+        pair = [model.feature(each) for each in features]
+        if pair[0] == pair[1]:
+            raise SettingsError(f"features={features!r} name one input twice: give two.")
+        j = model.output(output)
+        saved = hasattr(estimator, "columns") and hasattr(estimator, "fitted")
+        values = target_of(estimator, X, y, model) if y is not None or saved else None
+        rows = model.x[:, pair]
+        first, second = (_axis(rows[:, k], points) for k in (0, 1))
+        grid = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
+        predicted = model.predict(model.along(pair, grid.reshape(-1, 2)))[:, j].reshape(
+            len(first), len(second)
+        )
+        inside, hull = _among(rows, grid)
+        if target is None and model.targets[j] != "prediction":
+            target = model.targets[j]
+        display = cls(
+            first, second, predicted, rows, None if values is None else values[:, j], inside, hull,
+            (model.names[pair[0]], model.names[pair[1]]), target, model.held_words(pair),
+        )  # fmt: skip
+        return display.plot(ax, **plot_kw)
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        at_most: int | None = 1000,
+        cmap: Any = "cividis",
+        color: Any = INK,
+        colorbar: bool = True,
+        map_kw: Mapping[str, Any] | None = None,
+        contours_kw: Mapping[str, Any] | None = None,
+        points_kw: Mapping[str, Any] | None = None,
+        colorbar_kw: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Draw into ``ax``; ``at_most`` thins the rows drawn. The colours of map and rows span what is not extrapolated."""
+        from matplotlib.colors import Normalize
+        from matplotlib.patheffects import withStroke
+        from matplotlib.ticker import MaxNLocator
+
+        ax = axes_or_new(ax)
+        low, high = self._range()
+        norm = Normalize(low, high)
+        mesh: dict[str, Any] = {"cmap": cmap, "norm": norm, "shading": "gouraud", "rasterized": True}
+        self.map_ = ax.pcolormesh(self.first, self.second, self.prediction.T, **{**mesh, **(map_kw or {})})
+        self.contours_ = self.veil_ = self.outline_ = self.points_ = self.colorbar_ = None
+        levels = [level for level in MaxNLocator(_LINES).tick_values(low, high) if low < level < high]
+        shown = (
+            np.isfinite(self.prediction) & self.inside
+        )  # a line with a number beyond the rows would claim too much
+        lines = (self.first, self.second, np.ma.masked_array(self.prediction, ~shown).T)
+        if shown.any() and any(
+            self.prediction[shown].min() < level < self.prediction[shown].max() for level in levels
+        ):
+            style: dict[str, Any] = {
+                "levels": levels,
+                "colors": "white",
+                "linewidths": 1.0,
+                "linestyles": "solid",
+            }
+            self.contours_ = ax.contour(*lines, **{**style, **(contours_kw or {})})
+            self.contours_.set_path_effects([withStroke(linewidth=1.8, foreground=color, alpha=0.5)])
+        if not self.inside.all():
+            paper = ax.get_facecolor()
+            self.veil_ = ax.contourf(
+                self.first,
+                self.second,
+                self.inside.T.astype(float),
+                levels=[-0.5, 0.5],
+                colors=[paper],
+                alpha=0.62,
+            )
+        if len(self.hull):
+            ring = np.vstack([self.hull, self.hull[:1]])
+            (self.outline_,) = ax.plot(*ring.T, color=color, linewidth=0.9, linestyle=(0, (4, 2)))
+        self._plot_points(ax, at_most, norm, cmap, color, points_kw)
+        if self.contours_ is not None:
+            for text in ax.clabel(self.contours_, fontsize="small", colors=color, fmt=_number, zorder=4):
+                text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
+        if colorbar:
+            outside = self.prediction[np.isfinite(self.prediction)]
+            below, above = bool((outside < low).any()), bool((outside > high).any())
+            extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
+                (below, above), "neither"
+            )
+            self.colorbar_ = ax.figure.colorbar(self.map_, ax=ax, extend=extend, **dict(colorbar_kw or {}))
+            self.colorbar_.set_label(self._scale_label(), parse_math=False)
+        ax.set_xlim(self.first[0], self.first[-1])
+        ax.set_ylim(self.second[0], self.second[-1])
+        ax.set_xlabel(under(self.features[0], self.held), parse_math=False)
+        ax.set_ylabel(self.features[1], parse_math=False)
+        self._say_outline(ax)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _plot_points(
+        self,
+        ax: Any,
+        at_most: int | None,
+        norm: Any,
+        cmap: Any,
+        color: Any,
+        points_kw: Mapping[str, Any] | None,
+    ) -> None:
+        y = np.zeros(len(self.x)) if self.y is None else self.y
+        self.shown_ = sample_of(y, np.zeros(len(self.x)), at_most)
+        if not len(self.shown_):
+            return
+        faint = bool(self.held)
+        style: dict[str, Any] = {
+            "s": 14 if faint else 26, "edgecolors": "white", "linewidths": 0.6, "zorder": 3, "alpha": 0.75 if faint else 1.0,
+        }  # fmt: skip
+        style |= {"c": color} if self.y is None else {"c": y[self.shown_], "norm": norm, "cmap": cmap}
+        self.points_ = ax.scatter(*self.x[self.shown_].T, **{**style, **(points_kw or {})})
+
+    def _range(self) -> tuple[float, float]:
+        """What the colours span: predictions among the rows, and the rows."""
+        told = [self.prediction[self.inside & np.isfinite(self.prediction)]]
+        told += [] if self.y is None else [self.y[np.isfinite(self.y)]]
+        values = np.concatenate([np.ravel(each) for each in told])
+        if not values.size:
+            values = self.prediction[np.isfinite(self.prediction)]
+        low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+        return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+    def _scale_label(self) -> str:
+        what = self.target or "y"
+        return f"predicted {what}" if self.y is None else f"{what}: predicted (map), of the rows (points)"
+
+    def _say_outline(self, ax: Any) -> None:
+        """The names of points and outline, above the map, where they cover nothing."""
+        from matplotlib.lines import Line2D
+
+        names = []
+        if self.points_ is not None:
+            rows = Line2D([], [], color=INK, marker="o", markersize=5, linestyle="", markeredgecolor="white")
+            names.append((rows, "rows, whatever their other inputs" if self.held else "rows"))
+        if self.outline_ is not None:
+            names.append((self.outline_, "outside: extrapolated"))
+        if names:
+            ax.legend(
+                *zip(*names, strict=True), loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False,
+                borderaxespad=0.2, handlelength=1.8, columnspacing=1.4,
+            )  # fmt: skip
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}".replace("-", "−")
+
+
+def _axis(values: np.ndarray, points: int) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    margin = _MARGIN * (high - low) or 1.0
+    return np.linspace(low - margin, high + margin, points)
+
+
+def _among(rows: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which points of the grid (m1, m2, 2) lie in the convex hull of the rows, and its corners; where rows lie on a line
+    and have none, the box they span."""
+    from scipy.spatial import ConvexHull, QhullError
+
+    low, size = rows.min(axis=0), np.ptp(rows, axis=0)
+    size = np.where(size > 0, size, 1.0)
+    try:
+        hull = ConvexHull((rows - low) / size)  # in units of the ranges: a flat triangle is no reason to fail
+    except QhullError:
+        ends = [rows.min(axis=0), rows.max(axis=0)]
+        inside = ((grid >= ends[0]) & (grid <= ends[1])).all(axis=-1)
+        corners = np.array([[ends[i][0], ends[j][1]] for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))])
+        return inside, corners
+    at = (grid - low) / size
+    inside = np.all(at @ hull.equations[:, :2].T + hull.equations[:, 2] <= 1e-9, axis=-1)
+    return inside, rows[hull.vertices]
