@@ -409,7 +409,7 @@ def show(model: Path) -> None:
     "--weights",
     nargs=2,
     metavar="NAME NAME",
-    help="The plane of two weights, such as --weights 'age->h1' 'h1->height'.",
+    help="The plane of two weights, such as --weights 'age->h1' 'h1->y1'.",
 )
 @click.option(
     "--points",
