@@ -617,6 +617,232 @@ def test_an_unknown_activation_lists_the_known_ones(folder):
     assert "choose one of identity, logistic, tanh" in done.stderr
 
 
+@pytest.fixture
+def fitted(folder):
+    run("fit", table(folder), "-t", "height", *QUICK, "-q")
+    return load_model(folder / "trees-height.fallline")
+
+
+def penalised_by_hand(saved, rows):
+    """E + ½ · 0.1 · Σ coef² at the saved weights over 48 training rows, in scaled units, by NumPy alone."""
+    at = np.sort(np.random.default_rng(0).permutation(60)[12:])
+    x = saved.columns.encode({name: values[at] for name, values in rows.columns.items()})
+    y, scaling = rows.columns["height"][at], saved.fitted.scaling
+    residual = (y - forward(saved, x)) / scaling.y_scale
+    coefs = [layer.coef for layer in saved.fitted.network.layers(saved.fitted.weights)]
+    return 0.5 * residual @ residual + 0.05 * sum((coef**2).sum() for coef in coefs)
+
+
+NUMBER = r"([\d.,e+−-]+)"
+SURFACE = rf"""Error surface of trees-height\.fallline over the 48 training rows of trees\.csv
+
+Plane    first principal direction \([\d.]+ %\); second principal direction \([\d.]+ %\)
+Shown    penalised error, E \+ ½ Σ weight decay · weight², a sum over 48 rows in scaled units, 31 × 31 points
+Lowest   {NUMBER}, highest {NUMBER}
+Minimum  {NUMBER} at \(−?0\.0+, −?0\.0+\)
+Others   .* on the map.*
+
+The plane holds [\d.]+ % of the way; the error drawn under it is the plane's: .* and the true error at its best point\.
+
+Picture  trees-height-surface\.png
+"""
+
+
+def test_a_surface_is_drawn_beside_the_model_and_summed_up(folder, fitted):
+    done = run("surface", "trees-height.fallline", "--points", "31")
+    assert done.stderr == ""
+    said = re.fullmatch(SURFACE, done.stdout)
+    assert said, done.stdout
+    lowest, highest, minimum = (float(number.replace(",", "")) for number in said.groups())
+    at_model = penalised_by_hand(fitted, read_table("trees.csv"))
+    assert lowest == minimum == pytest.approx(at_model, rel=1e-3)  # 20 steps bring it near
+    assert lowest <= at_model * (1 + 2e-4) < highest  # of four digits
+    assert (folder / "trees-height-surface.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--plane", "random", "--seed", "3"], "Plane    random direction 1; random direction 2"),
+        (["--plane", "curvature"], r"Plane    stiffest direction \(λ = .*\); softest direction \(λ = .*\)"),
+        (["--weights", "age->h1", "h2->y1"], "Plane    weight age->h1; weight h2->y1"),
+        (["--weights", "0", "12"], "Plane    weight age->h1; weight bias->y1"),
+        (["--error"], "Shown    error E, a sum over 48 rows in scaled units, 11 × 11 points"),
+        (["--penalised"], "Shown    penalised error, .*"),
+        (["--extent", "1", "2", "1", "2"], "Minimum  none on this map: .*"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_surface_shows_the_plane_and_the_error_that_were_asked_for(folder, fitted, options, line):
+    done = run("surface", "trees-height.fallline", "--points", "11", "-o", "map.svg", *options)
+    assert done.exit_code == 0, done.output
+    assert re.search(rf"^{line}$", done.stdout, re.M), done.stdout
+    assert (folder / "map.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["--plane", "path", "--weights", "age->h1", "h2->y1"], 2, "leave out --plane"),
+        (["--extent", "1", "0", "0", "1"], 2, "such as --extent -1 1 -2 2"),
+        (["--points", "1"], 2, "--points"),
+        (["--weights", "age->h1", "hight->h1"], 1, "there is no weight 'hight->h1': the model has 13, by name age->h1, "),
+        (["--weights", "age->h1", "age->h1"], 1, "named twice"),
+        (["-o", "map.jpg"], 1, "choose a name that ends in .png, .svg or .pdf"),
+        (["-o", "trees.csv"], 1, "choose a name that ends in"),
+        (["-o", "theirs.png"], 1, "theirs.png exists and was not drawn by fallline: move it away"),
+        (["-o", "trees.csv/map.png"], 1, "cannot be written"),
+    ],
+)  # fmt: skip
+def test_a_surface_that_cannot_be_drawn_gets_a_sentence(folder, fitted, arguments, code, word):
+    (folder / "theirs.png").write_bytes(b"\x89PNG of somebody else")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = run("surface", "trees-height.fallline", *arguments)
+    assert done.exit_code == code, done.output
+    assert word in done.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_surface_without_a_way_names_the_option_to_take(folder):
+    run(
+        "fit",
+        table(folder),
+        "-t",
+        "height",
+        "--hidden",
+        "2",
+        "--max-iter",
+        "1",
+        "--tol",
+        "0",
+        "-q",
+        "--alpha",
+        "0",
+    )
+    saved = load_model(folder / "trees-height.fallline")
+    still = dataclasses.replace(
+        saved.path, weights=saved.fitted.weights[None, :], weight_steps=np.array([saved.path.best_step])
+    )
+    save_model(dataclasses.replace(saved, path=still), folder / "trees-height.fallline")
+    done = run("surface", "trees-height.fallline")
+    assert done.exit_code == 1
+    assert "choose another plane, such as --plane random." in done.stderr
+
+
+def test_a_surface_is_drawn_again_in_its_own_place(folder, fitted):
+    first = run("surface", "trees-height.fallline", "--points", "5")
+    content = (folder / "trees-height-surface.png").read_bytes()
+    assert run("surface", "trees-height.fallline", "--points", "5").stdout == first.stdout
+    assert (folder / "trees-height-surface.png").read_bytes() == content
+
+
+@pytest.mark.parametrize("command", [["surface", "--points", "5"], ["minima", "--starts", "1"]])
+def test_a_table_that_has_moved_is_asked_for_and_taken(folder, fitted, command):
+    (folder / "trees.csv").rename(folder / "moved.csv")
+    name, *options = command
+    done = run(name, "trees-height.fallline", *options)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "Error: the rows that trees-height.fallline was fitted on are needed, and a model file does not hold them; "
+        f"{folder / 'trees.csv'} is not there: give the table after the model file, as in `trees-height.fallline TABLE`.\n"
+    )
+    done = run(name, "trees-height.fallline", "moved.csv", *options)
+    assert done.exit_code == 0, done.output
+    assert "Note:" not in done.stderr
+    assert "the 48 training rows of moved.csv" in done.stdout
+
+
+def test_other_rows_than_those_of_the_fit_are_told(folder, fitted):
+    table(folder, rows=40, name="few.csv")
+    done = run("surface", "trees-height.fallline", "few.csv", "--points", "5")
+    assert done.exit_code == 0, done.output
+    assert "Note: few.csv has 40 rows with a target, and the model was fitted on a table of 60" in done.stderr
+    assert "The rows of this map are not those of the way" in done.stdout
+
+
+def rows_of_minima(said):
+    """Lines of the table of minima: {what stands in the first column: the numbers beside it}."""
+    lines = re.findall(r"^ *(the model|model → \d+|\d+)  +(.*)$", said, re.M)
+    return {name: [float(number.replace(",", "")) for number in numbers.split()] for name, numbers in lines}
+
+
+def test_minima_are_told_apart_and_the_model_stands_among_them(folder, fitted):
+    done = run("minima", "trees-height.fallline", "--starts", "12", "-o", "minima.pdf")
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "going down from 12 starts; Ctrl-C gives up\n"
+    heading, _, columns, _, *_ = done.stdout.splitlines()
+    assert heading == "Minima of the network of trees-height.fallline over the 48 training rows of trees.csv"
+    assert columns.split() == [
+        "Minimum", "Starts", "E", "+", "decay", "RMSE", "held-out", "λ", "min", "λ", "max", "Flat"
+    ]  # fmt: skip
+    rows = rows_of_minima(done.stdout)
+    error, rmse, held = rows.pop("the model")
+    saved_figures = {name: said[0]["network"]["rmse"] for name, said in fitted.about["figures"].items()}
+    assert (rmse, held) == pytest.approx((saved_figures["training"], saved_figures["held-out"]), rel=5e-4)
+    assert error == pytest.approx(penalised_by_hand(fitted, read_table("trees.csv")), rel=5e-4)
+    own = next(name for name in rows if name.startswith("model"))
+    number = int(own.removeprefix("model → "))
+    assert f"The model is at minimum {number} of {len(rows)}." in done.stdout.splitlines()
+    assert rows[own][1] == pytest.approx(error, rel=1e-3)
+    errors = [numbers[1] for numbers in rows.values()]
+    assert errors == sorted(errors)
+    assert sum(numbers[0] for numbers in rows.values()) <= 12
+    assert "12 starts, weight decay alpha = 0.1." in done.stdout
+    assert done.stdout.endswith("\nPicture  minima.pdf\n")
+    assert (folder / "minima.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_linear_model_is_at_the_only_minimum(folder):
+    run(
+        "fit",
+        table(folder),
+        "-t",
+        "height",
+        "--hidden",
+        "none",
+        "--max-iter",
+        "50",
+        "-q",
+        "--alpha",
+        "0",
+        "--tol",
+        "0",
+    )
+    done = run("minima", "trees-height.fallline", "--starts", "4", "-o", "map.png")
+    assert done.exit_code == 0, done.output
+    assert "1 distinct minimum from 4 starts" in done.stdout
+    assert done.stdout.endswith(
+        "The model is at minimum 1 of 1.\nNo start ended lower: other starting weights would not help it.\n"
+    )
+    assert "Note: A plane goes through three minima, and 1 was found: no picture was drawn." in done.stderr
+    assert not (folder / "map.png").exists()
+    eigenvalues = rows_of_minima(done.stdout)["model → 1"][4:6]
+    x = read_table("trees.csv").columns
+    at = np.sort(np.random.default_rng(0).permutation(60)[12:])
+    saved = load_model(folder / "trees-height.fallline")
+    encoded = saved.columns.encode({name: values[at] for name, values in x.items()})
+    design = np.column_stack([saved.fitted.scaling.x(encoded), np.ones(48)])
+    values = np.linalg.eigvalsh(design.T @ design)
+    assert eigenvalues == pytest.approx([values[0], values[-1]], rel=5e-3)
+
+
+def test_a_model_on_a_slope_is_told_how_far_above_its_minimum_it_stands(folder):
+    run("fit", table(folder), "-t", "height", "--hidden", "none", "--descent", "gradient", "--learning-rate", "0.1",
+        "--max-iter", "3", "-q", "--alpha", "0")  # fmt: skip
+    done = run("minima", "trees-height.fallline", "--starts", "2")
+    assert re.search(
+        r"^The model stands on the slope above minimum 1 of 1, E \d+ % higher: `fallline fit` with a smaller --tol goes on",
+        done.stdout, re.M,
+    ), done.stdout  # fmt: skip
+
+
+def test_minima_under_another_weight_decay_are_not_held_against_the_model(folder, fitted):
+    done = run("minima", "trees-height.fallline", "--starts", "3", "--alpha", "5", "--max-iter", "50")
+    assert done.exit_code == 0, done.output
+    assert "weight decay alpha = 5." in done.stdout
+    assert "--tol" not in done.stdout
+
+
 def test_a_missing_column_is_named_at_predict(folder):
     path = table(folder)
     run("fit", path, "-t", "height", *QUICK, "-q")

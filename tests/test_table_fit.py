@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,8 +6,20 @@ import pytest
 
 from fallline.descent.gradient import GradientDescent
 from fallline.exceptions import SettingsError, TableError
+from fallline.model_file import SavedModel, load_model, save_model
 from fallline.table import Table
-from fallline.table_fit import about, curve_of, fit_table, prepare, read_otherwise, report_of
+from fallline.table_fit import (
+    about,
+    curve_of,
+    find_rows,
+    fit_table,
+    minima_of,
+    prepare,
+    read_otherwise,
+    report_of,
+    surface_of,
+    table_of,
+)
 
 QUICK = {"hidden_layer_sizes": (3,), "max_iter": 20, "alpha": 0.1}
 
@@ -184,3 +197,136 @@ def test_a_descent_that_diverged_ended_badly_and_the_report_says_so(fit):
     assert not fit.ended_badly
     assert report_of(bad, "fallline fit").notes == (bad.stop_message,)
     assert np.isfinite(bad.rowsets[1].predicted).all()
+
+
+def saved_of(fit, seed=0, **paths):
+    return SavedModel(
+        fit.fitted, fit.prepared.columns, curve_of(fit), about(fit, "fallline fit", seed, **paths), fit.path
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(fit):
+    return saved_of(fit)
+
+
+@pytest.mark.parametrize("holdout", [0.3, "last", 0, trees(10)], ids=["a share", "last", "none", "a table"])
+def test_the_rows_of_a_saved_model_are_found_again(holdout, tmp_path):
+    height = trees().columns["height"].copy()
+    height[[3, 40]] = np.nan
+    table = trees(height=height)
+    prepared = prepare(table, ["height"], holdout=holdout, seed=5)
+    save_model(saved_of(fit_table(prepared, seed=5, **QUICK), seed=5), tmp_path / "model.fallline")
+    found = find_rows(load_model(tmp_path / "model.fallline"), table)
+    np.testing.assert_array_equal(found.x, prepared.x)
+    np.testing.assert_array_equal(found.y, prepared.y)
+    own = not isinstance(holdout, Table)  # held-out rows of another table are not in this one
+    np.testing.assert_array_equal(found.held_x, prepared.held_x if own else prepared.held_x[:0])
+    assert found.otherwise == ""
+
+
+def test_a_cell_that_has_changed_since_the_fit_is_noticed(saved):
+    age = trees().columns["age"].copy()
+    age[np.random.default_rng(0).permutation(60)[-1]] += 1e-5  # of a training row
+    found = find_rows(saved, trees(age=age))
+    assert len(found.x) == 48
+    assert found.otherwise.startswith(
+        "The rows of trees.csv are not what they were: at the model's weights E is "
+    )
+
+
+def test_of_another_table_all_rows_are_taken_and_that_is_said(saved):
+    found = find_rows(saved, trees(50))
+    assert (len(found.x), len(found.held_x)) == (50, 0)
+    assert found.otherwise == (
+        "trees.csv has 50 rows with a target, and the model was fitted on a table of 60 rows with a target: what follows is "
+        "of these rows, not of those of the fit."
+    )
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, [], {"rows": "many"}])
+def test_a_model_that_does_not_say_its_rows_takes_those_given(nonsense, saved):
+    other = dataclasses.replace(saved, about={"source": nonsense})
+    assert len(find_rows(other, trees()).x) == 60
+    assert "fitted on others" in find_rows(other, trees()).otherwise
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [("height", np.full(60, np.nan), "no row with a value of `height`"), ("age", None, "age")],
+)
+def test_a_table_without_what_the_model_needs_is_refused(column, values, message, saved):
+    table = trees(**{column: values})
+    lacking = Table("t.csv", {name: each for name, each in table.columns.items() if each is not None})
+    with pytest.raises(TableError, match=message):
+        find_rows(saved, lacking)
+
+
+def test_a_table_without_the_target_is_refused(saved):
+    with pytest.raises(TableError, match="has no column `height`"):
+        find_rows(saved, Table("t.csv", {"age": np.ones(3), "number": np.ones(3)}))
+
+
+def test_the_table_is_found_where_it_was_given_or_as_it_lies_from_the_model(fit, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+    table, model = tmp_path / "data" / "trees.csv", tmp_path / "models" / "m.fallline"
+    saved = saved_of(fit, table=table.relative_to(tmp_path), model=model.relative_to(tmp_path))
+    assert saved.about["source"]["from_model"] == "../data/trees.csv"
+    table.write_text("")
+    assert table_of(saved, model).samefile(table)
+    monkeypatch.chdir("models")  # the path that was given leads nowhere from here
+    assert table_of(saved, model).samefile(table)
+    table.unlink()
+    with pytest.raises(TableError, match=r"data/trees.csv is not there: give the table after the model file"):
+        table_of(saved, model)
+
+
+def test_a_surface_goes_through_the_saved_weights_with_the_error_of_the_fit(saved):
+    surface = surface_of(
+        saved, find_rows(saved, trees()), ("age->h1", "number->h2"), points=5, penalised=False
+    )
+    at = list(saved.path.steps).index(saved.path.best_step)
+    assert surface.tracks[0].plane_error[-1] == pytest.approx(saved.path.error[at], rel=1e-9)
+    assert surface.n_rows == 48
+
+
+def test_a_surface_of_a_path_without_weights_is_drawn_around_the_model(saved):
+    path = dataclasses.replace(saved.path, weights=np.zeros((0, 13)), weight_steps=np.zeros(0, int))
+    surface = surface_of(dataclasses.replace(saved, path=path), find_rows(saved, trees()), points=5)
+    assert (surface.plane.kind, surface.tracks, surface.penalised) == ("random", (), True)
+
+
+def test_the_model_stands_among_the_minima_with_its_own_figures(saved, fit):
+    placed = minima_of(saved, find_rows(saved, trees()), starts=3, max_iter=50)
+    residual = (fit.prepared.y - fit.fitted.predict(fit.prepared.x))[:, 0]
+    assert placed.rmse[-1] == pytest.approx([np.sqrt(np.mean(residual**2))], rel=1e-12)
+    held = (fit.prepared.held_y - fit.fitted.predict(fit.prepared.held_x))[:, 0]
+    assert placed.held_rmse[-1] == pytest.approx([np.sqrt(np.mean(held**2))], rel=1e-12)
+    at = list(fit.path.steps).index(fit.path.best_step)
+    assert placed.model_error == pytest.approx(fit.path.penalised_error[at], rel=1e-9)
+    assert (placed.alpha, placed.own_decay, len(placed.rmse)) == (0.1, True, len(placed.found.minima) + 1)
+
+
+def test_minima_of_a_model_found_by_its_evidence_need_a_weight_decay(saved):
+    evidence = dataclasses.replace(saved, about={**saved.about, "alpha": "evidence"})
+    with pytest.raises(SettingsError, match="give --alpha"):
+        minima_of(evidence, find_rows(saved, trees()), starts=1)
+    assert not minima_of(evidence, find_rows(saved, trees()), starts=1, max_iter=5, alpha=0.1).own_decay
+
+
+def test_the_report_has_a_surface_of_the_training_rows(fit):
+    surface = report_of(fit, "fallline fit").surface
+    assert surface.n_rows == 48
+    assert surface.tracks[0].steps[-1] == fit.path.n_steps
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_iter": 0}, {"hidden_layer_sizes": (20_000,), "descent": "gradient"}],
+    ids=["no step", "large"],
+)
+def test_the_report_has_no_surface_where_there_is_none_or_it_would_take_long(settings):
+    fit = fit_table(prepare(trees(), ["height"]), **{**QUICK, "max_iter": 1, **settings})
+    assert report_of(fit, "fallline fit").surface is None

@@ -409,7 +409,7 @@ def show(model: Path) -> None:
     "--weights",
     nargs=2,
     metavar="NAME NAME",
-    help="The plane of two weights, such as --weights 'age->h1' 'h1->height'.",
+    help="The plane of two weights, such as --weights 'age->h1' 'h1->y1'.",
 )
 @click.option(
     "--points",
@@ -494,7 +494,7 @@ def surface(
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("table", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--starts", type=click.IntRange(1), default=100, show_default=True, help="How many random starts."
+    "--starts", type=click.IntRange(1), default=20, show_default=True, help="How many random starts."
 )
 @click.option(
     "--descent",
@@ -513,6 +513,13 @@ def surface(
     help="The most steps of each start.",
 )
 @click.option(
+    "--tol",
+    type=click.FloatRange(0),
+    default=3e-4,
+    show_default=True,
+    help="A start ends when its error falls by less than this (relative) over 10 steps; it is then followed on.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -526,6 +533,7 @@ def minima(
     alpha: float | None,
     seed: int,
     max_iter: int,
+    tol: float,
     output: Path | None,
 ) -> None:
     """Go down from many random starts on MODEL's network, rows and weight decay; say which minima they end in.
@@ -533,7 +541,7 @@ def minima(
     And where the model stands among them. Give TABLE where the table it was fitted to has moved.
 
     \b
-    fallline minima concrete-strength.fallline --starts 20
+    fallline minima concrete-strength.fallline --starts 50
     """
     saved, rows = _model_and_rows(model, table)
     if output is not None:
@@ -545,7 +553,7 @@ def minima(
     _say(_console(stderr=True), f"going down from {starts:,} starts; Ctrl-C gives up")
     with _compile_cache(), _options_named():
         placed = minima_of(
-            saved, rows, alpha=alpha, descent=descent, starts=starts, seed=seed, max_iter=max_iter
+            saved, rows, alpha=alpha, descent=descent, starts=starts, seed=seed, max_iter=max_iter, tol=tol
         )
     _print_minima(placed, model, rows, saved.columns.targets)
     if output is not None:

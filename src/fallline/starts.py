@@ -1,7 +1,7 @@
 """Many starts, one program: the same descent from each of them, side by side.
 
 The functions of a descent are pure, so that many starts are the same ``tell ∘ sum ∘ ask`` under ``vmap``.
-They run in chunks; starts that have arrived are left out of the next one. No path is kept, only the ends.
+They walk in groups, in chunks of steps; the next start takes the place of one that has arrived. No path is kept, only the ends.
 """
 
 import functools
@@ -9,14 +9,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fallline.chunk import is_small
-from fallline.descent import Descent, Stop, Walk
+from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
 from fallline.descent.transformation import wrapped
@@ -27,8 +27,8 @@ from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_
 from fallline.threads import one_blas_thread, processors
 
 _CHUNK_SECONDS = 0.2  # between two looks at Ctrl-C and at who has arrived
-# Bytes of states and of a block's predictions that run side by side: what a kernel walks through stays in the cache.
-_AT_ONCE, _IN_CACHE = 1 << 27, 1 << 20
+# Bytes of states and of a block's predictions that walk side by side: they stay in the cache.
+_IN_CACHE, _FEWEST = 1 << 21, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +49,65 @@ class Ends:
     seconds: float
 
 
+class _Walking(NamedTuple):
+    """A start under way: the state of its descent, and how long its error has not fallen by more than tol."""
+
+    state: Any
+    reference: Any  # the penalised error that still counts as news
+    since: Any  # steps since then
+
+
 @functools.partial(jax.jit, static_argnames=("model",))
-def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) -> Any:
-    return jax.vmap(lambda start: descent.start(start, penalty))(weights)
+def _begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) -> _Walking:
+    def one(start: Any) -> _Walking:
+        return _Walking(
+            descent.start(start, penalty), jnp.full((), jnp.inf, jnp.float64), jnp.zeros((), jnp.int64)
+        )
+
+    return jax.vmap(one)(weights)
+
+
+class _Until(NamedTuple):
+    """Where a start ends that does not arrive before that."""
+
+    steps: Any
+    tol: Any
+    patience: Any
 
 
 def _passes(
-    descent: Descent, states: Any, rows: Capacity, passes: Any, max_iter: Any, *, model: Model, block: int
-) -> Any:
-    """Every state so many passes further; one that has stopped stays where it is."""
+    descent: Descent,
+    walking: _Walking,
+    rows: Capacity,
+    passes: Any,
+    until: _Until,
+    *,
+    model: Model,
+    block: int,
+) -> _Walking:
+    """Every start so many passes further; one that has stopped stays where it is."""
 
-    def one_pass(state: Any) -> Any:
-        sums = sum_over_rows(model, descent.kinds, descent.ask(state), rows, block)
-        told = descent.tell(state, sums)
-        done = (state.walk.stop != 0) | (state.walk.steps >= max_iter)
-        return jax.tree.map(lambda new, old: jnp.where(done, old, new), told, state)
+    def one_pass(now: _Walking) -> _Walking:
+        sums = sum_over_rows(model, descent.kinds, descent.ask(now.state), rows, block)
+        state = descent.tell(now.state, sums)
+        walk = state.walk
+        news = walk.moved & (
+            now.reference - walk.penalised > until.tol * jnp.minimum(now.reference, walk.penalised)
+        )
+        told = _Walking(
+            state,
+            jnp.where(news, walk.penalised, now.reference),
+            jnp.where(news, 0, jnp.where(walk.moved, now.since + 1, now.since)),
+        )
+        done = _done(now, until)
+        return jax.tree.map(lambda new, old: jnp.where(done, old, new), told, now)
 
-    return jax.lax.fori_loop(0, passes, lambda _, states: jax.vmap(one_pass)(states), states)
+    return jax.lax.fori_loop(0, passes, lambda _, all_: jax.vmap(one_pass)(all_), walking)
+
+
+def _done(now: _Walking, until: _Until) -> Any:
+    walk = now.state.walk
+    return (walk.stop != 0) | (walk.steps >= until.steps) | ((until.tol > 0) & (now.since >= until.patience))
 
 
 _some_passes = Compiled(_passes, static=("model", "block"))
@@ -78,13 +120,16 @@ def descend_from(
     *,
     starts: Any,
     max_iter: int = 1000,
+    tol: float = 0.0,
+    n_iter_no_change: int = 10,
     alpha: float = 0.0,
 ) -> Ends:
     """Go down the error of ``model`` over ``rows`` from each of ``starts`` (m, n_weights), and say where they end.
 
     Nothing is scaled: E is exactly ½ Σ Σ (y − ŷ)². The arguments are those of ``descend``; each start takes ``max_iter``
-    steps unless it arrives or diverges before that. Every step is by all rows: ``"auto"`` means no mini-batches here, and
-    a descent with a ``batch_size`` is refused. Raises ShapeError, TableError or SettingsError, in a sentence.
+    steps unless it arrives or diverges before that, or its error falls too little. Every step is by all rows: ``"auto"``
+    means no mini-batches here, and a descent with a ``batch_size`` is refused. Raises ShapeError, TableError or
+    SettingsError, in a sentence.
     """
     rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
     check_fit(model, rows)
@@ -99,6 +144,10 @@ def descend_from(
     if isinstance(max_iter, bool) or max_iter < 0 or int(max_iter) != max_iter:
         raise SettingsError(
             f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
+        )
+    if not tol >= 0 or not n_iter_no_change >= 1:
+        raise SettingsError(
+            f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1."
         )
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x), all_rows=True)
@@ -119,17 +168,19 @@ def descend_from(
         block = block_rows(model, descent.kinds, held)
         wide = model.n_weights * (model.n_weights if "gauss_newton" in descent.kinds else 16)
         small = is_small(model, descent, (held,))
-        bytes_ = _IN_CACHE if small else _AT_ONCE
-        at_once = 1 << max(bytes_ // (8 * (wide + 4 * block)), 1).bit_length() - 1
-        group = _Group(model, held, descent, penalty, max_iter, block, small)
+        # A kernel runs in one thread. Any other program shares its steps among the processors itself, and two of them at
+        # once that factorise matrices wait for each other for ever.
+        side_by_side = min(processors(), len(starts)) if small else 1
+        fitting = max(_IN_CACHE // (8 * (wide + 4 * block)), _FEWEST)
+        size = min(1 << (fitting.bit_length() - 1), _room(-(-len(starts) // side_by_side)))
+        until = _Until(max_iter, float(tol), n_iter_no_change)
+        group = _Group(model, held, descent, penalty, until, block, small)
         ends = _Places(starts)
 
         def walk() -> None:
             with jax.enable_x64(True):  # a setting of the thread
-                group.walk_all(ends, min(at_once, _room(len(starts))))
+                group.walk_all(ends, size)
 
-        # A kernel runs in one thread; any other program shares its steps among the processors itself.
-        side_by_side = min(processors(), -(-len(starts) // at_once)) if small else 1
         with ThreadPoolExecutor(side_by_side, "starts") as threads:
             try:
                 for walked in [threads.submit(walk) for _ in range(side_by_side)]:
@@ -158,23 +209,28 @@ class _Places:
             self._next += len(taken)
         return taken
 
-    def put(self, who: np.ndarray, walk: Walk, at: np.ndarray) -> None:
+    def put(self, who: np.ndarray, walking: _Walking, until: _Until, at: np.ndarray) -> None:
         """The ends of starts ``who``, which stand ``at`` these places of a group."""
-        stop = np.where(np.asarray(walk.stop) == 0, int(Stop.MAX_ITER), np.asarray(walk.stop))
+        walk = walking.state.walk
+        limit = np.where(walk.steps >= until.steps, int(Stop.MAX_ITER), int(Stop.NO_CHANGE))
+        stop = np.where(walk.stop == 0, limit, walk.stop)
         values = walk.lowest_weights, walk.lowest_error, walk.lowest_penalised, walk.steps, walk.passes, stop
         for place, value in zip(self.found, values, strict=True):
-            place[who] = np.asarray(value)[at]
+            place[who] = value[at]
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Starts that walk side by side in one program; where one has arrived, the next that waits takes its place."""
+    """Starts that walk side by side in one program; where one has arrived, the next that waits takes its place.
+
+    A group never changes its size, so that an end does not depend on when the others arrived.
+    """
 
     model: Model
     held: Capacity
     descent: Descent
     penalty: Penalty
-    max_iter: int
+    until: _Until
     block: int
     small: bool
 
@@ -183,55 +239,35 @@ class _Group:
         if not len(who):
             return
         who = np.concatenate([who, np.full(size - len(who), -1)])
-        states = self._begin(places.starts[who])
+        walking = self._begin(places.starts[who])
         budget = 8
         while (who >= 0).any() and not places.stopped:
             clock = time.perf_counter()
-            states = _some_passes(
-                self.descent, states, self.held, budget, self.max_iter,
+            walking = _some_passes(
+                self.descent, walking, self.held, budget, self.until,
                 small=self.small, model=self.model, block=self.block,
             )  # fmt: skip
-            walk = jax.tree.map(np.asarray, states.walk)
-            seconds = time.perf_counter() - clock
-            grow = _CHUNK_SECONDS / max(seconds, 1e-4)
-            budget = int(np.clip(budget * np.clip(grow, 0.25, 4.0), 1, self.max_iter + 1))
-            done = (who >= 0) & ((walk.stop != 0) | (walk.steps >= self.max_iter))
-            if done.any():
-                at = np.flatnonzero(done)
-                places.put(who[at], walk, at)
-                who[at] = -1
-                new = places.take(len(at))
-                who[at[: len(new)]] = new
-                if len(new):
-                    fresh = self._begin(places.starts[who])
-                    put = np.isin(np.arange(len(who)), at[: len(new)])
-                    states = jax.tree.map(lambda a, b, put=put: _where(put, a, b), fresh, states)
-                elif (
-                    seconds > _CHUNK_SECONDS / 2
-                ):  # else all that is left takes less time than another program
-                    who, states = _closed_up(who, states)
+            walking = jax.tree.map(np.asarray, walking)
+            grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
+            budget = int(np.clip(budget * np.clip(grow, 0.25, 4.0), 1, self.until.steps + 1))
+            at = np.flatnonzero((who >= 0) & _done(walking, self.until))
+            if not len(at):
+                continue
+            places.put(who[at], walking, self.until, at)
+            new = places.take(len(at))
+            who[at] = np.concatenate([new, np.full(len(at) - len(new), -1)])
+            if len(new):
+                put = np.isin(np.arange(size), at[: len(new)])
+                walking = jax.tree.map(
+                    functools.partial(_where, put), self._begin(places.starts[who]), walking
+                )
 
-    def _begin(self, starts: np.ndarray) -> Any:
+    def _begin(self, starts: np.ndarray) -> _Walking:
         return _begin(self.descent, starts, self.penalty, model=self.model)
 
 
 def _where(put: np.ndarray, new: Any, old: Any) -> Any:
-    return np.where(put.reshape(-1, *(1,) * (np.ndim(new) - 1)), np.asarray(new), np.asarray(old))
-
-
-def _closed_up(who: np.ndarray, states: Any) -> tuple[np.ndarray, Any]:
-    """The starts still under way, in a group of a quarter of the places if they fit: each size is a program more."""
-    left = np.flatnonzero(who >= 0)
-    room = len(who)
-    while len(left) <= room // 4:
-        room //= 4
-        if not room:
-            return who[:0], states
-    if room == len(who):
-        return who, states
-    index = np.concatenate([left, np.repeat(left[:1], room - len(left))])
-    kept = np.where(np.arange(room) < len(left), who[index], -1)
-    return kept, jax.tree.map(lambda leaf: leaf[index], states)
+    return np.where(put.reshape(-1, *(1,) * (np.ndim(new) - 1)), np.asarray(new), old)
 
 
 def _room(count: int) -> int:

@@ -105,6 +105,30 @@ def test_weights_that_the_rows_do_not_determine_are_flat_directions(random):
     assert "1 flat direction," in str(found)
 
 
+def test_weights_beside_the_starts_find_their_place_and_are_not_counted(random):
+    lowest, higher = sorted(AXIS, key=lambda each: each.fun)
+    beside = np.array([[higher.x + 0.1], [lowest.x], [lowest.x - 0.2]])
+    starts = random.uniform(-1, 6, (20, 1))
+    found = find_minima(neuron(1), auer_rows(1), starts=starts, beside=beside)
+    alone = find_minima(neuron(1), auer_rows(1), starts=starts)
+    np.testing.assert_array_equal(found.beside, [1, 0, 0])
+    np.testing.assert_allclose(found.beside_error, [on_one_axis(w) for w in beside[:, 0]], rtol=1e-12)
+    np.testing.assert_array_equal(found.index, alone.index)
+    assert [each.count for each in found.minima] == [each.count for each in alone.minima]
+
+
+def test_a_minimum_that_only_weights_beside_the_starts_are_in_has_no_start():
+    lowest, higher = sorted(AXIS, key=lambda each: each.fun)
+    found = find_minima(neuron(1), auer_rows(1), starts=[[lowest.x]], beside=[higher.x])
+    assert [each.count for each in found.minima] == [1, 0]
+    np.testing.assert_array_equal(found.beside, [1])
+
+
+def test_with_weight_decay_the_error_beside_is_the_penalised_one():
+    found = find_minima(neuron(1), auer_rows(1), starts=[[0.1]], beside=[0.3], alpha=0.5)
+    np.testing.assert_allclose(found.beside_error, [on_one_axis(0.3) + 0.25 * 0.3**2], rtol=1e-12)
+
+
 def test_weights_that_grow_for_ever_are_no_minimum():
     rows = InMemory(np.array([[1.0], [2.0]]), np.array([[1.0], [1.0]]))  # a sigmoid never reaches 1
     found = find_minima(neuron(1), rows, starts=np.array([[0.5], [3.0]]))
@@ -200,6 +224,8 @@ def test_basins_lie_on_any_plane(random):
     [
         (lambda m, r: find_minima(m, r, starts=0), SettingsError, "from 1 up"),
         (lambda m, r: find_minima(m, r, starts=np.ones((3, 5))), ShapeError, "one row of 2 weights"),
+        (lambda m, r: find_minima(m, r, starts=1, beside=[1.0]), ShapeError, "give 2 finite numbers for each"),
+        (lambda m, r: find_minima(m, r, starts=1, beside=[1.0, np.nan]), ShapeError, "2 finite numbers"),
         (lambda m, r: find_basins(m, r, {}), SettingsError, "at least one"),
         (lambda m, r: find_basins(m, r, {"a": GradientDescent(0.1)}, points=1), SettingsError, "from 2 up"),
         (lambda m, r: find_basins(m, r, {"a": GradientDescent(0.1)}, (0, 5)), SettingsError, "no weight 5"),

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from fallline.landscape.planes import Plane
+from fallline.landscape.surface import Lowest, Surface, Track
 from fallline.report import FitReport, RowSet
 
 
@@ -64,3 +66,26 @@ def two_targets(remade):
         rowsets=(rows_named("training", 824, 2, seed=1), rows_named("held-out", 206, 2, seed=2)),
         notes=("Interrupted at step 112: the weights with the lowest error so far were kept.",),
     )
+
+
+@pytest.fixture
+def surface():
+    """E = 12 + 3 (a − 1)² + 50 (b + 1)² over 824 rows, and a way of four steps down it; the names are to be escaped."""
+    first, second = np.linspace(-4.0, 4.0, 41), np.linspace(-3.0, 3.0, 31)
+
+    def error(a, b):
+        return 12 + 3 * (a - 1) ** 2 + 50 * (b + 1) ** 2
+
+    way = np.array([[-3.0, 2.0], [-2.0, -0.5], [0.0, -1.2], [0.8, -1.0], [1.0, -1.0]])
+    along = error(*way.T)
+    names = ("weight $a_1$ & <b>->h1", "weight 高さ->h2")
+    plane = Plane(np.zeros(3), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), names, "weights")
+    track = Track("", np.arange(5), way, 1.5 * along, along, np.full(5, 0.1), 0.8, 4, True)
+    minimum, other = Lowest(np.array([1.0, -1.0]), 12.0), Lowest(np.array([3.0, 2.0]), 700.0)
+    error = error(*np.meshgrid(first, second))
+    return Surface(plane, first, second, error, True, 824.0, (track,), minimum, (other,))
+
+
+@pytest.fixture
+def mountain(remade, surface):
+    return remade(surface=surface)

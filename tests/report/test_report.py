@@ -1,5 +1,6 @@
 """The report, read back as a machine and a browser would: its numbers are those found by hand."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -240,6 +241,104 @@ def test_every_colour_of_a_picture_comes_from_the_page(two_targets):
         re.findall(r"#[0-9a-f]{6}\b(?!\))", " ".join(re.sub(r'id="[^"]*"|"#[^"]*"', "", p) for p in pictures))
         == []
     )
+
+
+def map_in(html):
+    """The picture of the error surface, without what stands around it."""
+    return re.search(r'<svg [^>]*"picture-mountain-title.*?</svg>', html, re.S)[0]
+
+
+def test_the_dot_stands_at_the_minimum_and_the_way_goes_step_by_step(mountain, surface):
+    svg = map_in(render_report(mountain))
+    edges = [float(n) for n in re.findall(r"[\d.]+", re.search(r'-patch_2">\s*<path d="([^z]*)z', svg)[1])]
+    left, bottom, right, top = edges[0], edges[1], edges[2], edges[5]
+
+    def place(coordinates):
+        a, b = np.asarray(coordinates).T
+        return np.column_stack([left + (a + 4) / 8 * (right - left), bottom + (b + 3) / 6 * (top - bottom)])
+
+    marks = np.array(re.findall(r'<use href="[^"]+" x="([^"]+)" y="([^"]+)"', svg), float)
+    found = [np.abs(marks - at).max(axis=1).min() for at in place(surface.tracks[0].coordinates)]
+    np.testing.assert_allclose(found, 0, atol=0.11)
+    np.testing.assert_allclose(marks[-1], place([[1.0, -1.0]])[0], atol=0.11)  # drawn last, over all
+    assert (bottom - top) / (right - left) == pytest.approx(6 / 8, rel=1e-3)  # to scale
+
+
+def test_each_band_of_the_map_has_its_shade_the_lowest_first(mountain):
+    svg = map_in(render_report(mountain))
+    bands = re.search(r'-QuadContourSet_1">(.*?)</g>', svg, re.S)[1]
+    shades = [int(n) for n in re.findall(r"fill: var\(--height-(\d+)\)", bands)]
+    assert shades == list(range(12))
+
+
+@pytest.mark.parametrize("block", [0, 1, 2], ids=["light", "dark", "print"])
+def test_the_shades_darken_with_the_error_in_every_theme(block):
+    css = page._shipped("report.css")
+    sets = re.findall(r":root \{.*?\}", css, re.S)
+    shades = [re.search(rf"--height-{i}: #(..)(..)(..);", sets[block]).groups() for i in range(12)]
+    linear = (np.array([[int(part, 16) for part in shade] for shade in shades]) / 255) ** 2.2
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance) < 0).all()
+    # The dot at the minimum is black, the halo of the way white: both are seen where they lie.
+    assert (luminance[0] + 0.05) / 0.05 > 7
+    assert 1.05 / (luminance[-1] + 0.05) > 7
+
+
+def test_the_scale_has_round_numbers_where_they_belong(mountain, surface):
+    html = render_report(mountain)
+    ticks = re.findall(r'<span style="left: ([\d.]+)%">([\d.]+)</span>', html)
+    levels = surface.levels(12) / 824
+    places = np.array([float(place) for place, _ in ticks])
+    expected = 100 * np.interp([float(text) for _, text in ticks], levels, np.arange(13)) / 12
+    assert len(ticks) >= 4
+    np.testing.assert_allclose(places, expected, atol=0.06)
+
+
+def test_the_map_is_said_in_words(mountain):
+    shown = Page(render_report(mountain))
+    text = " ".join(" ".join(shown.text_of("figcaption") + shown.text_of("dd")).split())
+    for sentence in (
+        "The penalised error per row over a plane of the weights, in scaled units: darker where it is larger.",
+        "The way down, 4 steps, begins at the open circle. The black dot is the lowest point of this plane.",
+        "The open black dot is a local minimum of it.",
+        "The plane holds 80 % of the way; the error drawn under it is the plane's: 0.667 times the true error at its start",
+        "Penalised error per row 0.01456; 1 other local minimum on this map.",
+    ):
+        assert sentence in text
+
+
+def test_the_map_is_small_and_its_names_are_shown_as_they_are(mountain, report):
+    html = render_report(mountain)
+    assert "weight $a_1$ &amp; &lt;b&gt;-&gt;h1" in map_in(html)
+    assert "weight 高さ-&gt;h2" in map_in(html)
+    assert len(html.encode()) - len(render_report(report).encode()) < 60_000
+
+
+def test_a_map_leaves_the_page_whole(mountain):
+    html = render_report(mountain)
+    shown = Page(html)
+    assert shown.open == []
+    assert len(shown.ids) == len(set(shown.ids))
+    left = re.sub(r'id="[^"]*"|"#[^"]*"', "", map_in(html))
+    assert re.findall(r"#[0-9a-fA-F]{6}", left) == []
+    assert set(re.findall(r"var\((--[\w-]+)\)", html)) <= set(re.findall(r"(--[\w-]+):", html))
+    assert render_report(mountain) == html
+
+
+def test_a_surface_that_is_not_finite_or_has_no_way_is_shown(remade, surface):
+    error = surface.error.copy()
+    error[:5, :5] = np.inf
+    bare = dataclasses.replace(surface, error=error, tracks=(), minimum=None, local_minima=())
+    html = render_report(remade(surface=bare))
+    assert "var(--beyond)" in map_in(html)
+    assert "Hatched: the error is not a finite number." in html
+    assert "None on this map: the error goes on falling towards its edge." in html
+    assert "How true the map is" not in html
+    assert re.findall(r"#[0-9a-fA-F]{6}", re.sub(r'id="[^"]*"|"#[^"]*"', "", map_in(html))) == []
+
+
+def test_a_report_without_a_surface_has_no_mountain(report):
+    assert "The mountain" not in render_report(report)
 
 
 def test_where_r2_is_not_defined_a_dash_stands(remade):

@@ -1,7 +1,9 @@
 """The report in a browser: it stands alone, fits a phone, and knows the dark."""
 
+import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -43,8 +45,9 @@ def tab(browser):
 
 
 @pytest.fixture
-def url(two_targets, tmp_path):
-    return write_report(two_targets, tmp_path / "report.html").as_uri()
+def url(two_targets, surface, tmp_path):
+    whole = dataclasses.replace(two_targets, surface=surface)
+    return write_report(whole, tmp_path / "report.html").as_uri()
 
 
 def paper(tab):
@@ -138,3 +141,34 @@ def test_on_a_phone_the_columns_are_still_a_table(tab, url):
     tab.goto(url)
     assert tab.get_by_role("rowheader", name="cement").is_visible()
     assert tab.get_by_role("cell", name="used as it is, scaled").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_map_is_darker_where_the_error_is_larger(scheme, tab, url):
+    tab.emulate_media(color_scheme=scheme)
+    tab.goto(url)
+    shown = tab.evaluate(
+        """() => {
+          const rgb = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+          const bands = document.querySelectorAll("#picture-mountain-QuadContourSet_1 :is(path, use)");
+          const scale = document.querySelectorAll(".heights i");
+          return [[...bands].map((e) => rgb(getComputedStyle(e).fill)),
+                  [...scale].map((e) => rgb(getComputedStyle(e).backgroundColor))];
+        }"""
+    )
+    bands, scale = (np.array(each) @ [0.2126, 0.7152, 0.0722] for each in shown)
+    assert len(bands) == 12
+    assert (np.diff(bands) < 0).all()
+    np.testing.assert_array_equal(bands, scale)
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_scale_is_as_wide_as_the_map(width, tab, url):
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.goto(url)
+    box = "document.querySelector('{}').getBoundingClientRect()"
+    scale, map_ = (
+        tab.evaluate(f"(({{left, right}}) => [left, right])({box.format(what)})")
+        for what in (".heights", "#picture-mountain-patch_2 path")
+    )
+    assert scale == pytest.approx(map_, abs=1.0)

@@ -19,6 +19,7 @@ from fallline.rows.memory import InMemory, check_fit
 from fallline.starts import Ends, descend_from
 
 _FOLLOWED = 300  # steps by which an end is followed on to its minimum
+_FOLLOWED_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them
 _SHORT = 10.0  # the damping it begins with
 _SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
 _SAME_ERROR, _SAME_PREDICTIONS = 1e-5, 1e-3  # relative to what the rows vary
@@ -94,6 +95,7 @@ def find_minima(
     seed: int = 0,
     spread: float = 1.0,
     max_iter: int = 1000,
+    tol: float = 0.0,
     alpha: float = 0.0,
     beside: Any = None,
 ) -> Minima:
@@ -114,7 +116,7 @@ def find_minima(
                 f"starts={starts!r} is not possible: give a number from 1 up, or an array (starts, n_weights)."
             )
         starts = spread * np.stack([model.initial(seed + i) for i in range(int(starts))])
-    ends = descend_from(model, rows, descent, starts=starts, max_iter=max_iter, alpha=alpha)
+    ends = descend_from(model, rows, descent, starts=starts, max_iter=max_iter, tol=tol, alpha=alpha)
     placed = [] if beside is None else [_standing(model, rows, beside, alpha)]
     minima, index, arrived = _told_apart(model, rows, [ends, *placed], alpha)
     counts = np.bincount(index[0][index[0] >= 0], minlength=len(minima))
@@ -254,7 +256,9 @@ def _told_apart(
     inverse = inverse.reshape(-1)
     # Short steps at first: a long one could leave the basin.
     follow = LevenbergMarquardt(damping=_SHORT) if model.n_weights <= LARGEST else LBFGS()
-    rest = descend_from(model, rows, follow, starts=weights[first], max_iter=_FOLLOWED, alpha=alpha)
+    rest = descend_from(
+        model, rows, follow, starts=weights[first], max_iter=_FOLLOWED, tol=_FOLLOWED_TOL, alpha=alpha
+    )
 
     y, s = np.asarray(rows.y, np.float64), rows.sample_weight
     s = np.ones(len(y)) if s is None else np.asarray(s, np.float64)

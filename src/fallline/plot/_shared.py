@@ -80,8 +80,8 @@ def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
     # Letters are about half as wide as high; a piece of line takes eight.
     room = more * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * LEGEND)
     for columns in range(len(names), 1, -1):
-        rows = -(-len(names) // columns)
-        if sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows)) <= room:
+        parts = np.array_split(np.array(names, object), columns)  # as matplotlib does
+        if sum(max(map(len, part)) + 8 for part in parts) <= room:
             return columns
     return 1
 

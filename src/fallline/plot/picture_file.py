@@ -7,6 +7,7 @@ metadata that fallline drew it, so that the next one may take its place; the sam
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def write_picture(draw: Callable[[Any], Any], path: Path, *, width: float = 6.4,
 
     suffix = path.suffix.lower()
     out = io.BytesIO()
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # Letters that the font lacks, labels too long for any layout: the picture is drawn as well as it can be.
+        warnings.simplefilter("ignore", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"svg.hashsalt": _MAKER, "pdf.fonttype": 42})
         figure = Figure(figsize=(width, height), layout="constrained")

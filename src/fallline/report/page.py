@@ -283,6 +283,8 @@ def _seen_on(surface: Surface) -> str:
         seen += f" The way down, {steps:,} {'step' if steps == 1 else 'steps'}, begins at the open circle."
     if surface.minimum is not None:
         seen += " The black dot is the lowest point of this plane."
+    if not np.isfinite(surface.error).all():
+        seen += " Hatched: the error is not a finite number."
     if surface.local_minima:
         one = len(surface.local_minima) == 1
         seen += f" The open black {'dot is a local minimum' if one else 'dots are local minima'} of it."

@@ -36,7 +36,10 @@ _VARIABLES = {
     PAPER: "var(--paper)",
     WAY: "var(--way)",
     CONTOUR: "var(--contour)",
+    # What a map draws in its own colours: halos, dots, and where the error is not a finite number.
     "#ffffff": "var(--halo)",
+    "#000000": "var(--dot)",
+    "#8a8a8a": "var(--muted)",
     NO_GROUND: "var(--beyond)",
     **{shade: f"var(--height-{i})" for i, shade in enumerate(SHADES)},
 }
