@@ -9,6 +9,7 @@ from fallline.plot.basins import BasinDisplay
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
+from fallline.plot.minima import MinimaDisplay
 from fallline.plot.momentum_map import MomentumMapDisplay
 from fallline.plot.one_input_fit import OneInputFitDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
@@ -21,6 +22,7 @@ __all__ = [
     "BasinDisplay",
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
+    "MinimaDisplay",
     "MomentumMapDisplay",
     "OneInputFitDisplay",
     "PathDisplay",
