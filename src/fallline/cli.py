@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 120  # bytes of a file's name before its suffix
 _SHOWN_MINIMA, _MINIMA_LISTED = 3, 10
+_LONG = 5e7  # rows times points: seconds, that is
 _AT_REST = 1e-3  # of a minimum's error: a model so little above it is at it
 
 
@@ -473,6 +474,8 @@ def surface(
     check_picture(output)
     from fallline.plot import ErrorSurfaceDisplay
 
+    if len(rows.x) * points**2 > _LONG:
+        _say(_console(stderr=True), f"summing {len(rows.x):,} rows at {points**2:,} points")
     chosen = [int(name) if name.isdigit() else name for name in weights] if weights else plane
     with _compile_cache(), _options_named():
         found = surface_of(
@@ -508,9 +511,9 @@ def surface(
 @click.option(
     "--max-iter",
     type=click.IntRange(1),
-    default=1000,
+    default=300,
     show_default=True,
-    help="The most steps of each start.",
+    help="Steps of each start, before its end is followed on to the minimum.",
 )
 @click.option(
     "--tol",
@@ -523,7 +526,7 @@ def surface(
     "--output",
     "-o",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A .png, .svg or .pdf file for the error surface through the three lowest minima.",
+    help="A .png, .svg or .pdf file: the minima as a stair, as high as their error, as wide as their starts.",
 )
 def minima(
     model: Path,
@@ -556,8 +559,17 @@ def minima(
             saved, rows, alpha=alpha, descent=descent, starts=starts, seed=seed, max_iter=max_iter, tol=tol
         )
     _print_minima(placed, model, rows, saved.columns.targets)
-    if output is not None:
-        _draw_minima(saved, rows, placed, output)
+    if output is None:
+        return
+    if not placed.found.minima:
+        _complain(["No start ended in a minimum: there is no picture to draw."])
+        return
+    from fallline.plot import MinimaDisplay
+    from fallline.plot.picture_file import write_picture
+
+    display = MinimaDisplay(placed.found, None if placed.own < 0 else placed.own)
+    write_picture(display.plot, output, height=4.2)
+    click.echo(f"\nPicture  {output}")
 
 
 def _model_and_rows(model: Path, table: Path | None) -> tuple["SavedModel", "FoundRows"]:
@@ -981,44 +993,19 @@ def _judged(placed: "PlacedMinima", targets: Sequence[str]) -> Iterator[str]:
     )
     if better.all():
         yield (
-            f"{sentence} It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed to try for it."
+            f"{sentence} It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed, which "
+            "divides the rows anew as well, to try for it."
         )
     else:
         yield (
-            f"{sentence} But it does not predict the held-out rows better (RMSE of {pairs}): keep the model, and take a "
-            "stronger --alpha rather than a lower minimum."
+            f"{sentence} But it does not predict the held-out rows better (RMSE of {pairs}): keep the model, for lower on the "
+            "training rows is not better on others here."
         )
 
 
 def _percent(share: float) -> str:
     """A share that never rounds to nothing: 3.2 %, 0.004 %."""
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
-
-
-def _draw_minima(saved: "SavedModel", rows: "FoundRows", placed: "PlacedMinima", output: Path) -> None:
-    """The error surface of the plane through the three lowest minima, each with its number."""
-    from fallline.plot import ErrorSurfaceDisplay
-    from fallline.plot.picture_file import write_picture
-    from fallline.table_fit import surface_through
-
-    lowest = placed.found.minima[:3]
-    if len(lowest) < 3:
-        found = _counted(len(lowest), "was", "were")
-        _complain([f"A plane goes through three minima, and {found} found: no picture was drawn."])
-        return
-    with _compile_cache(), _options_named():
-        surface = surface_through(saved, rows, placed)
-
-    def draw(ax: Any) -> None:
-        ErrorSurfaceDisplay(surface).plot(ax)
-        for number, place in enumerate(surface.plane.coordinates([each.weights for each in lowest]), start=1):
-            ax.annotate(
-                str(number), place, xytext=(7, 7), textcoords="offset points", fontweight="bold", zorder=7,
-                bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
-            )  # fmt: skip
-
-    write_picture(draw, output)
-    click.echo(f"\nPicture  {output}")
 
 
 def _print_fit(result: "TableFit") -> None:

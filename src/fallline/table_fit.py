@@ -361,23 +361,6 @@ def minima_of(
     )  # fmt: skip
 
 
-def surface_through(saved: SavedModel, rows: FoundRows, placed: PlacedMinima) -> "Surface":
-    """The error surface of the plane through the three lowest minima, with room around them."""
-    from fallline.landscape.planes import Plane
-    from fallline.landscape.surface import error_surface
-
-    weights = [minimum.weights for minimum in placed.found.minima[:3]]
-    plane = Plane.through(weights, ("minimum 1", "2", "3"))
-    corners = plane.coordinates(weights)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    # Both directions are equally long: a square map is to scale.
-    middle, half = (low + high) / 2, 0.8 * float((high - low).max())
-    return error_surface(
-        saved.fitted.network, saved.fitted.rows(rows.x, rows.y), plane, at=weights[0], points=201,
-        extent=[middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half], alpha=placed.alpha,
-    )  # fmt: skip
-
-
 def _rmse(fitted: "FittedNetwork", x: np.ndarray, y: np.ndarray) -> list[float]:
     """The root mean square error of each target; NaN where it is not finite."""
     figures = (figures_of(a, b) for a, b in zip(y.T, fitted.predict(x).T, strict=True))

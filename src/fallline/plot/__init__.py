@@ -9,6 +9,7 @@ from fallline.plot.basins import BasinDisplay
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
+from fallline.plot.minima import MinimaDisplay
 from fallline.plot.momentum_map import MomentumMapDisplay
 from fallline.plot.network_diagram import NetworkDiagramDisplay
 from fallline.plot.one_input_fit import OneInputFitDisplay
@@ -22,6 +23,7 @@ __all__ = [
     "BasinDisplay",
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
+    "MinimaDisplay",
     "MomentumMapDisplay",
     "NetworkDiagramDisplay",
     "OneInputFitDisplay",
