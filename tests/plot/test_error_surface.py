@@ -250,7 +250,7 @@ def test_the_penalised_error_is_called_so(rows, ax):
     path = descend(NEURON, rows, LevenbergMarquardt(), weights=START, max_iter=20, alpha=0.1)
     drawn = ErrorSurfaceDisplay.from_path(path, rows, points=21, ax=ax)
     assert drawn.colorbar_.ax.get_ylabel() == "penalised error"
-    assert named(ax)[-1].startswith("minimum, penalised E = ")
+    assert named(ax)[-1].startswith("minimum: ")
 
 
 def test_a_plane_that_leaves_the_path_says_so_under_the_axes(ax):

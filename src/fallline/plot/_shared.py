@@ -72,7 +72,21 @@ def legend_above(ax: Any, *handles: Any) -> Any:
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
+    no_wider_than(ax, legend)
     return legend
+
+
+def no_wider_than(ax: Any, artist: Any) -> None:
+    """Let a layout give room above the Axes, but not make them narrow for what reaches further to the right than they do."""
+    from matplotlib.transforms import Bbox
+
+    whole = artist.get_tightbbox
+
+    def tight(renderer: Any = None) -> Any:
+        box, own = whole(renderer), ax.bbox
+        return Bbox.from_extents(max(box.x0, own.x0), box.y0, max(min(box.x1, own.x1), own.x0), box.y1)
+
+    artist.get_tightbbox = tight
 
 
 def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
@@ -80,8 +94,8 @@ def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
     # Letters are about half as wide as high; a piece of line takes eight.
     room = more * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * LEGEND)
     for columns in range(len(names), 1, -1):
-        rows = -(-len(names) // columns)
-        if sum(max(map(len, names[at : at + rows])) + 8 for at in range(0, len(names), rows)) <= room:
+        parts = np.array_split(np.array([len(name) + 8 for name in names]), columns)
+        if sum(int(part.max()) for part in parts) <= room:
             return columns
     return 1
 
