@@ -21,12 +21,15 @@ from fallline import __version__
 from fallline.exceptions import FalllineError
 
 if TYPE_CHECKING:
+    from fallline.landscape.surface import Surface
     from fallline.model_file import SavedModel
     from fallline.table import Table
-    from fallline.table_fit import Prepared, TableFit
+    from fallline.table_fit import FoundRows, PlacedMinima, Prepared, TableFit
 
 
 _LONGEST_NAME = 120  # bytes of a file's name before its suffix
+_SHOWN_MINIMA, _MINIMA_LISTED = 3, 10
+_AT_REST = 1e-3  # of a minimum's error: a model so little above it is at it
 
 
 def _plainer(problem: UnicodeError) -> tuple[str, int]:
@@ -316,7 +319,7 @@ def fit(
         _print_fit(result)
     # The weights first: whatever happens to the report, they are kept.
     command = shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]])
-    _save(result, model_path, command, seed)
+    _save(result, model_path, command, seed, table)
     page = render_report(report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name))))
     atomic_write(report_path, page.encode())
     if not quiet:
@@ -391,6 +394,195 @@ def show(model: Path) -> None:
             _print_table(console, part)
 
 
+@main.command(short_help="Draw the error surface around a model, with the way its descent went.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("table", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--plane",
+    type=click.Choice(["auto", "path", "random", "curvature"]),
+    default="auto",
+    show_default=True,
+    help="Which plane of the weights: principal directions of the path, two random directions, or the stiffest and the "
+    "softest; auto takes the path, and of two weights the two.",
+)
+@click.option(
+    "--weights",
+    nargs=2,
+    metavar="NAME NAME",
+    help="The plane of two weights, such as --weights 'age->h1' 'h1->height'.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(2, 4001),
+    default=101,
+    show_default=True,
+    help="Points of the grid along each direction.",
+)
+@click.option(
+    "--extent",
+    type=float,
+    nargs=4,
+    metavar="LOW HIGH LOW HIGH",
+    help="What the map shows, in coordinates of the plane; without it, the path and the minimum.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random directions."
+)
+@click.option(
+    "--error/--penalised",
+    "error_alone",
+    default=None,
+    help="Show the error E, or E with the weight decay added; without either, what was descended.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .png, .svg or .pdf file; without it, MODEL-surface.png beside the model.",
+)
+def surface(
+    model: Path,
+    table: Path | None,
+    plane: str,
+    weights: tuple[str, str] | None,
+    points: int,
+    extent: tuple[float, float, float, float] | None,
+    seed: int,
+    error_alone: bool | None,
+    output: Path | None,
+) -> None:
+    """Draw the error over a plane of MODEL's weights: darker where it is larger, with the way down and the minimum.
+
+    The rows are those the model was fitted on, from the table it was fitted to; give TABLE where that has moved.
+
+    \b
+    fallline surface concrete-strength.fallline
+    fallline surface concrete-strength.fallline --plane curvature -o curvature.svg
+    """
+    if weights and plane != "auto":
+        raise click.UsageError("--weights names the plane itself: leave out --plane.")
+    if extent and not (extent[0] < extent[1] and extent[2] < extent[3]):
+        raise click.UsageError(
+            "--extent takes the lowest and the highest coordinate along each direction, such as --extent -1 1 -2 2."
+        )
+    saved, rows = _model_and_rows(model, table)
+    output = output or model.with_name(f"{model.stem}-surface.png")
+    from fallline.plot.picture_file import check_picture, write_picture
+    from fallline.table_fit import surface_of
+
+    check_picture(output)
+    from fallline.plot import ErrorSurfaceDisplay
+
+    chosen = [int(name) if name.isdigit() else name for name in weights] if weights else plane
+    with _compile_cache(), _options_named():
+        found = surface_of(
+            saved, rows, chosen, points=points, extent=extent, seed=seed,
+            penalised=None if error_alone is None else not error_alone,
+        )  # fmt: skip
+        write_picture(ErrorSurfaceDisplay(found).plot, output)
+    console = _console()
+    _say(console, f"Error surface of {model.name} over {rows.said}", "bold")
+    console.print()
+    _print_table(console, _facts_table(_surface_facts(found)))
+    if found.fidelity:
+        console.print()
+        _say(console, found.fidelity)
+    click.echo(f"\nPicture  {output}")
+
+
+@main.command(short_help="Go down from many starts, and see which minima there are.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("table", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--starts", type=click.IntRange(1), default=100, show_default=True, help="How many random starts."
+)
+@click.option(
+    "--descent",
+    type=click.Choice(["auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient"]),
+    default="auto",
+    show_default=True,
+    help="How the weights move.",
+)
+@click.option("--alpha", type=click.FloatRange(0), help="Weight decay; without it, the model's own.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the first start.")
+@click.option(
+    "--max-iter",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="The most steps of each start.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .png, .svg or .pdf file for the error surface through the three lowest minima.",
+)
+def minima(
+    model: Path,
+    table: Path | None,
+    starts: int,
+    descent: str,
+    alpha: float | None,
+    seed: int,
+    max_iter: int,
+    output: Path | None,
+) -> None:
+    """Go down from many random starts on MODEL's network, rows and weight decay; say which minima they end in.
+
+    And where the model stands among them. Give TABLE where the table it was fitted to has moved.
+
+    \b
+    fallline minima concrete-strength.fallline --starts 20
+    """
+    saved, rows = _model_and_rows(model, table)
+    if output is not None:
+        from fallline.plot.picture_file import check_picture
+
+        check_picture(output)
+    from fallline.table_fit import minima_of
+
+    _say(_console(stderr=True), f"going down from {starts:,} starts; Ctrl-C gives up")
+    with _compile_cache(), _options_named():
+        placed = minima_of(
+            saved, rows, alpha=alpha, descent=descent, starts=starts, seed=seed, max_iter=max_iter
+        )
+    _print_minima(placed, model, rows, saved.columns.targets)
+    if output is not None:
+        _draw_minima(saved, rows, placed, output)
+
+
+def _model_and_rows(model: Path, table: Path | None) -> tuple["SavedModel", "FoundRows"]:
+    """A model file and the rows it was fitted on; what is not as it was in the fit is said on stderr."""
+    from fallline.model_file import load_model
+    from fallline.table import read_table
+    from fallline.table_fit import find_rows, read_otherwise, table_of
+
+    saved = load_model(model)
+    source = read_table(table_of(saved, model) if table is None else table)
+    rows = find_rows(saved, source)
+    _complain(read_otherwise(saved.columns, saved.about.get("read"), source))
+    _complain([rows.otherwise] if rows.otherwise else [])
+    return saved, rows
+
+
+@contextmanager
+def _compile_cache() -> Iterator[None]:
+    from fallline.compile_cache import mended, use_compile_cache
+
+    with mended(use_compile_cache()):
+        yield
+
+
+@contextmanager
+def _options_named() -> Iterator[None]:
+    """Settings in a complaint are spelled as on the command line."""
+    try:
+        yield
+    except FalllineError as problem:
+        raise _Complaint(re.sub(r"\bplane='(\w+)'", r"--plane \1", str(problem))) from problem
+
+
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
     """The options of a fit as arguments of ``fit_network``."""
     rate, momentum, nesterov = options["learning_rate"], options["momentum"], options["nesterov"]
@@ -439,7 +631,7 @@ def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, P
     return model, report
 
 
-def _save(result: "TableFit", path: Path, command: str, seed: int) -> None:
+def _save(result: "TableFit", path: Path, command: str, seed: int, table: Path) -> None:
     from fallline.model_file import SavedModel, save_model
     from fallline.table_fit import about, curve_of
 
@@ -448,7 +640,7 @@ def _save(result: "TableFit", path: Path, command: str, seed: int) -> None:
             result.fitted,
             result.prepared.columns,
             curve_of(result),
-            about(result, command, seed),
+            about(result, command, seed, table, path),
             result.path,
         ),
         path,
@@ -639,6 +831,186 @@ def _facts_table(facts: dict[str, Any]) -> Any:
         if says not in (None, ""):
             grid.add_row(name, _text(says))
     return grid
+
+
+def _surface_facts(found: "Surface") -> dict[str, Any]:
+    """What is to be seen on an error surface, line by line."""
+    from fallline.metrics import written
+
+    first, second = found.plane.labels
+    grid = f"{len(found.first)} × {len(found.second)} points"
+    error = "penalised error, E + ½ Σ weight decay · weight²" if found.penalised else "error E"
+    others = [f"{written(each.error)} at {_place(found, each)}" for each in found.local_minima]
+    shown = others[:_SHOWN_MINIMA] + (["…"] if len(others) > _SHOWN_MINIMA else [])
+    return {
+        "Plane": f"{first}; {second}",
+        "Shown": f"{error}, a sum over {found.n_rows:,.0f} rows in scaled units, {grid}",
+        "Lowest": f"{written(found.lowest)}, highest {written(float(found.levels()[-1]))}",
+        "Minimum": "none on this map: the error goes on falling towards its edge"
+        if found.minimum is None
+        else f"{written(found.minimum.error)} at {_place(found, found.minimum)}",
+        "Others": f"{_counted(len(others), 'local minimum', 'local minima')} on the map: {', '.join(shown)}"
+        if others
+        else "no other local minimum on the map",
+    }
+
+
+def _place(found: "Surface", lowest: Any) -> str:
+    """Coordinates of a point, to a thousandth of the map."""
+    said = []
+    for value, axis in zip(lowest.coordinates, (found.first, found.second), strict=True):
+        decimals = max(3 - math.floor(math.log10(axis[-1] - axis[0])), 0)
+        said.append(f"{round(float(value), decimals) + 0.0:,.{decimals}f}".replace("-", "−"))
+    return f"({', '.join(said)})"
+
+
+def _counted(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}"
+
+
+def _print_minima(placed: "PlacedMinima", model: Path, rows: "FoundRows", targets: Sequence[str]) -> None:
+    console, found = _console(), placed.found
+    _say(console, f"Minima of the network of {model.name} over {rows.said}", "bold")
+    console.print()
+    if found.minima:
+        _print_table(console, _minima_table(placed, targets))
+        console.print()
+    for sentence in _judged(placed, targets):
+        _say(console, sentence)
+
+
+def _minima_table(placed: "PlacedMinima", targets: Sequence[str]) -> Any:
+    """The lowest minima and that of the model, one to a line, with the model's own point below."""
+    from fallline.metrics import written
+
+    grid, found = _empty_table(), placed.found
+    several = len(targets) > 1
+    headings = ["Minimum", "Starts", "E + decay" if placed.alpha else "E"]
+    headings += [f"RMSE {target}" if several else "RMSE" for target in targets]
+    if placed.held_rmse is not None:
+        headings += [f"held-out {target}" if several else "held-out" for target in targets]
+    headings += ["λ min", "λ max", "Flat"]
+    for heading in headings:
+        grid.add_column(_text(heading), justify="right", overflow="fold")
+
+    def row(name: str, starts: str, error: float, at: int, bends: Sequence[str]) -> None:
+        figures = [*placed.rmse[at], *(() if placed.held_rmse is None else placed.held_rmse[at])]
+        grid.add_row(name, starts, written(error), *map(written, figures), *bends)
+
+    for number, minimum in enumerate(found.minima):
+        if number < _MINIMA_LISTED or number == placed.own:
+            values = minimum.eigenvalues
+            bends = ["–", "–"] if values is None else [_eigenvalue(values[at], values) for at in (-1, 0)]
+            name = f"model → {number + 1}" if number == placed.own else str(number + 1)
+            row(name, f"{minimum.count:,}", minimum.penalised_error, number, [*bends, str(minimum.flat)])
+        elif number == _MINIMA_LISTED:
+            grid.add_row("…")
+    row("the model", "", placed.model_error, -1, ["", "", ""])
+    return grid
+
+
+def _eigenvalue(value: float, values: Any) -> str:
+    """An eigenvalue; 0 where it is one to rounding."""
+    from fallline.metrics import written
+
+    return written(0.0 if abs(value) < 1e-9 * abs(values[0]) else float(value), 3)
+
+
+def _judged(placed: "PlacedMinima", targets: Sequence[str]) -> Iterator[str]:
+    """What the minima say of the model, and what to do, a sentence or two each."""
+    from fallline.metrics import written
+
+    found, starts = placed.found, len(placed.found.index)
+    lost = int((found.index < 0).sum())
+    what = "penalised error" if placed.alpha else "E"
+    yield (
+        f"{_counted(len(found.minima), 'distinct minimum', 'distinct minima')} from {_counted(starts, 'start', 'starts')}, "
+        f"weight decay alpha = {placed.alpha:g}. E and the eigenvalues λ of its Hessian are in scaled units, RMSE in "
+        f"{'those of the targets' if len(targets) > 1 else 'those of the target'}; flat are directions it does not bend in."
+    )
+    if lost:
+        yield (
+            f"{_counted(lost, 'start', 'starts')} ended in none: on a plateau or a saddle, or the error goes on falling as the "
+            "weights grow. More steps (--max-iter) or some weight decay (--alpha) may bring them down."
+        )
+    if not found.minima:
+        return
+    if placed.own < 0 and not placed.own_decay:
+        yield "The model rests at none of them: it was fitted under another weight decay."
+        return
+    if placed.own < 0:
+        yield (
+            f"The model rests at none of them: from its weights ({what} {written(placed.model_error)}) the error goes on "
+            "falling. Fit again with a smaller --tol or some weight decay."
+        )
+        return
+    own, lowest = found.minima[placed.own].penalised_error, found.minima[0].penalised_error
+    above = placed.model_error / own - 1 if own > 0 else 0.0
+    where = f"minimum {placed.own + 1} of {len(found.minima)}"
+    if above > _AT_REST:
+        what_next = (
+            "`fallline fit` with a smaller --tol goes on down"
+            if placed.own_decay
+            else "its own weight decay is another"
+        )
+        yield f"The model stands on the slope above {where}, {what} {_percent(above)} higher: {what_next}."
+    else:
+        yield f"The model is at {where}."
+    if placed.own == 0:
+        yield "No start ended lower: other starting weights would not help it."
+        return
+    share = f"{_counted(found.minima[0].count, 'start', 'starts')} of {starts:,}"
+    sentence = f"The lowest has {what} {_percent(1 - lowest / own)} lower, and {share} ended there."
+    if placed.held_rmse is None:
+        yield (
+            f"{sentence} Fit again with another --seed to try for it, and judge it by rows held out: lower is not always better."
+        )
+        return
+    better = placed.held_rmse[0] < placed.held_rmse[-1]
+    pairs = ", ".join(
+        f"{name} {written(a)} against {written(b)}"
+        for name, a, b in zip(targets, placed.held_rmse[0], placed.held_rmse[-1], strict=True)
+    )
+    if better.all():
+        yield (
+            f"{sentence} It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed to try for it."
+        )
+    else:
+        yield (
+            f"{sentence} But it does not predict the held-out rows better (RMSE of {pairs}): keep the model, and take a "
+            "stronger --alpha rather than a lower minimum."
+        )
+
+
+def _percent(share: float) -> str:
+    """A share that never rounds to nothing: 3.2 %, 0.004 %."""
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
+
+
+def _draw_minima(saved: "SavedModel", rows: "FoundRows", placed: "PlacedMinima", output: Path) -> None:
+    """The error surface of the plane through the three lowest minima, each with its number."""
+    from fallline.plot import ErrorSurfaceDisplay
+    from fallline.plot.picture_file import write_picture
+    from fallline.table_fit import surface_through
+
+    lowest = placed.found.minima[:3]
+    if len(lowest) < 3:
+        found = _counted(len(lowest), "was", "were")
+        _complain([f"A plane goes through three minima, and {found} found: no picture was drawn."])
+        return
+    with _compile_cache(), _options_named():
+        surface = surface_through(saved, rows, placed)
+
+    def draw(ax: Any) -> None:
+        ErrorSurfaceDisplay(surface).plot(ax)
+        for number, place in enumerate(surface.plane.coordinates([each.weights for each in lowest]), start=1):
+            ax.annotate(
+                str(number), place, xytext=(7, 7), textcoords="offset points", fontweight="bold", zorder=7,
+                bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+            )  # fmt: skip
+
+    write_picture(draw, output)
+    click.echo(f"\nPicture  {output}")
 
 
 def _print_fit(result: "TableFit") -> None:

@@ -4,11 +4,13 @@ The command line calls this and prints; the report and the model file are made f
 what comes back. No mathematics is done here, only the order of things.
 """
 
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +18,20 @@ import fallline
 from fallline.baseline import fit_ridge
 from fallline.columns import Columns
 from fallline.descent import Descent, Stop
-from fallline.exceptions import SettingsError, TableError
+from fallline.exceptions import FalllineError, SettingsError, TableError
+from fallline.metrics import figures_of, written
+from fallline.model_file import SavedModel
+from fallline.path import EVERY_STEP_UP_TO
 from fallline.report import FitReport, RowSet, figures
 from fallline.table import Table
 
+if TYPE_CHECKING:
+    from fallline.fit import FittedNetwork
+    from fallline.landscape.minima import Minima
+    from fallline.landscape.surface import Surface
+
+# The map in a report: points along each direction, and the products for each of them that take half a second in all.
+_GRID, _MOST_WORK, _ACTIVATION = 61, 4e5, 10
 _ENDED_BADLY = (Stop.DIVERGED, Stop.INTERRUPTED)
 # Notes of a table that cannot both be right of one column.
 _OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"))
@@ -30,7 +42,8 @@ class Prepared:
     """A table made ready: which rows train, which are held out, and what became of each column.
 
     x (n, inputs) and y (n, outputs) of the training rows; held_x, held_y of the held-out rows, if any.
-    ``left_out`` rows had no target. ``source`` says in words where the held-out rows come from.
+    ``left_out`` rows had no target. ``source`` says in words where the held-out rows come from, ``holdout`` how to
+    divide the rows of this table again: a share, "last", or 0 where the held-out rows are a table of their own.
     """
 
     name: str
@@ -42,6 +55,7 @@ class Prepared:
     left_out: int
     source: str
     notes: dict[str, str]
+    holdout: float | str = 0.0
 
     @property
     def rows_said(self) -> str:
@@ -168,6 +182,7 @@ def prepare(
         table.rows - len(complete),
         source,
         table.notes,
+        0.0 if isinstance(holdout, Table) else holdout,
     )
 
 
@@ -220,6 +235,190 @@ def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarr
             )
         start = stop
     return x, y
+
+
+@dataclass(frozen=True, eq=False)
+class FoundRows:
+    """The rows of a saved model, found again in a table: x (n, inputs) and y (n, outputs) that it was fitted on.
+
+    held_x, held_y are the rows of the same table that were held out, none where it is another table. ``said`` names
+    the rows in words; ``otherwise`` is a sentence where they are not those of the fit, "" where they are.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    held_x: np.ndarray
+    held_y: np.ndarray
+    said: str
+    otherwise: str = ""
+
+
+def table_of(saved: SavedModel, model: Path) -> Path:
+    """Where the table of a model file is: as it was given to the fit, or where it lies seen from the model file.
+
+    Raises TableError where it is at neither place.
+    """
+    source = _source(saved)
+    places = [Path(str(source["table"]))] if "table" in source else []
+    places += [model.parent / str(source["from_model"])] if "from_model" in source else []
+    for place in places:
+        if place.is_file():
+            return place
+    missing = f"{places[0]} is not there" if places else "this model file does not say where it is"
+    raise TableError(
+        f"the rows that {model.name} was fitted on are needed, and a model file does not hold them; {missing}: "
+        f"give the table after the model file, as in `{model.name} TABLE`."
+    )
+
+
+def find_rows(saved: SavedModel, table: Table) -> FoundRows:
+    """Find the training rows of a saved model in a table: divided as for the fit, encoded by the model's own columns.
+
+    Of a table with another number of complete rows, all are taken. Whether they are the rows of the fit is seen from E at the
+    model's weights. Raises TableError for a table without the model's columns or targets.
+    """
+    columns, source = saved.columns, _source(saved)
+    columns.check(list(table.columns))
+    if missing := [name for name in columns.targets if name not in table.columns]:
+        raise TableError(
+            f"{table.name} has no column {_listed(missing[:1])}, and the error is of it: give a table with the target."
+        )
+    complete = np.flatnonzero(_complete(table, columns.targets))
+    if not len(complete):
+        raise TableError(
+            f"{table.name} has no row with a value of {_listed(columns.targets)}, and the error is of it: fill the column."
+        )
+    divided = len(complete) == source.get("rows")
+    order, n_held = np.arange(len(complete)), 0
+    if divided:
+        order, n_held, _ = _division(
+            len(complete), source.get("holdout", 0.0), int(saved.about.get("seed", 0))
+        )
+    x, y = _numbers(columns, table, complete[np.sort(order[n_held:])])
+    held = _numbers(columns, table, complete[np.sort(order[:n_held])])
+    which = "training rows" if n_held else "rows"
+    return FoundRows(
+        x, y, *held, f"the {len(x):,} {which} of {table.name}", _otherwise(saved, table, x, y, divided)
+    )
+
+
+def surface_of(saved: SavedModel, found: FoundRows, plane: Any = "auto", **settings: Any) -> "Surface":
+    """The error surface of a saved model over these rows, with its path where weights were kept along it.
+
+    ``plane`` and the settings are those of ``error_surface``.
+    """
+    from fallline.landscape.surface import error_surface
+
+    rows = saved.fitted.rows(found.x, found.y)
+    if saved.path is not None and len(saved.path.weights):
+        return error_surface(saved.path, rows, plane, **settings)
+    decay = _decay_of(saved) or 0.0
+    return error_surface(saved.fitted.network, rows, plane, at=saved.fitted.weights, alpha=decay, **settings)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedMinima:
+    """The minima that many starts of a saved model's network end in, and where the model stands among them.
+
+    ``found``: the ``Minima``; ``own``: the index of the one that the model's weights belong to, −1 for none.
+    ``model_error`` is what was descended at the model's weights; ``own_decay``: whether ``alpha`` is the model's own.
+    ``rmse`` (minima + 1, k) on the training rows, in the units of the k targets, the last row that of the model;
+    ``held_rmse`` the same on held-out rows, None without any.
+    """
+
+    found: "Minima"
+    own: int
+    model_error: float
+    alpha: float
+    own_decay: bool
+    rmse: np.ndarray
+    held_rmse: np.ndarray | None
+
+
+def minima_of(
+    saved: SavedModel, rows: FoundRows, *, alpha: float | None = None, **settings: Any
+) -> PlacedMinima:
+    """Go down from many starts on a saved model's network, rows and weight decay; the settings are those of ``find_minima``.
+
+    Raises SettingsError where the weight decay is not one number and none is given.
+    """
+    from fallline.landscape.minima import find_minima
+
+    fitted = saved.fitted
+    alpha = _decay_of(saved) if alpha is None else alpha
+    if alpha is None:
+        raise SettingsError(
+            "this model's weight decay was found by Bayesian regularisation, for each group of weights its own, and minima are "
+            "looked for under one: give --alpha, such as --alpha 0.1, or --alpha 0 for the minima of E alone."
+        )
+    scaled = fitted.rows(rows.x, rows.y)
+    found = find_minima(fitted.network, scaled, alpha=alpha, beside=fitted.weights, **settings)
+    each = [*(replace(fitted, weights=minimum.weights) for minimum in found.minima), fitted]
+    return PlacedMinima(
+        found, int(found.beside[0]), float(found.beside_error[0]), alpha, alpha == _decay_of(saved),
+        np.array([_rmse(fit, rows.x, rows.y) for fit in each]),
+        np.array([_rmse(fit, rows.held_x, rows.held_y) for fit in each]) if len(rows.held_x) else None,
+    )  # fmt: skip
+
+
+def surface_through(saved: SavedModel, rows: FoundRows, placed: PlacedMinima) -> "Surface":
+    """The error surface of the plane through the three lowest minima, with room around them."""
+    from fallline.landscape.planes import Plane
+    from fallline.landscape.surface import error_surface
+
+    weights = [minimum.weights for minimum in placed.found.minima[:3]]
+    plane = Plane.through(weights, ("minimum 1", "2", "3"))
+    corners = plane.coordinates(weights)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    # Both directions are equally long: a square map is to scale.
+    middle, half = (low + high) / 2, 0.8 * float((high - low).max())
+    return error_surface(
+        saved.fitted.network, saved.fitted.rows(rows.x, rows.y), plane, at=weights[0], points=201,
+        extent=[middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half], alpha=placed.alpha,
+    )  # fmt: skip
+
+
+def _rmse(fitted: "FittedNetwork", x: np.ndarray, y: np.ndarray) -> list[float]:
+    """The root mean square error of each target; NaN where it is not finite."""
+    figures = (figures_of(a, b) for a, b in zip(y.T, fitted.predict(x).T, strict=True))
+    return [np.nan if each.rmse is None else each.rmse for each in figures]
+
+
+def _decay_of(saved: SavedModel) -> float | None:
+    """The weight decay of a saved model's fit, None where it is not one number."""
+    alpha = saved.about.get("alpha", 0.0)
+    return float(alpha) if isinstance(alpha, (int, float)) else None
+
+
+def _source(saved: SavedModel) -> Mapping[str, Any]:
+    source = saved.about.get("source")
+    return source if isinstance(source, Mapping) else {}
+
+
+def _otherwise(saved: SavedModel, table: Table, x: np.ndarray, y: np.ndarray, divided: bool) -> str:
+    """A sentence where E at the model's weights is not the one that was recorded there, "" where it is."""
+    fitted, path = saved.fitted, saved.path
+    if path is not None:
+        actual, predicted = fitted.scaling.y(y), fitted.scaling.y(fitted.predict(x))
+        now = sum(figures_of(a, b).error or 0.0 for a, b in zip(actual.T, predicted.T, strict=True))
+        then = float(path.error[np.searchsorted(path.steps, path.best_step)])
+        # Descents in single precision leave weights that are; their E has as many digits.
+        single = np.array_equal(fitted.weights, fitted.weights.astype(np.float32))
+        if abs(now - then) <= (1e-5 if single else 1e-9) * then + 1e-12 * actual.size:
+            return ""
+        if divided:
+            return (
+                f"The rows of {table.name} are not what they were: at the model's weights E is {written(now)} on them, and was "
+                f"{written(then)} in the fit. What follows is of the rows as they are now."
+            )
+    if divided:
+        return ""
+    rows = _source(saved).get("rows")
+    of = f"a table of {_count(rows, 'row')} with a target" if isinstance(rows, int) else "others"
+    return (
+        f"{table.name} has {_count(len(x), 'row')} with a target, and the model was fitted on {of}: what follows is of these "
+        "rows, not of those of the fit."
+    )
 
 
 def fit_table(
@@ -280,7 +479,22 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
             *versions().items(),
         ),
         notes=notes,
+        surface=_surface_in_report(fit),
     )
+
+
+def _surface_in_report(fit: TableFit) -> "Surface | None":
+    """The error surface around a fit, None where there is none or where it would hold the report up."""
+    path, network = fit.path, fit.fitted.network
+    work = len(fit.prepared.x) * (network.n_weights + _ACTIVATION * sum(network.sizes[1:]))
+    if work > _MOST_WORK or network.n_weights > EVERY_STEP_UP_TO or path.stop == Stop.DIVERGED:
+        return None
+    from fallline.landscape.surface import error_surface
+
+    try:
+        return error_surface(path, fit.fitted.rows(fit.prepared.x, fit.prepared.y), points=_GRID)
+    except FalllineError:  # a single weight, or a descent without a step: no plane
+        return None
 
 
 def column_lines(
@@ -314,14 +528,29 @@ def _opposed(one: str, other: str) -> bool:
     return any((a in one and b in other) or (b in one and a in other) for a, b in _OPPOSED)
 
 
-def about(fit: TableFit, command: str, seed: int) -> dict[str, Any]:
-    """What a model file says of its making, as JSON allows: the same fit gives the same words."""
+def about(
+    fit: TableFit, command: str, seed: int, table: Path | None = None, model: Path | None = None
+) -> dict[str, Any]:
+    """What a model file says of its making, as JSON allows: the same fit gives the same words.
+
+    With the paths of the table and of the model file it also says where to find the rows again.
+    """
     from fallline.descent import words_of
 
-    path = fit.path
+    path, prepared = fit.path, fit.prepared
+    source: dict[str, Any] = {"holdout": prepared.holdout, "rows": len(prepared.x)}
+    if prepared.holdout != 0:
+        source["rows"] += len(prepared.held_x)
+    if table is not None:
+        source["table"] = str(table)
+        if (
+            model is not None
+        ):  # not the absolute path: it is nobody's business, and changes where a project moves
+            source["from_model"] = Path(os.path.relpath(table.resolve(), model.parent.resolve())).as_posix()
     return {
         "command": command,
-        "table": fit.prepared.name,
+        "table": prepared.name,
+        "source": source,
         "rows": fit.prepared.rows_said,
         "read": fit.prepared.notes,
         "figures": {rowset.name: figures(rowset) for rowset in fit.rowsets},

@@ -15,7 +15,7 @@ from fallline.network import Model, Network
 from fallline.rows.memory import Capacity, InMemory, Part, Parts, check_fit
 from fallline.threads import one_blas_thread, processors
 
-_POINTS = 256  # of one call
+_POINTS, _FEW = 256, 4  # of one call
 # What enters the widest layer from one block of rows stays in the first-level cache, and so much of a few points in the
 # second: the activations are then all that takes time.
 _BLOCK_BYTES = 1 << 15
@@ -44,8 +44,9 @@ def errors_on(
         def errors(at: int) -> np.ndarray:
             with jax.enable_x64(True):  # a setting of the thread
                 these = points[at : at + _POINTS]
-                padded = np.concatenate([these, np.repeat(these[:1], _POINTS - len(these), axis=0)])
-                total = np.zeros(_POINTS)
+                room = _FEW if len(these) <= _FEW else _POINTS
+                padded = np.concatenate([these, np.repeat(these[:1], room - len(these), axis=0)])
+                total = np.zeros(room)
                 for piece in pieces:
                     total = total + np.asarray(_errors(corners, padded, piece, model=model, block=block))
                 return total[: len(these)]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from fallline.descent.large import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import weight_decay
-from fallline.exceptions import SettingsError
+from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.hessian import LARGEST, Curvature
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
@@ -20,11 +20,12 @@ from fallline.starts import Ends, descend_from
 
 _FOLLOWED = 300  # steps by which an end is followed on to its minimum
 _SHORT = 10.0  # the damping it begins with
-_SAME_WEIGHTS = 1e-3  # ends this near to each other are followed on as one
+_SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
 _SAME_ERROR, _SAME_PREDICTIONS = 1e-5, 1e-3  # relative to what the rows vary
 _AT_REST = 1e-3  # of the weights: the longest Newton step at a minimum
 _DOWN = 1e-6  # of the largest eigenvalue: one so far below 0 is no rounding
 _FLAT = 1e-9  # of the largest eigenvalue: a direction that the error does not bend in
+_LEVEL = 1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
 _ARRIVED = 1e-3  # of the error of the mean
 _PREDICTIONS = 1 << 22  # numbers compared at a time
 _SCOUTS = 256
@@ -64,13 +65,16 @@ class Minima:
     ``index`` (m,): which of ``minima`` each start ended in, −1 for none: it stopped at a saddle or on a plateau, diverged,
     or runs away, the error falling for ever as its weights grow. ``arrived`` (m,): whether the walk itself came so
     near that its error is the minimum's but for a thousandth of the error of the mean; otherwise its last point was followed
-    on to see which minimum it belongs to. ``ends`` is where each walk stopped.
+    on to see which minimum it belongs to. ``ends`` is where each walk stopped. ``beside`` (k,): which of ``minima`` each
+    of the weights given beside the starts belongs to, −1 for none; ``beside_error`` (k,) is the penalised error there.
     """
 
     minima: tuple[Minimum, ...]
     index: np.ndarray
     arrived: np.ndarray
     ends: Ends
+    beside: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    beside_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __str__(self) -> str:
         lines = [f"{len(self.minima)} distinct minima from {len(self.index)} starts:"]
@@ -91,14 +95,16 @@ def find_minima(
     spread: float = 1.0,
     max_iter: int = 1000,
     alpha: float = 0.0,
+    beside: Any = None,
 ) -> Minima:
     """Go down from many starts, and say which distinct minima they end in.
 
     starts: their number, drawn by ``model.initial`` from ``seed`` on and multiplied by ``spread``, or an array (m,
     n_weights). Each walks as in ``descend_from``, side by side; its end is followed on by Levenberg–Marquardt (L-BFGS
     above 2 000 weights) until it rests. Two ends are one minimum when their errors and their predictions on the rows
-    agree: hidden units in another order, or with both signs turned, are no other minimum. Raises SettingsError,
-    ShapeError or TableError, in a sentence.
+    agree: hidden units in another order, or with both signs turned, are no other minimum. beside: weights (k, n_weights),
+    such as those of a fit, to find their place among the minima; they do not walk and are not counted, their own minima
+    are among those found. Raises SettingsError, ShapeError or TableError, in a sentence.
     """
     rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
     check_fit(model, rows)
@@ -109,8 +115,27 @@ def find_minima(
             )
         starts = spread * np.stack([model.initial(seed + i) for i in range(int(starts))])
     ends = descend_from(model, rows, descent, starts=starts, max_iter=max_iter, alpha=alpha)
-    minima, index, arrived = _told_apart(model, rows, [ends], alpha)
-    return Minima(minima, index[0], arrived[0], ends)
+    placed = [] if beside is None else [_standing(model, rows, beside, alpha)]
+    minima, index, arrived = _told_apart(model, rows, [ends, *placed], alpha)
+    counts = np.bincount(index[0][index[0] >= 0], minlength=len(minima))
+    minima = tuple(replace(minimum, count=int(n)) for minimum, n in zip(minima, counts, strict=True))
+    found = Minima(minima, index[0], arrived[0], ends)
+    return replace(found, beside=index[1], beside_error=placed[0].penalised_error) if placed else found
+
+
+def _standing(model: Model, rows: InMemory, weights: Any, alpha: float) -> Ends:
+    """Weights (k, n_weights), or one of them, as the ends of walks without a step."""
+    weights = np.atleast_2d(np.asarray(weights, np.float64))
+    if weights.shape[1:] != (model.n_weights,) or not np.isfinite(weights).all():
+        raise ShapeError(
+            f"the weights to place beside the starts have shape {weights.shape}: give {model.n_weights} finite numbers for each."
+        )
+    strength = np.asarray(weight_decay(model, alpha).strength)
+    x, y = np.asarray(rows.x, np.float64), np.asarray(rows.y, np.float64)
+    s = 1.0 if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)[:, None]
+    error = np.array([0.5 * float(np.sum(s * (model.predict(each, x) - y) ** 2)) for each in weights])
+    none = np.zeros(len(weights), np.int64)
+    return Ends(weights, weights, error, error + 0.5 * weights**2 @ strength, none, none, none, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,10 +279,7 @@ def _told_apart(
             found.append(minimum)
     index = belongs[inverse]
     counts = np.bincount(index[index >= 0], minlength=len(found))
-    minima = tuple(
-        Minimum(**{**vars(minimum), "count": int(count)})
-        for minimum, count in zip(found, counts, strict=True)
-    )
+    minima = tuple(replace(minimum, count=int(count)) for minimum, count in zip(found, counts, strict=True))
     lowest = np.array([minimum.penalised_error for minimum in minima] + [-np.inf])[index]
     arrived = (index >= 0) & (own <= lowest + _ARRIVED * whole)
     cuts = np.cumsum([len(each.error) for each in ends])[:-1]
@@ -293,9 +315,12 @@ def _minimum(
         if largest == 0.0 or values[-1] < -_DOWN * largest:
             return None
         bent = values > _FLAT * largest
-        newton = (bend.eigenvectors[bent] @ bend.gradient) / values[bent]
-        if float(np.linalg.norm(newton)) > _AT_REST * (1.0 + float(np.linalg.norm(weights))):
+        slopes, long = bend.eigenvectors @ bend.gradient, 1.0 + float(np.linalg.norm(weights))
+        newton = slopes[bent] / values[bent]
+        if float(np.linalg.norm(newton)) > _AT_REST * long:
             return None
+        if float(np.abs(slopes[~bent]).max(initial=0.0)) * long > _LEVEL * max(bend.error, 1e-3 * whole):
+            return None  # a valley whose floor still falls
         nearest, weights = weights, weights - newton @ bend.eigenvectors[bent]
     weights = nearest
     # A weight of which the error feels nothing: there is none to feel, or it is so large that a unit is saturated. Then

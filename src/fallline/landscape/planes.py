@@ -14,6 +14,7 @@ from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.hessian import extreme_eigenvectors
 from fallline.network import Model
 from fallline.rows.memory import InMemory
+from fallline.threads import one_blas_thread
 
 Kind = Literal["weights", "random", "path", "curvature", "minima", "given"]
 
@@ -120,11 +121,12 @@ class Plane:
                 "another plane, such as plane='random'."
             )
         # Of the smaller of the two products; squaring costs digits of the small components only, and two are wanted.
-        if len(away) <= away.shape[1]:
-            values, vectors = np.linalg.eigh(away @ away.T)
-            vectors = away.T @ vectors
-        else:
-            values, vectors = np.linalg.eigh(away.T @ away)
+        with one_blas_thread():  # small matrices: several threads wait for each other longer than they work
+            if len(away) <= away.shape[1]:
+                values, vectors = np.linalg.eigh(away @ away.T)
+                vectors = away.T @ vectors
+            else:
+                values, vectors = np.linalg.eigh(away.T @ away)
         shares = np.maximum(values[::-1][:2], 0.0) / whole
         first = _unit(vectors[:, -1])
         line = len(values) < 2 or shares[1] < 1e-14

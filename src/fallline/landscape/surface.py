@@ -489,6 +489,8 @@ def _lowest_points(
     cell = np.array([first[1] - first[0], second[1] - second[0]])
     box = np.array([[first[0], first[-1]], [second[0], second[-1]]])
     starts = [np.array([first[j], second[i]]) for i, j in _dips(error)]
+    if known is not None:  # its own dip would lead there again
+        starts = [start for start in starts if (np.abs(start - known.coordinates) > cell).any()]
     found = [_settled(model, rows, plane, strength, start, cell) for start in starts]
     here = [
         lowest

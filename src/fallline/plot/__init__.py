@@ -10,6 +10,7 @@ from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
 from fallline.plot.momentum_map import MomentumMapDisplay
+from fallline.plot.network_diagram import NetworkDiagramDisplay
 from fallline.plot.one_input_fit import OneInputFitDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.prediction_map import PredictionMapDisplay
@@ -22,6 +23,7 @@ __all__ = [
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
     "MomentumMapDisplay",
+    "NetworkDiagramDisplay",
     "OneInputFitDisplay",
     "PathDisplay",
     "PredictedActualDisplay",

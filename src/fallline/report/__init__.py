@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.metrics import figures_of
+
+if TYPE_CHECKING:
+    from fallline.landscape.surface import Surface
 
 __all__ = ["FitReport", "RowSet", "figures", "prepare", "render_report", "write_report"]
 
@@ -73,6 +76,8 @@ class FitReport:
     """(what, value): seed, versions, seconds, the model file."""
     notes: tuple[str, ...] = ()
     """Warnings shown on top: interrupted, learning rate too large."""
+    surface: Surface | None = None
+    """The error over a plane of the weights, in scaled units, with the way down; None where there is none to show."""
 
     def __post_init__(self) -> None:
         known = [rowset.name for rowset in self.rowsets]

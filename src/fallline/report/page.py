@@ -10,8 +10,9 @@ import base64
 import functools
 import hashlib
 import json
+from dataclasses import replace
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
@@ -19,16 +20,23 @@ import numpy as np
 from fallline.metrics import UNDEFINED, written, written_share
 from fallline.plot import (
     ErrorCurveDisplay,
+    ErrorSurfaceDisplay,
     PredictedActualDisplay,
     ResidualHistogramDisplay,
     ResidualsDisplay,
 )
+from fallline.plot._map import round_ticks
+from fallline.plot._shared import number
 from fallline.report import FitReport, RowSet, figures, pictures
+
+if TYPE_CHECKING:
+    from fallline.landscape.surface import Surface
 
 POINTS = 1500
 """Points drawn in one picture, at most: more would be a larger file and a blacker blot."""
 STEPS = 1000
 """Steps of the error curve kept in the page, at most."""
+_MAP = 440.0
 
 
 def render(report: FitReport) -> str:
@@ -42,6 +50,7 @@ def render(report: FitReport) -> str:
         judged=said["rowsets"][-1],
         summaries=[summary(said, j) for j in range(len(report.targets))],
         curve=_curve_picture(said),
+        mountain=None if report.surface is None else _mountain(report.surface),
         panels=[_panel(report, judged, j) for j in range(len(report.targets))],
         machine=_json(said),
         style=style,
@@ -203,6 +212,92 @@ def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
     if curve["all_steps"] > len(curve["steps"]):
         seen += f" Shown: {len(curve['steps']):,} of {curve['all_steps']:,} steps."
     return {"seen": seen, "svg": svg}
+
+
+def _mountain(surface: Surface) -> dict[str, Any]:
+    """The map of the error, what is seen on it, and the scale beside it: a shade for each band, numbers between them."""
+    levels = surface.levels(len(pictures.SHADES)) / surface.n_rows
+    bands = len(levels) - 1
+    shades = np.linspace(0, len(pictures.SHADES) - 1, bands).round().astype(int)
+    axes = "fallline-first-axis", "fallline-second-axis"
+    drawn = replace(surface, plane=replace(surface.plane, labels=axes))
+    name, maps = "picture-mountain", []
+
+    def draw(ax: Any) -> None:
+        _draw_mountain(drawn, [pictures.SHADES[i] for i in shades], ax)
+        maps.append(ax)
+
+    svg = pictures.picture(
+        draw,
+        name,
+        words=dict(zip(axes, map(_short_label, surface.plane.labels), strict=True)),
+        labelled_by=f"{name}-title {name}-seen",
+        width=_MAP,
+        height=_height(surface),
+        decimals=1,
+    )
+    place = maps[0].get_position()
+    ticks = round_ticks(levels, 5)
+    places = 100 * np.interp(ticks, levels, np.arange(bands + 1)) / bands
+    return {
+        "title": f"The {'penalised ' if surface.penalised else ''}error around the way down",
+        "seen": _seen_on(surface),
+        "svg": svg,
+        "left": f"{100 * place.x0:.1f}",
+        "width": f"{100 * place.width:.1f}",
+        "shades": shades.tolist(),
+        "ticks": [(number(tick, 15), f"{at:.1f}") for tick, at in zip(ticks, places, strict=True)],
+        "minimum": _lowest_said(surface),
+        "fidelity": surface.fidelity,
+    }
+
+
+def _draw_mountain(surface: Surface, shades: list[str], ax: Any) -> None:
+    from matplotlib.colors import ListedColormap
+
+    ax.grid(False)
+    ax.spines[:].set_visible(True)
+    ErrorSurfaceDisplay(surface).plot(
+        ax, levels=len(pictures.SHADES), per_row=True, cmap=ListedColormap(shades), colors=[pictures.WAY],
+        colorbar=False, legend=False, say_fidelity=False, contours_kw={"colors": pictures.CONTOUR, "alpha": 1.0},
+    )  # fmt: skip
+
+
+def _height(surface: Surface) -> float:
+    """Units of the picture's height for a map to scale, or for one that is not."""
+    aspect = surface.plane.aspect
+    shape = 0.0 if aspect is None else np.ptp(surface.second) * aspect / np.ptp(surface.first)
+    return float(60 + (_MAP - 60) * (min(max(shape, 0.5), 1.0) if 1 / 3 <= shape <= 3 else 0.75))
+
+
+def _short_label(label: str) -> str:
+    return _short(label, 44)
+
+
+def _seen_on(surface: Surface) -> str:
+    """What is seen on the map, and where the way begins and ends."""
+    error = "penalised error" if surface.penalised else "error"
+    seen = f"The {error} per row over a plane of the weights, in scaled units: darker where it is larger."
+    if surface.tracks:
+        steps = int(surface.tracks[0].steps[-1])
+        seen += f" The way down, {steps:,} {'step' if steps == 1 else 'steps'}, begins at the open circle."
+    if surface.minimum is not None:
+        seen += " The black dot is the lowest point of this plane."
+    if surface.local_minima:
+        one = len(surface.local_minima) == 1
+        seen += f" The open black {'dot is a local minimum' if one else 'dots are local minima'} of it."
+    return seen
+
+
+def _lowest_said(surface: Surface) -> str:
+    error = "Penalised error" if surface.penalised else "Error"
+    if surface.minimum is None:
+        return "None on this map: the error goes on falling towards its edge."
+    said = f"{error} per row {written(surface.minimum.error / surface.n_rows)}"
+    others = len(surface.local_minima)
+    if not others:
+        return f"{said}; no other minimum on this map."
+    return f"{said}; {others} other local {'minimum' if others == 1 else 'minima'} on this map."
 
 
 def _kept(curves: list[np.ndarray], steps: int) -> np.ndarray:

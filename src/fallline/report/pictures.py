@@ -21,14 +21,24 @@ from matplotlib.font_manager import findfont
 from matplotlib.ticker import Formatter
 from matplotlib.transforms import blended_transform_factory
 
+from fallline.plot._map import NO_GROUND
+
 # Colours no picture would choose, each for a role; the page says what colour the role has.
 INK, MUTED, ACCENT, RULE, PAPER = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
+WAY, CONTOUR = "#101112", "#131415"
+# The heights of a map, the lowest first.
+SHADES = tuple(f"#{160 + i:02x}0000" for i in range(12))
 _VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     ACCENT: "var(--accent)",
     RULE: "var(--rule)",
     PAPER: "var(--paper)",
+    WAY: "var(--way)",
+    CONTOUR: "var(--contour)",
+    "#ffffff": "var(--halo)",
+    NO_GROUND: "var(--beyond)",
+    **{shade: f"var(--height-{i})" for i, shade in enumerate(SHADES)},
 }
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -106,12 +116,13 @@ def picture(
     labelled_by: str,
     width: float,
     height: float,
+    decimals: int = 2,
 ) -> str:
     """What ``draw`` draws into the Axes it is given, as an inline ``<svg>`` of ``width`` × ``height`` units.
 
     ``name`` starts every id, so that several pictures live in one page; ``words`` maps a placeholder that was
     drawn to the text that is shown for it, whatever letters or signs it has; ``labelled_by`` are the ids of
-    the elements that say what is seen.
+    the elements that say what is seen. Coordinates are rounded to so many ``decimals`` of a unit.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # not the user's own settings: a report looks the same everywhere
@@ -123,7 +134,7 @@ def picture(
         _arrange(ax, width, height)
         out = io.StringIO()
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
-    return _for_the_page(out.getvalue(), name, words, labelled_by, width, height)
+    return _for_the_page(out.getvalue(), name, words, labelled_by, width, height, decimals)
 
 
 def _arrange(ax: Any, width: float, height: float) -> None:
@@ -151,7 +162,13 @@ def _labels(axis: Any) -> list[str]:
 
 
 def _for_the_page(
-    svg: str, name: str, words: Mapping[str, str], labelled_by: str, width: float, height: float
+    svg: str,
+    name: str,
+    words: Mapping[str, str],
+    labelled_by: str,
+    width: float,
+    height: float,
+    decimals: int,
 ) -> str:
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<title>.*?</title>", "", body, flags=re.DOTALL)
@@ -159,7 +176,7 @@ def _for_the_page(
     body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r" font-family: [^;\"]*;", "", body)
     body = re.sub(r"(<g[^>]*)>\s*((?:<use [^>]*/>\s*)+)</g>", _points, body)
-    body = re.sub(r"<[^>]*>", lambda tag: _LONG.sub(_rounded, tag[0]), body)
+    body = re.sub(r"<[^>]*>", lambda tag: _LONG.sub(lambda long: _rounded(long, decimals), tag[0]), body)
     body = re.sub(r'id="([^"]+)"', rf'id="{name}-\1"', body)
     body = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{name}-\1"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", body)
@@ -184,5 +201,5 @@ def _points(group: re.Match[str]) -> str:
     return f'{group[1]} style="{uses[0]["style"]}">{places}</g>'
 
 
-def _rounded(number: re.Match[str]) -> str:
-    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
+def _rounded(number: re.Match[str], decimals: int) -> str:
+    return f"{float(number[0]):.{decimals}f}".rstrip("0").rstrip(".")
