@@ -228,6 +228,10 @@ def test_ticks_stay_on_the_scale_and_apart_however_flat_the_valley(low):
     assert (np.diff(places) > 0.5).all()
 
 
+def test_a_number_with_all_its_digits_is_written_out_up_to_a_million():
+    assert (number(12500.5, 15), number(5000.0, 15), number(2e7, 15)) == ("12,500.5", "5000", "2·10⁷")
+
+
 @pytest.mark.parametrize(
     ("value", "label"),
     [

@@ -208,7 +208,10 @@ def number(value: float, digits: int = 3) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     power = int(exponent)
     if -4 < power < 4 or (0 < power < 7 and digits > power):
-        return np.format_float_positional(float(f"{value:.{digits - 1}e}"), trim="-")
+        whole, point, rest = np.format_float_positional(float(f"{value:.{digits - 1}e}"), trim="-").partition(
+            "."
+        )
+        return (f"{int(whole):,}" if power >= 4 else whole) + point + rest
     power_of_ten = f"10{str(power).translate(_SUPERSCRIPT)}"
     mantissa = f"{float(mantissa):.{digits}g}"
     return power_of_ten if mantissa == "1" else f"{mantissa}·{power_of_ten}"
