@@ -186,8 +186,11 @@ def test_a_map_is_to_scale_where_that_can_be(second, extent, aspect, ax):
     assert drawn.ax_.get_aspect() == aspect
 
 
-def test_the_scale_is_as_high_as_the_map(ax):
-    drawn = ErrorSurfaceDisplay(bowl(extent=(-2, 2, -1, 1))).plot(ax)
+@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize("extent", [(-2, 2, -1, 1), (-2, 2, -2, 2)], ids=["wide", "square"])
+def test_the_scale_is_as_high_as_the_map(layout, extent, ax):
+    ax.figure.set_layout_engine(layout)
+    drawn = ErrorSurfaceDisplay(bowl(extent=extent)).plot(ax)
     drawn.figure_.canvas.draw()
     map_, scale = drawn.ax_.get_position(), drawn.colorbar_.ax.get_position()
     np.testing.assert_allclose([scale.y0, scale.y1], [map_.y0, map_.y1], atol=1e-6)

@@ -31,6 +31,7 @@ WAYS: tuple[tuple[str, str, Any], ...] = (
 _LARGEST_ASPECT = 3.0  # of a map that is drawn to scale: a longer one would be a strip
 _BESIDE = 0.03  # of its width, between a map and its scale
 _APART, _WIDE = 0.12, 0.15  # inches: the same, and how wide the scale is
+_NARROW = 3.0  # inches
 _LETTER = 0.5  # of a letter's height: its width, on average
 _HALF_A_TICK = 0.35
 _NOTHING = 1e-24  # of the largest error: a sum of squares that is rounding only
@@ -66,8 +67,9 @@ def framed(ax: Any, first: np.ndarray, second: np.ndarray, aspect: float | None)
     """The limits of the map; to scale where the directions are at right angles and it would not become a strip."""
     ax.set_xlim(first[0], first[-1])
     ax.set_ylim(second[0], second[-1])
-    for axis in "xy":
-        ax.locator_params(axis=axis, nbins=6, steps=[1, 2, 4, 5, 10])
+    narrow = ax.get_position().width * ax.figure.get_figwidth() < _NARROW
+    ax.locator_params(axis="x", nbins=4 if narrow else 6, steps=[1, 2, 4, 5, 10])
+    ax.locator_params(axis="y", nbins=6, steps=[1, 2, 4, 5, 10])
     if aspect is None:
         return
     shape = (second[-1] - second[0]) * aspect / (first[-1] - first[0])
