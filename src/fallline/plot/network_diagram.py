@@ -36,13 +36,13 @@ class Connection(NamedTuple):
 class NetworkDiagramDisplay:
     """A network as a drawing: ``coefs`` (inputs, outputs) of each layer and ``intercepts`` (outputs,), None without biases.
 
-    Lines are as wide as |weight| is large, on one scale throughout; positive ones are solid, negative ones dashed and in the
+    Lines are as wide as ``|weight|`` is large, on one scale throughout; positive ones are solid, negative ones dashed and in the
     accent. ``activations`` names f of each layer but the inputs; ``units_of`` says in words what units the weights are in.
     Raises ShapeError where layers do not fit each other, SettingsError beyond 100 000 weights or 8 layers of weights.
 
     After `plot`: ``ax_``, ``figure_``, ``positive_`` and ``negative_`` (LineCollection), ``units_`` and ``biases_``
     (Line2D of each layer), ``labels_`` (Text of inputs, then outputs), ``connections_`` (what is drawn, the largest
-    last), ``shown_`` (unit numbers of each layer), ``widest_`` (the |weight| of the widest line; a few may be larger),
+    last), ``shown_`` (unit numbers of each layer), ``widest_`` (the ``|weight|`` of the widest line; a few may be larger),
     ``left_out_`` (how many weights are not drawn).
     """
 
