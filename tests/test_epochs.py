@@ -276,6 +276,39 @@ def test_long_epochs_have_a_point_after_every_fourth(table, monkeypatch):
     np.testing.assert_allclose(path.error, 0.5 * (residual**2).sum(axis=(1, 2)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("every", [1000, 1], ids=["every step kept", "points alone"])
+def test_an_epoch_cut_in_pieces_is_the_same_epoch(table, random, monkeypatch, every):
+    rows = dataclasses.replace(table, sample_weight=random.uniform(0, 3, 70))
+    monkeypatch.setattr(epochs, "EVERY_STEP_UP_TO", every)
+    descent = GradientDescent(0.1, 0.8, batch_size=8, decay="cosine")
+    whole = descend(NETWORK, rows, descent, seed=4, max_iter=5, alpha=1.0)
+    monkeypatch.setattr(epochs, "_PIECE_BYTES", 600)  # two batches of 8 rows, 4 float64 numbers each
+    cut = descend(NETWORK, rows, descent, seed=4, max_iter=5, alpha=1.0)
+    assert whole.steps.tolist() == cut.steps.tolist() == [0, 9, 18, 27, 36, 45]
+    np.testing.assert_array_equal(cut.weight_steps, whole.weight_steps)
+    np.testing.assert_allclose(cut.weights, whole.weights, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(cut.gradient, whole.gradient, rtol=1e-10, atol=1e-12)
+
+
+def test_a_rate_that_is_too_large_is_noticed_in_a_later_piece_of_the_epoch(table, monkeypatch):
+    monkeypatch.setattr(epochs, "_PIECE_BYTES", 600)
+    path = descend(LINE, table, GradientDescent(1e60, batch_size=8), seed=0, max_iter=5)
+    assert path.stop == Stop.DIVERGED
+    assert path.steps.tolist() == [0]
+    np.testing.assert_array_equal(path.best_weights, path.weights[0])
+    assert (
+        " step 3:" in path.stop_message
+    )  # 1e60 in the weights, 1e120 in the second E, 1e240, and beyond float64
+
+
+def test_steps_on_windows_of_batches_are_those_of_a_loop_in_numpy(table, monkeypatch):
+    monkeypatch.setattr(epochs, "_WINDOW_BYTES", 600)  # two batches are laid out at a time, in all of five
+    start = NETWORK.initial(1)
+    path = descend(NETWORK, table, GradientDescent(0.1, batch_size=16), weights=start, seed=4, max_iter=3)
+    expected = walk_by_hand(start, table, 3, 16, 0.1, 0.0, False, alpha=0.0, seed=4)
+    np.testing.assert_allclose(path.weights[1:], expected, rtol=1e-10, atol=1e-12)
+
+
 def test_ctrl_c_keeps_the_walk_so_far(table, monkeypatch):
     program, calls = epochs._epoch, []
 

@@ -1,9 +1,10 @@
 """A walk by mini-batches, epoch by epoch.
 
-An epoch is one compiled program: it takes every row once, in an order fixed by (seed, epoch),
-a step for each batch, and beside these steps, which keep one core busy, it sums E over all rows at
-the weights where the epoch begins. So a point of the path is known when the next epoch is done; the
-epoch that turns out to be one too many is not kept. ``descend`` in ``loop.py`` calls it.
+An epoch takes every row once, in an order fixed by (seed, epoch), a step for each batch, in one
+compiled program. Beside these steps, which keep one core busy, the program sums E over all rows at
+the weights where the epoch begins, and NumPy lays out the rows of the next epoch. So a point of the
+path is known when the next epoch is done; the epoch that turns out to be one too many is not kept.
+``descend`` in ``loop.py`` calls it.
 """
 
 import dataclasses
@@ -39,9 +40,10 @@ from fallline.threads import one_blas_thread
 # Of a small network every step is kept as long as all of them fit in these bytes.
 _EVERY_STEP_BYTES = 256 << 20
 
-# Rows are gathered for so many bytes of batches at a time: they stay in the cache, and the table is not copied whole.
-_WINDOW_BYTES = 1 << 20
-_LONGEST_WINDOW = 64
+# Batches are laid out so many bytes at a time, which stay in the cache while they are, …
+_WINDOW_BYTES = 1 << 19
+# … and for so many bytes to a program: a large table is not copied whole, and its epoch is cut in several programs.
+_PIECE_BYTES = 16 << 20
 
 # E over all rows costs nearly half of an epoch's arithmetic. Where an epoch is long it is summed after every fourth.
 _LONG_EPOCH = 1e8  # rows · weights
@@ -83,9 +85,11 @@ class Standing:
 
 
 class _Now(NamedTuple):
-    """Run-time values of one epoch: another number compiles nothing."""
+    """Run-time values of one program: another number compiles nothing."""
 
-    batches: Any
+    batches: Any  # in this piece of the epoch
+    taken: Any  # in the pieces before
+    share: Any  # of the epoch, that one batch is
     look: Any  # whether to sum E over all rows at the start of this epoch
     rows: Any  # Σ s over all rows
     rate: Any
@@ -122,7 +126,7 @@ class _Carry(NamedTuple):
     moving: _Moving
     record: _Record
     lost: Any
-    at: Any  # batches taken in this epoch
+    at: Any  # batches taken in this piece
 
 
 def order_of(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -161,31 +165,49 @@ def _predict(model: Model, weights: Any, x: Any) -> Any:
     for number, (coef, intercept) in enumerate(layers):
         z = jax.lax.dot_general(coef, x, (((0,), (0,)), ((), ())))
         if intercept is not None:
-            z = z + intercept[:, None]
+            z = _raised(z, intercept)
         x = (output if number == len(layers) - 1 else hidden)(z, jnp)
     return x
 
 
-@functools.partial(jax.jit, static_argnames=("model", "batch", "window", "blocks", "every"))
+@jax.custom_vjp
+def _raised(z: Any, intercept: Any) -> Any:
+    """z + intercept, (units, batch).
+
+    Its derivative adds along the batch by a product with ones, which goes to the library for products: XLA's own sum takes
+    three times longer.
+    """
+    return z + intercept[:, None]
+
+
+def _raise(z: Any, intercept: Any) -> tuple[Any, None]:
+    return _raised(z, intercept), None
+
+
+def _sum_back(_: None, slope: Any) -> tuple[Any, Any]:
+    return slope, slope @ jnp.ones(slope.shape[1], slope.dtype)
+
+
+_raised.defvjp(_raise, _sum_back)
+
+
+@functools.partial(jax.jit, static_argnames=("model", "blocks", "every"))
 def _epoch(
     descent: Any,
     moving: _Moving,
     rows: Part,
-    order: Any,
+    laid: Block,
     strength: Any,
     watched: tuple[Part, ...],
     now: _Now,
     *,
     model: Model,
-    batch: int,
-    window: int,
     blocks: tuple[int, ...],
     every: bool,
 ) -> tuple[_Moving, Any, Any, Any, Any, _Record]:
-    """One epoch: where it ends, E and the watched E where it began, the weights there, whether it was lost, the record.
+    """An epoch or a piece of it: where it ends, E and the watched E where it began, the weights there, lost?, the record.
 
-    order: row numbers, padded to whole windows of ``window`` batches. What a batch needs is gathered a window at a time,
-    x, y and s each from its own array, and laid across, so that the loop over batches is made of whole arrays only.
+    laid: the batches as ``_Shuffled`` lays them, so that the loop over batches is made of whole arrays only.
     """
     dtype = rows.x.dtype
     flat = _joined(moving.weights)
@@ -207,57 +229,43 @@ def _epoch(
 
     error, others = jax.lax.cond(now.look, look, pass_by)
 
-    def gather(first: Any) -> Block:
-        """The batches from number ``first`` on, rows lying across; each count divided by the sum of its batch."""
-        places = first * batch + jnp.arange(window * batch, dtype=jnp.int64)
-        picked = jax.lax.dynamic_slice_in_dim(order, first * batch, window * batch)
-        x, y, s = (each.at[picked].get(mode="promise_in_bounds") for each in rows[:3])
-        s = jnp.where(places < rows.n, s, jnp.zeros((), dtype)).reshape(window, 1, batch)
-        counts = jnp.maximum(jnp.sum(s, axis=2, keepdims=True), jnp.finfo(dtype).tiny)
-        x, y = (each.reshape(window, batch, -1).transpose(0, 2, 1) for each in (x, y))
-        return Block(x, y, s / counts)
-
     def mean_error(weights: Any, batch: Block) -> Any:
         r = _predict(model, weights, batch.x) - batch.y
         return 0.5 * jnp.sum(r * r * batch.s)
 
-    def one_batch(parts: Block, first: Any, carry: _Carry) -> _Carry:
+    def gradient_of(weights: Any, at: Any) -> tuple[Any, Any]:
+        part = Block(*(jax.lax.dynamic_index_in_dim(each, at, keepdims=False) for each in laid))
+        value, gradient = jax.value_and_grad(mean_error)(weights, part)
+        return value, jax.tree.map(lambda g, a, w: g + a * w, gradient, pull, weights)
+
+    def one_batch(carry: _Carry) -> _Carry:
         moving, record, _, at = carry
-        part = Block(*(jax.lax.dynamic_index_in_dim(each, at - first, keepdims=False) for each in parts))
-        value, gradient = jax.value_and_grad(mean_error)(moving.weights, part)
-        gradient = jax.tree.map(lambda g, a, w: g + a * w, gradient, pull, moving.weights)
-
-        def note() -> _Record:
-            slot = at if every else 0
-            weights = record.weights.at[slot].set(_joined(moving.weights)) if every else record.weights
-            return _Record(weights, record.gradient.at[slot].set(total * _joined(gradient)))
-
-        record = note() if every else jax.lax.cond(at == 0, note, lambda: record)
+        value, gradient = gradient_of(moving.weights, at)
+        if every:
+            record = _Record(
+                record.weights.at[at].set(_joined(moving.weights)),
+                record.gradient.at[at].set(total * _joined(gradient)),
+            )
         wide = value.astype(jnp.float64)
         lost = ~jnp.isfinite(wide) | ((wide > _RUNAWAY * now.lowest) & (wide > now.first))
-        share = 1.0 / now.batches.astype(jnp.float64)
-        epochs = now.epoch + at.astype(jnp.float64) * share
+        epochs = now.epoch + (now.taken + at).astype(jnp.float64) * now.share
         rate = now.rate * decay_factor(getattr(descent, "decay", "none"), epochs, now.horizon)
-        rate = jnp.where(now.warm, jnp.minimum(1.0, epochs + share), 1.0) * rate
+        rate = jnp.where(now.warm, jnp.minimum(1.0, epochs + now.share), 1.0) * rate
         if not descent.layered:
             value = value + 0.5 * jnp.sum(pull * moving.weights * moving.weights)
         memory, weights = descent.move(moving.memory, moving.weights, gradient, rate.astype(dtype), value)
-        return _Carry(_Moving(weights, memory, moving.taken + 1), record, lost, at + 1)
+        return _Carry(_Moving(weights, memory, moving.taken), record, lost, at + 1)
 
-    def one_window(carry: _Carry) -> _Carry:
-        first = carry.at
-        parts, end = gather(first), jnp.minimum(first + window, now.batches)
-        return jax.lax.while_loop(
-            lambda c: (c.at < end) & ~c.lost, lambda c: one_batch(parts, first, c), carry
-        )
-
-    slots = order.shape[0] // batch if every else 1
-    empty = jnp.zeros((slots, model.n_weights), dtype)
-    carry = _Carry(
-        moving, _Record(empty if every else empty[:0], empty), jnp.zeros((), bool), jnp.zeros((), jnp.int64)
-    )
-    ended = jax.lax.while_loop(lambda c: (c.at < now.batches) & ~c.lost, one_window, carry)
-    return ended.moving, error, others, flat, ended.lost, ended.record
+    if every:
+        empty = jnp.zeros((laid.x.shape[0], model.n_weights), dtype)
+        record = _Record(empty, empty)
+    else:  # made once more than the steps need, and the loop is spared a question
+        first = total * _joined(gradient_of(moving.weights, 0)[1])[None]
+        record = _Record(first[:0], first)
+    carry = _Carry(moving, record, jnp.zeros((), bool), jnp.zeros((), jnp.int64))
+    ended = jax.lax.while_loop(lambda c: (c.at < now.batches) & ~c.lost, one_batch, carry)
+    there = ended.moving._replace(taken=moving.taken + ended.at)
+    return there, error, others, flat, ended.lost, ended.record
 
 
 @functools.partial(jax.jit, static_argnames=("model",))
@@ -282,10 +290,6 @@ def _steepest(
         return power_step(product / counts + strength * direction / n)
 
     return jax.lax.fori_loop(0, reads, read, (jnp.zeros(()), direction))
-
-
-def _power_of_two(number: float) -> int:
-    return 1 << max(int(number), 1).bit_length() - 1
 
 
 def epochs_of_decay(descent: Any, max_iter: int) -> float | None:
@@ -345,12 +349,11 @@ class _Rate:
 
 
 class _Plan(NamedTuple):
-    """How an epoch is cut: rows to a batch, batches, batches to a window, room for the order, and what is kept."""
+    """How an epoch is cut: rows to a batch, batches, batches to a piece, and what is kept."""
 
     batch: int
     batches: int
-    window: int
-    length: int
+    piece: int
     every: bool  # every step is kept
     kept_every: int  # … or every so-manyeth point
     stride: int  # epochs from point to point
@@ -360,19 +363,76 @@ def _plan(model: Model, held: tuple[Part, ...], n: int, batch_size: int, max_ite
     p, most = model.n_weights, held[0].x.shape[0]
     batch = min(batch_size, most)
     batches = -(-n // batch)
-    width = batch * (model.inputs + model.outputs + 1) * held[0].x.dtype.itemsize
-    window = min(
-        _power_of_two(_WINDOW_BYTES / width), _LONGEST_WINDOW, 1 << (-(-most // batch) - 1).bit_length()
-    )
     return _Plan(
         batch=batch,
         batches=batches,
-        window=window,
-        length=-(-most // (window * batch)) * window * batch,
+        # The capacity, not n, says how many: tables of 900 and 1 000 rows share their programs.
+        piece=min(-(-most // batch), max(_PIECE_BYTES // _bytes_of_batch(held[0], batch), 1)),
         every=p <= EVERY_STEP_UP_TO and 16 * p * (batches * max_iter + 1) <= _EVERY_STEP_BYTES,
         kept_every=max(1, math.ceil((max_iter + 1) * 16 * p / THINNED_BYTES)),
         stride=1 if n * p <= _LONG_EPOCH else _EPOCHS_BETWEEN_POINTS,
     )
+
+
+def _bytes_of_batch(rows: Part, batch: int) -> int:
+    return batch * (rows.x.shape[1] + rows.y.shape[1] + 1) * rows.x.dtype.itemsize
+
+
+class _Shuffled:
+    """The rows of an epoch in its order, batch by batch, rows lying across, a piece of the epoch at a time.
+
+    NumPy copies whole rows and then turns each batch, in a third of the time that XLA takes for the two. A program reads
+    a piece where it lies, and the next but one is laid in the same place: so one program at a time.
+    """
+
+    def __init__(self, rows: Part, n: int, plan: _Plan, seed: int) -> None:
+        self.order = np.zeros(0, int)
+        self._table = tuple(np.asarray(each) for each in rows[:3])
+        self._n, self._plan, self._seed, self._epoch = n, plan, seed, -1
+        self._places: list[Block] = []
+        window = min(max(_WINDOW_BYTES // _bytes_of_batch(rows, plan.batch), 1), plan.piece)
+        self._window = Block(
+            *(np.empty((window * plan.batch, *each.shape[1:]), each.dtype) for each in self._table)
+        )
+        self._turn = 1
+
+    def _place(self) -> Block:
+        """Where the next piece is laid: room for it, aligned so that JAX reads it without a copy."""
+        self._turn = 1 - self._turn
+        if len(self._places) < 2:
+            shape, dtype = (self._plan.piece, self._plan.batch), self._table[0].dtype
+            x, y = (each.shape[1] for each in self._table[:2])
+            self._places.append(Block(*(_aligned((shape[0], width, shape[1]), dtype) for width in (x, y, 1))))
+        return self._places[self._turn]
+
+    def lay(self, epoch: int, first: int, batches: int) -> Block:
+        """The batches of that epoch from number ``first`` on; each count divided by the sum of its batch."""
+        if epoch != self._epoch:
+            self.order, self._epoch = order_of(self._n, self._seed, epoch), epoch
+        batch, place = self._plan.batch, self._place()
+        step = len(self._window.s) // batch
+        for at in range(0, batches, step):
+            number = min(step, batches - at)
+            rows = self.order[(first + at) * batch : (first + at + number) * batch]
+            for table, window, laid in zip(self._table, self._window, place, strict=True):
+                picked = window[: number * batch]
+                np.take(
+                    table, rows, axis=0, out=picked[: len(rows)], mode="clip"
+                )  # other modes copy once more
+                picked[len(rows) :] = table[rows[0]]  # the last batch may lack rows: these count for nothing
+                laid[at : at + number] = picked.reshape(number, batch, -1).swapaxes(1, 2)
+            counts = place.s[at : at + number]
+            counts.reshape(-1)[len(rows) :] = 0
+            counts /= np.maximum(counts.sum(axis=2, keepdims=True), np.finfo(counts.dtype).tiny)
+        return place
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Memory not filled, at a multiple of 64 bytes."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def run_epochs(
@@ -407,8 +467,6 @@ def run_epochs(
     watched_rows = {name: each.count for name, each in sets.items()}
     static = {
         "model": model,
-        "batch": plan.batch,
-        "window": plan.window,
         "blocks": tuple(block_rows(model, ("error",), each) for each in held),
         "every": every,
     }
@@ -428,26 +486,23 @@ def run_epochs(
         rate.begun = rate.reads and before.rate > 0
         rate.rate = before.rate if rate.reads else rate.rate
 
-    def padded_order(epoch: int) -> np.ndarray:
-        order = np.empty(plan.length, np.int32)
-        order[:n] = order_of(n, seed, behind + epoch)
-        order[n:] = order[0]
-        return order
-
     points: list[_Point] = []
     kept: list[tuple[np.ndarray, ...]] = []  # steps, weights, gradient
     lowest = _Lowest()
     passes, epoch, stop, spoken = 0.0, 0, Stop.GOING_ON, 0.0
     standing, lost_at = moving, 0
     final: tuple[np.ndarray, ...] = (np.zeros(0, int), np.zeros((0, p)), np.zeros((0, p)))
-    order = padded_order(0)
+    shuffled = _Shuffled(held[0], n, plan, seed)
+    first_piece = shuffled.lay(behind, 0, min(plan.piece, batches if end > 0 else 1))
     while stop == Stop.GOING_ON:
         last = epoch >= end
         look = last or epoch % stride == 0
         try:
-            rate_now = rate.at(epoch, moving.weights, order)
+            rate_now = rate.at(epoch, moving.weights, shuffled.order)
             now = _Now(
-                batches=np.int64(1 if last else batches),
+                batches=np.int64(1 if last else min(plan.piece, batches)),
+                taken=np.int64(0),
+                share=np.float64(1.0 / batches),
                 look=np.bool_(look),
                 rows=np.float64(count),
                 rate=np.float64(rate_now),
@@ -457,9 +512,24 @@ def run_epochs(
                 lowest=np.float64(lowest.penalised / count),
                 first=np.float64(lowest.first / count),
             )
-            result = _epoch(descent, moving, held[0], order, strength, held[1:], now, **static)
-            order = padded_order(epoch + 1)  # while the program runs
-            there, error, others, flat, lost, record = jax.block_until_ready(result)
+            result = _epoch(descent, moving, held[0], first_piece, strength, held[1:], now, **static)
+            there, error, others, flat, lost, record = result
+            records = [record]
+            for taken in range(plan.piece, 1 if last else batches, plan.piece):
+                number = min(plan.piece, batches - taken)
+                piece = shuffled.lay(behind + epoch, taken, number)  # while the program runs
+                if bool(lost):
+                    break
+                now = now._replace(batches=np.int64(number), taken=np.int64(taken), look=np.bool_(False))
+                there, _, _, _, lost, record = _epoch(
+                    descent, there, held[0], piece, strength, held[1:], now, **static
+                )
+                records.append(record)
+            if not last:
+                first_piece = shuffled.lay(
+                    behind + epoch + 1, 0, 1 if epoch + 1 >= end else min(plan.piece, batches)
+                )
+            jax.block_until_ready((there, lost))
         except KeyboardInterrupt:
             if not points:
                 raise  # before the error at the start was known: there is nothing to keep
@@ -467,7 +537,7 @@ def run_epochs(
             break
         step, weights, lost = int(moving.taken), np.asarray(flat, np.float64), bool(lost)
         passes += bool(look) + (not last)
-        gradient = np.asarray(record.gradient[:1], np.float64)
+        gradient = np.asarray(records[0].gradient[:1], np.float64)
         if look:
             error = float(error)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -496,7 +566,11 @@ def run_epochs(
                     kept.append(final)
         if every:
             used = 1 if last or lost else batches
-            kept.append((step + np.arange(used), *(np.asarray(a[:used], np.float64) for a in record)))
+            arrays = (
+                np.concatenate([np.asarray(a, np.float64) for a in each])[:used]
+                for each in zip(*records, strict=True)
+            )
+            kept.append((step + np.arange(used), *arrays))
         standing = moving
         if lost and not last:
             lost_at = int(there.taken) - 1
