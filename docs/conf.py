@@ -2,7 +2,8 @@
 
     sphinx-build -W --keep-going docs docs/_build
 
-Pictures are made by ``make_images.py``; the pages' Python and their figures are tested in ``tests/test_docs.py``.
+The pictures of the gallery are made while it is built, the others by ``make_images.py``; the pages' Python and their
+figures are tested in ``tests/test_docs.py``.
 """
 
 import re
@@ -20,7 +21,7 @@ project = "fallline"
 author = "The fallline developers"
 version = release = fallline.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "commands"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "commands", "gallery"]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["deflist"]
@@ -29,6 +30,8 @@ myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "none"  # the prose says shapes, units and meaning
 
+html_static_path = ["_static"]
+html_css_files = ["gallery.css"]
 html_theme = "furo"
 html_title = f"fallline {release}"
 html_copy_source = False

@@ -1,5 +1,7 @@
 """The pages tell the truth: their Python runs, their output is what a fit prints, and no public name is left out."""
 
+import ast
+import os
 import re
 import subprocess
 import sys
@@ -135,3 +137,29 @@ def test_the_readme_begins_with_a_small_picture_of_real_output():
         == "docs/images/report.png"
     )
     assert picture.stat().st_size < 200_000
+
+
+SCRIPTS = sorted((DOCS / "gallery").glob("*.py"))
+
+
+def test_the_gallery_shows_every_script_of_its_folder_once():
+    page = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    shown = re.search(r"```\{gallery\}.*?\n\n(.*?)\n```", page, re.S)[1].split()
+    assert sorted(shown) == [script.stem for script in SCRIPTS]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_of_the_gallery_is_short_and_says_what_there_is_to_see(script):
+    text = script.read_text(encoding="utf-8")
+    title, empty, *words = ast.get_docstring(ast.parse(text)).split("\n")
+    assert len(text.splitlines()) < 40
+    assert not title.endswith(".")
+    assert empty == ""
+    assert len(" ".join(words).split(". ")) >= 2
+
+
+def test_a_script_of_the_gallery_writes_its_picture_where_it_is_asked_to(tmp_path):
+    picture = tmp_path / "of_two_weights.png"
+    command = [sys.executable, "-W", "error", str(DOCS / "gallery" / "contour_map.py"), str(picture)]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "MPLBACKEND": "Agg"}, check=True)
+    assert picture.read_bytes().startswith(b"\x89PNG")

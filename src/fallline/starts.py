@@ -192,7 +192,8 @@ class _Group:
                 small=self.small, model=self.model, block=self.block,
             )  # fmt: skip
             walk = jax.tree.map(np.asarray, states.walk)
-            grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
+            seconds = time.perf_counter() - clock
+            grow = _CHUNK_SECONDS / max(seconds, 1e-4)
             budget = int(np.clip(budget * np.clip(grow, 0.25, 4.0), 1, self.max_iter + 1))
             done = (who >= 0) & ((walk.stop != 0) | (walk.steps >= self.max_iter))
             if done.any():
@@ -205,7 +206,9 @@ class _Group:
                     fresh = self._begin(places.starts[who])
                     put = np.isin(np.arange(len(who)), at[: len(new)])
                     states = jax.tree.map(lambda a, b, put=put: _where(put, a, b), fresh, states)
-                else:
+                elif (
+                    seconds > _CHUNK_SECONDS / 2
+                ):  # else all that is left takes less time than another program
                     who, states = _closed_up(who, states)
 
     def _begin(self, starts: np.ndarray) -> Any:

@@ -96,6 +96,15 @@ def test_under_a_weight_decay_the_error_that_was_descended_stands_beside_it(rows
     np.testing.assert_allclose(drawn.error_per_row["training, penalised"], path.penalised_error / 40)
 
 
+def test_under_bayesian_regularisation_damping_and_effective_weights_have_their_panels(rows, ax):
+    path = walked(rows, LevenbergMarquardt(), alpha="evidence")
+    drawn = PathDisplay.from_path(path, ax=ax)
+    assert list(drawn.axes_) == ["error", "gradient_norm", "damping", "effective_weights", "noise_precision"]
+    shown = drawn.lines_["effective_weights"]["effective_weights"].get_ydata()
+    np.testing.assert_allclose(shown, path.shown["effective_weights"])
+    assert drawn.axes_["effective_weights"].get_yscale() == "linear"
+
+
 def test_watched_rows_are_divided_by_their_own_number_and_the_weights_kept_are_marked(rows, ax):
     path = SimpleNamespace(
         steps=STEPS, error=np.full(4, 40.0), penalised_error=np.full(4, 40.0), n_rows=10.0, gradient_norm=NORM,

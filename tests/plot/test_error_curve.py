@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fallline import NetworkRegressor
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot import ErrorCurveDisplay
 
@@ -55,6 +56,17 @@ def test_an_estimator_shows_the_path_it_recorded_divided_by_its_rows(ax):
     np.testing.assert_equal(drawn.lines_["training"].get_ydata(), [4.0, 2.0, 1.0, 0.5])
     np.testing.assert_equal(drawn.lines_["validation"].get_ydata(), [4.0, 1.5, 2.0, 2.5])
     assert drawn.lowest == (1.0, 1.5)
+
+
+def test_early_stopping_shows_training_validation_and_test_rows(ax):
+    x = np.random.default_rng(0).normal(size=(60, 1))
+    fit = NetworkRegressor((2,), early_stopping=True, random_state=0).fit(x, np.sin(x[:, 0]))
+    drawn = ErrorCurveDisplay.from_estimator(fit, ax=ax)
+    assert list(drawn.lines_) == ["training", "validation", "test"]
+    assert drawn.lowest_of == "validation"
+    np.testing.assert_allclose(
+        drawn.lines_["test"].get_ydata(), fit.path_.watched["test"] / len(fit.test_rows_)
+    )
 
 
 @pytest.mark.parametrize(

@@ -186,8 +186,11 @@ def test_a_map_is_to_scale_where_that_can_be(second, extent, aspect, ax):
     assert drawn.ax_.get_aspect() == aspect
 
 
-def test_the_scale_is_as_high_as_the_map(ax):
-    drawn = ErrorSurfaceDisplay(bowl(extent=(-2, 2, -1, 1))).plot(ax)
+@pytest.mark.parametrize("layout", [None, "constrained"])
+@pytest.mark.parametrize("extent", [(-2, 2, -1, 1), (-2, 2, -2, 2)], ids=["wide", "square"])
+def test_the_scale_is_as_high_as_the_map(layout, extent, ax):
+    ax.figure.set_layout_engine(layout)
+    drawn = ErrorSurfaceDisplay(bowl(extent=extent)).plot(ax)
     drawn.figure_.canvas.draw()
     map_, scale = drawn.ax_.get_position(), drawn.colorbar_.ax.get_position()
     np.testing.assert_allclose([scale.y0, scale.y1], [map_.y0, map_.y1], atol=1e-6)
@@ -228,6 +231,10 @@ def test_ticks_stay_on_the_scale_and_apart_however_flat_the_valley(low):
     assert (np.diff(places) > 0.5).all()
 
 
+def test_a_number_with_all_its_digits_is_written_out_up_to_a_million():
+    assert (number(12500.5, 15), number(5000.0, 15), number(2e7, 15)) == ("12,500.5", "5000", "2·10⁷")
+
+
 @pytest.mark.parametrize(
     ("value", "label"),
     [
@@ -250,7 +257,7 @@ def test_the_penalised_error_is_called_so(rows, ax):
     path = descend(NEURON, rows, LevenbergMarquardt(), weights=START, max_iter=20, alpha=0.1)
     drawn = ErrorSurfaceDisplay.from_path(path, rows, points=21, ax=ax)
     assert drawn.colorbar_.ax.get_ylabel() == "penalised error"
-    assert named(ax)[-1].startswith("minimum, penalised E = ")
+    assert named(ax)[-1].startswith("minimum: ")
 
 
 def test_a_plane_that_leaves_the_path_says_so_under_the_axes(ax):

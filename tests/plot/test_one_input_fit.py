@@ -70,7 +70,7 @@ def test_the_fitted_network_and_the_saved_model_give_the_same_picture(frame, ax)
     first = OneInputFitDisplay.from_estimator(estimator, X, y, ax=ax)
     table = X.assign(yield_=y)
     columns = Columns.fit([{name: table[name].to_numpy() for name in table}], ["yield_"])
-    saved = SavedModel(estimator._fitted, columns, {}, {"alpha": 0.0})
+    saved = SavedModel(estimator._fitted, columns, {}, {}, estimator.path_)
     again = OneInputFitDisplay.from_estimator(saved, table, ax=ax)
     np.testing.assert_allclose(
         [again.prediction, again.low, again.high], [first.prediction, first.low, first.high]

@@ -20,11 +20,12 @@ from fallline.starts import Ends, descend_from
 
 _FOLLOWED = 300  # steps by which an end is followed on to its minimum
 _SHORT = 10.0  # the damping it begins with
-_SAME_WEIGHTS = 1e-3  # ends this near to each other are followed on as one
+_SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
 _SAME_ERROR, _SAME_PREDICTIONS = 1e-5, 1e-3  # relative to what the rows vary
 _AT_REST = 1e-3  # of the weights: the longest Newton step at a minimum
 _DOWN = 1e-6  # of the largest eigenvalue: one so far below 0 is no rounding
 _FLAT = 1e-9  # of the largest eigenvalue: a direction that the error does not bend in
+_LEVEL = 1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
 _ARRIVED = 1e-3  # of the error of the mean
 _PREDICTIONS = 1 << 22  # numbers compared at a time
 _SCOUTS = 256
@@ -314,9 +315,12 @@ def _minimum(
         if largest == 0.0 or values[-1] < -_DOWN * largest:
             return None
         bent = values > _FLAT * largest
-        newton = (bend.eigenvectors[bent] @ bend.gradient) / values[bent]
-        if float(np.linalg.norm(newton)) > _AT_REST * (1.0 + float(np.linalg.norm(weights))):
+        slopes, long = bend.eigenvectors @ bend.gradient, 1.0 + float(np.linalg.norm(weights))
+        newton = slopes[bent] / values[bent]
+        if float(np.linalg.norm(newton)) > _AT_REST * long:
             return None
+        if float(np.abs(slopes[~bent]).max(initial=0.0)) * long > _LEVEL * max(bend.error, 1e-3 * whole):
+            return None  # a valley whose floor still falls
         nearest, weights = weights, weights - newton @ bend.eigenvectors[bent]
     weights = nearest
     # A weight of which the error feels nothing: there is none to feel, or it is so large that a unit is saturated. Then

@@ -11,6 +11,7 @@ from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
 from fallline.plot.minima import MinimaDisplay
 from fallline.plot.momentum_map import MomentumMapDisplay
+from fallline.plot.network_diagram import NetworkDiagramDisplay
 from fallline.plot.one_input_fit import OneInputFitDisplay
 from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.prediction_map import PredictionMapDisplay
@@ -24,6 +25,7 @@ __all__ = [
     "ErrorSurfaceDisplay",
     "MinimaDisplay",
     "MomentumMapDisplay",
+    "NetworkDiagramDisplay",
     "OneInputFitDisplay",
     "PathDisplay",
     "PredictedActualDisplay",

@@ -13,23 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from fallline.plot._shared import number
+from fallline.plot._shared import no_wider_than, number
 
 # From the floor of a valley to the heights; each darker than the one before.
 GROUND = ("#fdfdf9", "#e6ebee", "#c3ced7", "#94a6b5", "#62788b", "#384c60", "#17222f")
 NO_GROUND = "#0b1016"  # where the error is not a finite number
 
-# Colours of Okabe and Ito: they stay apart for the colour-blind.
+# After Okabe and Ito, so that they stay apart for the colour-blind, and dark after light, for a printer without colours.
 WAYS: tuple[tuple[str, str, Any], ...] = (
     ("#d55e00", "o", "-"),
-    ("#0072b2", "s", (0, (5, 1.5))),
-    ("#008a64", "^", (0, (1.5, 1))),
-    ("#b5558b", "D", (0, (6, 1.5, 1.5, 1.5))),
+    ("#0a4a8f", "s", (0, (5, 1.5))),
+    ("#1aa37a", "^", (0, (1.5, 1))),
+    ("#8e2f7a", "D", (0, (6, 1.5, 1.5, 1.5))),
     ("#262626", "v", (0, (9, 2))),
 )
 
 _LARGEST_ASPECT = 3.0  # of a map that is drawn to scale: a longer one would be a strip
 _BESIDE = 0.03  # of its width, between a map and its scale
+_APART, _WIDE = 0.12, 0.15  # inches: the same, and how wide the scale is
+_NARROW = 3.0  # inches
 _LETTER = 0.5  # of a letter's height: its width, on average
 _HALF_A_TICK = 0.35
 _NOTHING = 1e-24  # of the largest error: a sum of squares that is rounding only
@@ -65,6 +67,9 @@ def framed(ax: Any, first: np.ndarray, second: np.ndarray, aspect: float | None)
     """The limits of the map; to scale where the directions are at right angles and it would not become a strip."""
     ax.set_xlim(first[0], first[-1])
     ax.set_ylim(second[0], second[-1])
+    narrow = ax.get_position().width * ax.figure.get_figwidth() < _NARROW
+    ax.locator_params(axis="x", nbins=4 if narrow else 6, steps=[1, 2, 4, 5, 10])
+    ax.locator_params(axis="y", nbins=6, steps=[1, 2, 4, 5, 10])
     if aspect is None:
         return
     shape = (second[-1] - second[0]) * aspect / (first[-1] - first[0])
@@ -104,7 +109,7 @@ def _roundest(low: float, high: float) -> float:
 def scale_beside(ax: Any, contours: Any, levels: np.ndarray, label: str, **colorbar_kw: Any) -> Any:
     """The colour bar of a map, as high as the map, at round numbers."""
     ticks = round_ticks(levels, colorbar_kw.pop("ticks", 6))
-    style = {"fraction": 0.06, "pad": _BESIDE, "spacing": "uniform", "aspect": 22}
+    style = {"fraction": 0.06, "pad": _BESIDE, "spacing": "uniform", "aspect": 25}
     bar = ax.figure.colorbar(contours, ax=ax, **{**style, **colorbar_kw})
     bar.set_ticks(ticks, labels=[number(tick, 15) for tick in ticks])
     bar.ax.minorticks_off()
@@ -125,10 +130,11 @@ class _AsHighAs:
         from matplotlib.transforms import Bbox
 
         room = self._locator(ax, renderer)
+        ax.set_box_aspect(None)  # a layout sets it anew each time
         self._of.apply_aspect()
-        map_ = self._of.get_position()
-        left = min(room.x0, map_.x1 + _BESIDE * map_.width)  # a long legend would push it away
-        return Bbox.from_bounds(left, map_.y0, room.width, map_.height)
+        map_, inch = self._of.get_position(), 1 / self._of.figure.get_figwidth()
+        left = min(room.x0, map_.x1 + _APART * inch)
+        return Bbox.from_bounds(left, map_.y0, _WIDE * inch, map_.height)
 
     def get_subplotspec(self) -> Any:
         return self._locator.get_subplotspec()
@@ -143,10 +149,12 @@ def lines_of(text: str, ax: Any, size: float) -> str:
 def said_under(ax: Any, text: str, **style: Any) -> Any:
     """A few lines of small text under the name of the horizontal axis."""
     look: dict[str, Any] = {"fontsize": 8, "color": "#555555", "ha": "center", "va": "top", **style}
-    return ax.annotate(
+    said = ax.annotate(
         lines_of(text, ax, look["fontsize"]), (0.5, 0.0), xycoords=ax.xaxis.label, xytext=(0, -4),
         textcoords="offset points", annotation_clip=False, parse_math=False, **look,
     )  # fmt: skip
+    no_wider_than(ax, said)
+    return said
 
 
 def errors_in_words(errors: Iterable[float], largest: float) -> str:

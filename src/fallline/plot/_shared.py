@@ -72,7 +72,21 @@ def legend_above(ax: Any, *handles: Any) -> Any:
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
+    no_wider_than(ax, legend)
     return legend
+
+
+def no_wider_than(ax: Any, artist: Any) -> None:
+    """Let a layout give room above the Axes, but not make them narrow for what reaches further to the right than they do."""
+    from matplotlib.transforms import Bbox
+
+    whole = artist.get_tightbbox
+
+    def tight(renderer: Any = None) -> Any:
+        box, own = whole(renderer), ax.bbox
+        return Bbox.from_extents(max(box.x0, own.x0), box.y0, max(min(box.x1, own.x1), own.x0), box.y1)
+
+    artist.get_tightbbox = tight
 
 
 def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
@@ -80,8 +94,8 @@ def columns_for(ax: Any, names: Sequence[str], more: float = 1.0) -> int:
     # Letters are about half as wide as high; a piece of line takes eight.
     room = more * 72 * ax.get_position().width * ax.figure.get_figwidth() / (0.5 * LEGEND)
     for columns in range(len(names), 1, -1):
-        parts = np.array_split(np.array(names, object), columns)  # as matplotlib does
-        if sum(max(map(len, part)) + 8 for part in parts) <= room:
+        parts = np.array_split(np.array([len(name) + 8 for name in names]), columns)
+        if sum(int(part.max()) for part in parts) <= room:
             return columns
     return 1
 
@@ -194,7 +208,10 @@ def number(value: float, digits: int = 3) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     power = int(exponent)
     if -4 < power < 4 or (0 < power < 7 and digits > power):
-        return np.format_float_positional(float(f"{value:.{digits - 1}e}"), trim="-")
+        whole, point, rest = np.format_float_positional(float(f"{value:.{digits - 1}e}"), trim="-").partition(
+            "."
+        )
+        return (f"{int(whole):,}" if power >= 4 else whole) + point + rest
     power_of_ten = f"10{str(power).translate(_SUPERSCRIPT)}"
     mantissa = f"{float(mantissa):.{digits}g}"
     return power_of_ten if mantissa == "1" else f"{mantissa}·{power_of_ten}"

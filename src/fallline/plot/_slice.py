@@ -128,9 +128,7 @@ def _saved(model: Any, X: Any) -> Seen:
     table = X if isinstance(X, Table) else table_from_frame(X)
     columns = model.columns
     columns.check(list(table.columns))
-    alpha = model.about.get("alpha")
-    known = isinstance(alpha, (int, float)) and not isinstance(alpha, bool)
-    strength = np.where(model.fitted.network.penalised(), float(alpha), 0.0) if known else None
+    strength = None if model.path is None else model.path.strength
     return Seen(
         columns.encode(table.columns), columns.encoded_names, columns.indicators, tuple(columns.targets),
         model.fitted.predict, model.fitted, strength,

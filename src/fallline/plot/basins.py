@@ -22,7 +22,7 @@ NO_MINIMUM, HATCH = "#d9d9d9", "#6e6e6e"
 SAVED, HARMED, SAME = "#5cb8a0", "#8f3a06", "#f5f5f2"
 
 _STIPPLES = 44  # dots along a side of a panel, where starts had not arrived
-_PANEL, _LINE = 3.7, 0.2  # inches
+_PANEL, _LINE = 3.1, 0.2  # inches
 _IN_PLANE = 1e-6
 
 

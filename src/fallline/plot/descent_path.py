@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.exceptions import ShapeError
-from fallline.plot._shared import ACCENT, INK, MUTED, envelope, legend_above, logarithmic, room_of
+from fallline.plot._shared import ACCENT, INK, MUTED, envelope, labelled, legend_above, logarithmic, room_of
 
 _LINEAR = ("momentum", "effective_weights")  # of a descent's numbers, those that span no decades
 _POINTS = 100  # a walk of so few steps shows each of them
@@ -133,9 +133,7 @@ class PathDisplay:
         for name, error in self.error_per_row.items():
             ink = color if name.startswith("training") else accent
             style = dashes[ink].pop(0) if len(dashes[ink]) > 1 else dashes[ink][0]
-            # matplotlib hides labels with "_" in front
-            label = f" {name}" if name.startswith("_") else name
-            self._plot_curve("error", name, error, color=ink, linestyle=style, label=label)
+            self._plot_curve("error", name, error, color=ink, linestyle=style, label=labelled(name))
         _labelled(
             self.axes_["error"],
             "error per row\nE/n",

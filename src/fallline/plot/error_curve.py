@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.plot._shared import ACCENT, INK, axes_or_new, envelope, logarithmic
+from fallline.plot._shared import ACCENT, INK, axes_or_new, envelope, labelled, logarithmic
 
 
 @dataclass(eq=False)
@@ -78,10 +78,7 @@ class ErrorCurveDisplay:
         dashes = itertools.cycle([(0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))])
         self.lines_ = {}
         for name, error in self.error_per_row.items():
-            label = (
-                name if not name.startswith("_") else f" {name}"
-            )  # matplotlib hides labels with "_" in front
-            style: dict[str, Any] = {"linewidth": 1.5, "label": label, "color": color}
+            style: dict[str, Any] = {"linewidth": 1.5, "label": labelled(name), "color": color}
             style |= {"color": accent} if name == self.lowest_of else {"linestyle": next(dashes)}
             at = envelope(np.asarray(error))
             (self.lines_[name],) = ax.plot(

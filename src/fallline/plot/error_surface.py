@@ -196,10 +196,12 @@ class ErrorSurfaceDisplay:
         alone, steps = len(self.surface.tracks) == 1, int(track.steps[-1] - track.steps[0])
         style: dict[str, Any] = {"color": color, "linewidth": 1.5, "zorder": 3 + 0.01 * place}
         style["label"] = labelled(track.name) or f"{steps:,} steps"
+        if not alone:
+            style["linestyle"] = dashes
         if len(way) - 1 <= _STEPS:
             style |= {"marker": marker, "markersize": 4.5 if len(way) - 1 <= _STEPS / 4 else 3.0}
         elif not alone:  # a mark here and there tells it from the others
-            style |= {"linestyle": dashes, "marker": marker, "markersize": 4.5, "markevery": 0.17}
+            style |= {"marker": marker, "markersize": 4.5, "markevery": 0.17}
         style |= dict(line_kw or {})
         halo(ax, way, style["linewidth"], 2.5)
         (self.lines_[track.name],) = ax.plot(*way.T, **style)
@@ -222,8 +224,8 @@ class ErrorSurfaceDisplay:
         )  # fmt: skip
 
     def _plot_minima(self, ax: Any, rows: float, minimum_kw: Mapping[str, Any] | None) -> None:
-        surface, sign = self.surface, "E/n" if rows != 1.0 else "E"
-        sign = f"penalised {sign}" if surface.penalised else sign
+        surface = self.surface
+        sign = ":" if surface.penalised else ", E =" if rows == 1.0 else ", E/n ="
         self.minimum_ = self.local_minima_ = None
         largest = float(surface.levels()[-1] / rows)
         if surface.local_minima:
@@ -231,18 +233,28 @@ class ErrorSurfaceDisplay:
             what = "local minimum" if len(errors) == 1 else f"{len(errors)} local minima"
             self.local_minima_ = black_dot(
                 ax, [lowest.coordinates for lowest in surface.local_minima], hollow=True,
-                label=f"{what}, {sign} = {errors_in_words(errors, largest)}", **dict(minimum_kw or {}),
+                label=f"{what}{sign} {errors_in_words(errors, largest)}", **dict(minimum_kw or {}),
             )  # fmt: skip
         if surface.minimum is not None:
             what = "minimum" if surface.plane.n_weights == 2 else "minimum of this plane"
             error = errors_in_words([surface.minimum.error / rows], largest)
             self.minimum_ = black_dot(
-                ax, surface.minimum.coordinates, label=f"{what}, {sign} = {error}", **dict(minimum_kw or {})
+                ax, surface.minimum.coordinates, label=f"{what}{sign} {error}", **dict(minimum_kw or {})
             )
 
     def _named(self) -> list[Any]:
         """What the legend names: the paths, where they start, the minima."""
         first = list(self.starts_.values())[:1]
+        if len(self.starts_) > 1:
+            from matplotlib.lines import Line2D
+
+            look: dict[str, Any] = {
+                "marker": "o",
+                "markersize": 8,
+                "markerfacecolor": "white",
+                "markeredgewidth": 1.8,
+            }
+            first = [Line2D([], [], linestyle="", color=INK, label="start", **look)]
         return [
             *self.lines_.values(), *first,
             *(each for each in (self.minimum_, self.local_minima_, self.not_finite_) if each is not None),
