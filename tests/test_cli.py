@@ -609,6 +609,7 @@ def test_the_command_line_knows_every_descent_by_its_name(name, folder):
     done = run("fit", "trees.csv", "-t", "height", "--descent", name, *QUICK)
     assert done.exit_code == 0, done.output
     assert type(DESCENTS[name]()).__name__ in done.stdout
+    assert load_model("trees-height.fallline").path.n_rows == 48
 
 
 def test_an_unknown_activation_lists_the_known_ones(folder):

@@ -10,6 +10,7 @@ import safetensors.numpy
 from matplotlib.figure import Figure
 
 from fallline.columns import Columns, Scaling
+from fallline.descent.adam import Adam
 from fallline.exceptions import ModelFileError, OutputError, ShapeError
 from fallline.fit import FittedNetwork
 from fallline.loop import descend
@@ -306,6 +307,30 @@ def test_of_a_network_too_large_the_curves_alone_are_kept(model, tmp_path):
     again = saved_and_read(dataclasses.replace(model, fitted=fitted, path=path), tmp_path).path
     assert (len(again.steps), again.weights.shape) == (20, (0, network.n_weights))
     assert np.isnan(again.to_dict()[again.weight_names[0]]).all()
+
+
+def test_weights_between_the_points_of_mini_batches_are_kept(model, tmp_path, random):
+    rows = InMemory(random.normal(size=(30, 3)), random.normal(size=(30, 1)))
+    path = descend(model.fitted.network, rows, Adam(batch_size=8), seed=1, max_iter=5)
+    again = saved_and_read(dataclasses.replace(model, path=path), tmp_path).path
+    assert len(again.weight_steps) > len(again.steps)
+    np.testing.assert_array_equal(again.weight_steps, path.weight_steps)
+    np.testing.assert_array_equal(again.weights, path.weights)
+
+
+@pytest.mark.parametrize("sizes", [(3, 1, 1), (3, 60, 1)], ids=["few weights", "many weights"])
+def test_many_weights_between_few_points_are_thinned_evenly(model, tmp_path, sizes):
+    network = Network(sizes)
+    fitted = dataclasses.replace(model.fitted, network=network, weights=network.initial(0))
+    whole, points = of_points(network, 50_001, best=20_000), np.arange(0, 50_001, 1000)
+    curves = {name: getattr(whole, name)[points] for name in CURVES}
+    shown = {"shown": {"damping": points + 0.5}, "watched": {"held-out": points + 0.5}}
+    path = dataclasses.replace(whole, **curves, **shown)
+    again = saved_and_read(dataclasses.replace(model, fitted=fitted, path=path), tmp_path).path
+    np.testing.assert_array_equal(again.steps, points)
+    assert {0, 20_000, 50_000} <= set(again.weight_steps)
+    assert np.diff(again.weight_steps).max() <= 2.1 * 50_000 / len(again.weight_steps)
+    np.testing.assert_array_equal(again.weights[:, 0], again.weight_steps)
 
 
 def test_a_file_without_a_path_is_read_as_before(content):

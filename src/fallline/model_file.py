@@ -211,7 +211,7 @@ def _kept(path: Recorded, a_point: int, a_row: int, most: int) -> tuple[np.ndarr
     if left >= len(weight_steps) * a_row:
         return everything, np.arange(len(weight_steps))
     together, dense = most // (a_point + a_row), most // 4 // a_point
-    if path.every_step and together >= dense:
+    if path.every_step and len(weight_steps) == len(steps) and together >= dense:
         points = _evenly(steps, best, together)
         return points, points
     if len(steps) <= dense:
@@ -251,7 +251,7 @@ def _path_of(
         and strength.shape == (network.n_weights,)
         and bool((np.isfinite(whole) & (whole == np.round(whole)) & (np.abs(whole) < 2.0**53)).all())
         and bool((np.diff(steps) > 0).all() and (np.diff(weight_steps) > 0).all())
-        and bool(np.isin(weight_steps, steps).all())
+        and bool((weight_steps >= steps[0]).all() and (weight_steps <= steps[-1]).all())
         and all(0 < count < float("inf") for count in (n_rows, *rows.values()))
     )
     if not fits:
