@@ -294,9 +294,11 @@ def begin(descent: Descent, weights: Any, penalty: Penalty, *, model: Model) -> 
 
 
 def on_host(record: Record) -> Record:
-    """The used part of a record as NumPy arrays."""
+    """The used part of a record as NumPy arrays; a record that is nearly empty is not kept for it."""
     points, kept = int(record.points), int(record.kept)
-    arrays = [np.asarray(a) for a in record[2:]]
-    return Record(
-        points, kept, *(a[:points].copy() for a in arrays[:7]), *(a[:kept].copy() for a in arrays[7:])
-    )
+
+    def used(array: Any, length: int) -> np.ndarray:
+        part = np.asarray(array)[:length]
+        return part if 2 * length > array.shape[0] else part.copy()
+
+    return Record(points, kept, *(used(a, points) for a in record[2:9]), *(used(a, kept) for a in record[9:]))

@@ -47,6 +47,8 @@ from fallline.threads import one_blas_thread
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
+# Passes in the first chunk. So many small ones take hardly longer than what a chunk costs by itself.
+_FIRST, _FIRST_SMALL = 4, 1024
 
 
 def _progress(
@@ -217,10 +219,9 @@ def _run(
         jax.device_put(moments) if moments else tuple(each.held() for each in (rows, *watched.values()))
     )
     inside = tuple(each for each in held if not isinstance(each, Parts))
+    small = len(inside) == len(held) and is_small(model, descent, inside)
     some_steps: Callable[..., tuple[Any, Tracker, Record]] = (
-        functools.partial(chunk, small=is_small(model, descent, inside))
-        if len(inside) == len(held)
-        else chunk_over_parts
+        functools.partial(chunk, small=small) if len(inside) == len(held) else chunk_over_parts
     )
     kinds = (descent.kinds, *(("error",) for _ in names))
     blocks = tuple(
@@ -238,7 +239,7 @@ def _run(
     tracker = tracker._replace(watched=np.full(len(names), np.inf))
     judged = names.index(judge) if judge else None
     points: list[Record] = []
-    budget, stop = 4, Stop.GOING_ON
+    budget, stop = _FIRST_SMALL if small else _FIRST, Stop.GOING_ON
     while stop == Stop.GOING_ON:
         bound = min(int(state.walk.steps) + 1, max_iter) if every_step else max_iter
         limits = Limits(budget, bound, stride, float(tol), patience)
