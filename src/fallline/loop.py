@@ -47,10 +47,8 @@ from fallline.threads import one_blas_thread
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
-_FIRST, _FIRST_SMALL = (
-    4,
-    1024,
-)  # passes in the first chunk: of small ones so many take hardly longer than the chunk itself
+# Passes in the first chunk. So many small ones take hardly longer than what a chunk costs by itself.
+_FIRST, _FIRST_SMALL = 4, 1024
 
 
 def _progress(
