@@ -1,12 +1,14 @@
-"""Make the picture of the README and the documentation: real output, photographed in Chromium.
+"""Make the pictures of the README and the documentation: real output, the report photographed in Chromium.
 
     python docs/make_images.py
 
 Writes images/report.png: the report of ``fallline fit examples/concrete.csv --target strength``, from its head to
-the pictures of the held-out rows.
+the pictures of the held-out rows; and images/mountain.png, which the README's own code draws.
 """
 
 import io
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +39,19 @@ def main() -> None:
         photograph = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
         photograph.convert("RGB").quantize(64).save(images / "report.png", optimize=True)
         browser.close()
+        draw_the_mountain(Path(folder))
+        drawn = Image.open(Path(folder) / "mountain.png")
+        drawn.convert("RGB").quantize(64).save(images / "mountain.png", optimize=True)
+
+
+def draw_the_mountain(folder: Path) -> None:
+    """Run the README's Python that draws one, in a folder of its own."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    (code,) = [block for block in blocks if "mountain.png" in block]
+    code = code.replace('savefig("mountain.png")', 'savefig("mountain.png", dpi=150)')
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, check=True, env={**os.environ, "MPLBACKEND": "Agg"}
+    )
 
 
 def bottom_of_the_pictures(page: Page) -> float:

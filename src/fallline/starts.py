@@ -23,7 +23,7 @@ from fallline.descent.transformation import wrapped
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.kernel import Compiled
 from fallline.network import Model
-from fallline.rows.memory import Capacity, InMemory, block_rows, check_fit, sum_over_rows
+from fallline.rows.memory import Capacity, Rows, block_rows, check_fit, sum_over_rows
 from fallline.threads import one_blas_thread, processors
 
 _CHUNK_SECONDS = 0.2  # between two looks at Ctrl-C and at who has arrived
@@ -115,7 +115,7 @@ _some_passes = Compiled(_passes, static=("model", "block"))
 
 def descend_from(
     model: Model,
-    rows: InMemory | tuple[Any, Any],
+    rows: Rows,
     descent: Any = "auto",
     *,
     starts: Any,
@@ -131,8 +131,7 @@ def descend_from(
     means no mini-batches here, and a descent with a ``batch_size`` is refused. Raises ShapeError, TableError or
     SettingsError, in a sentence.
     """
-    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
-    check_fit(model, rows)
+    rows = check_fit(model, rows)
     starts = np.asarray(starts, np.float64)
     if starts.ndim != 2 or starts.shape[1] != model.n_weights or not len(starts):
         raise ShapeError(

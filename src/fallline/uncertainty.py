@@ -17,7 +17,7 @@ import numpy as np
 from fallline.error import Block, gauss_newton, jacobian, residuals
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.network import Model
-from fallline.rows.memory import InMemory, check_fit
+from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread
 
 _BLOCK_BYTES = 8 << 20  # of a block's Jacobian
@@ -151,7 +151,7 @@ class Uncertainty:
 def uncertainty_of(
     model: Model,
     weights: np.ndarray,
-    rows: InMemory,
+    rows: Rows,
     *,
     strength: float | np.ndarray = 0.0,
     noise: str | float | np.ndarray = "leave-one-out",
@@ -169,7 +169,7 @@ def uncertainty_of(
     Source: Seber & Wild (1989), *Nonlinear Regression*, sec. 5.1; Allen (1974), Technometrics 16:125 (PRESS); MacKay
     (1992), Neural Computation 4:415, eq. 4.10 (γ).
     """
-    check_fit(model, rows)
+    rows = check_fit(model, rows)
     weights = np.asarray(weights, np.float64)
     if weights.shape != (model.n_weights,):
         raise ShapeError(

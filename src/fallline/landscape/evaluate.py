@@ -12,7 +12,7 @@ import numpy as np
 
 from fallline.landscape.planes import Plane
 from fallline.network import Model, Network
-from fallline.rows.memory import Capacity, InMemory, Part, Parts, check_fit
+from fallline.rows.memory import Capacity, Part, Parts, Rows, check_fit
 from fallline.threads import one_blas_thread, processors
 
 _POINTS, _FEW = 256, 4  # of one call
@@ -23,14 +23,14 @@ _TOGETHER = 4
 
 
 def errors_on(
-    model: Model, rows: InMemory, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
+    model: Model, rows: Rows, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
 ) -> np.ndarray:
     """E at the points (…, 2) of a plane: (…,) float64, infinity where it is not a finite number.
 
     With ``strength`` (n_weights,) the penalised error E + ½ Σ strength_i w_i². What enters the first units of a network is
     linear in the weights, so that along a plane it is a sum of three numbers for each row and unit, formed once.
     """
-    check_fit(model, rows)
+    rows = check_fit(model, rows)
     coordinates = np.asarray(coordinates, np.float64)
     points = coordinates.reshape(-1, 2)
     calls = range(0, len(points), _POINTS)

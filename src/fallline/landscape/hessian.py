@@ -21,9 +21,9 @@ from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableE
 from fallline.network import Model
 from fallline.rows.memory import (
     Capacity,
-    InMemory,
     Part,
     Parts,
+    Rows,
     add_over_parts,
     block_at,
     block_rows,
@@ -88,8 +88,8 @@ class Products:
     Call it under 64-bit JAX, with directions (c, p): it returns F, its gradient (p,) and H times each (c, p).
     """
 
-    def __init__(self, model: Model, rows: InMemory, weights: Any, strength: Any = None) -> None:
-        check_fit(model, rows)
+    def __init__(self, model: Model, rows: Rows, weights: Any, strength: Any = None) -> None:
+        rows = check_fit(model, rows)
         self.model = model
         self.weights = np.asarray(weights, np.float64)
         p = model.n_weights
@@ -146,7 +146,7 @@ class Products:
 
 
 def hessian_product(
-    model: Model, rows: InMemory, weights: Any, directions: Any, strength: Any = None
+    model: Model, rows: Rows, weights: Any, directions: Any, strength: Any = None
 ) -> np.ndarray:
     """H v for a direction (p,), or for each of c directions (c, p): the same shape, float64, without H.
 
@@ -164,7 +164,7 @@ def hessian_product(
     return np.asarray(products.reshape(directions.shape))
 
 
-def hessian(model: Model, rows: InMemory, weights: Any, strength: Any = None) -> np.ndarray:
+def hessian(model: Model, rows: Rows, weights: Any, strength: Any = None) -> np.ndarray:
     """All second derivatives of ½ Σ_μ s_μ Σ_j r_j² + ½ Σ_i strength_i w_i² at ``weights`` (p,): (p, p), symmetric, float64.
 
     strength (p,): each weight's own weight decay, none by default; a ``DescentPath`` has it. Up to 2 000 weights;
@@ -174,7 +174,7 @@ def hessian(model: Model, rows: InMemory, weights: Any, strength: Any = None) ->
 
 
 def curvature_matrix(
-    model: Model, rows: InMemory, weights: Any, strength: Any = None
+    model: Model, rows: Rows, weights: Any, strength: Any = None
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """F, its gradient (p,) and its Hessian (p, p) at ``weights``, from one sweep after another over the rows."""
     p = model.n_weights
@@ -204,8 +204,9 @@ class Curvature:
     eigenvectors: np.ndarray
 
     @classmethod
-    def at(cls, model: Model, rows: InMemory, weights: Any, strength: Any = None) -> "Curvature":
+    def at(cls, model: Model, rows: Rows, weights: Any, strength: Any = None) -> "Curvature":
         """That of ``model`` over ``rows`` at ``weights``; the arguments, and what is refused, are those of ``hessian``."""
+        rows = check_fit(model, rows)
         error, gradient, square = curvature_matrix(model, rows, weights, strength)
         values, vectors = _eigh(square)
         return cls(np.asarray(weights, np.float64), error, gradient, rows.count, values, vectors)
@@ -244,7 +245,7 @@ class Extremes:
 
 
 def extreme_eigenpairs(
-    model: Model, rows: InMemory, weights: Any, strength: Any = None, seed: int = 0
+    model: Model, rows: Rows, weights: Any, strength: Any = None, seed: int = 0
 ) -> Extremes:
     """The stiffest and the softest direction at ``weights``: the largest and the smallest eigenvalue of the Hessian of F.
 
@@ -263,7 +264,7 @@ def extreme_eigenpairs(
 
 
 def extreme_eigenvectors(
-    model: Model, rows: InMemory, weights: Any, strength: Any = None, seed: int = 0
+    model: Model, rows: Rows, weights: Any, strength: Any = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The stiffest and the softest eigenvalue, (2,), and their unit eigenvectors, (2, p): see ``extreme_eigenpairs``.
 

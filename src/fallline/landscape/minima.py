@@ -15,7 +15,7 @@ from fallline.landscape.hessian import LARGEST, Curvature
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
 from fallline.network import Model
-from fallline.rows.memory import InMemory, check_fit
+from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.starts import Ends, descend_from
 
 _FOLLOWED = 300  # steps by which an end is followed on to its minimum
@@ -78,7 +78,9 @@ class Minima:
     beside_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __str__(self) -> str:
-        lines = [f"{len(self.minima)} distinct minima from {len(self.index)} starts:"]
+        lines = [
+            f"{len(self.minima)} distinct minim{'um' if len(self.minima) == 1 else 'a'} from {len(self.index)} starts:"
+        ]
         lines += [f"  {number}. {minimum}" for number, minimum in enumerate(self.minima, start=1)]
         lost = int((self.index < 0).sum())
         if lost:
@@ -88,7 +90,7 @@ class Minima:
 
 def find_minima(
     model: Model,
-    rows: InMemory | tuple[Any, ...],
+    rows: Rows,
     descent: Any = "auto",
     *,
     starts: Any = 100,
@@ -108,8 +110,7 @@ def find_minima(
     such as those of a fit, to find their place among the minima; they do not walk and are not counted, their own minima
     are among those found. Raises SettingsError, ShapeError or TableError, in a sentence.
     """
-    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
-    check_fit(model, rows)
+    rows = check_fit(model, rows)
     if np.ndim(starts) == 0:
         if isinstance(starts, bool) or int(starts) != starts or starts < 1:
             raise SettingsError(
@@ -184,7 +185,7 @@ class Basins:
 
 def find_basins(
     model: Model,
-    rows: InMemory | tuple[Any, ...],
+    rows: Rows,
     descents: Mapping[str, Any] | Any,
     plane: Plane | Sequence[int | str] = (0, 1),
     *,
@@ -202,8 +203,7 @@ def find_basins(
     SettingsError, ShapeError or TableError, in a sentence.
     """
     began = time.perf_counter()
-    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
-    check_fit(model, rows)
+    rows = check_fit(model, rows)
     named = dict(descents) if isinstance(descents, Mapping) else {"descent": descents}
     if not named:
         raise SettingsError(

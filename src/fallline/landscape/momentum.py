@@ -24,7 +24,7 @@ from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.hessian import Curvature
 from fallline.network import Model
 from fallline.path import DescentPath
-from fallline.rows.memory import InMemory, check_fit
+from fallline.rows.memory import Rows, check_fit
 
 METHODS = ("plain", "heavy ball", "Nesterov")
 
@@ -78,7 +78,7 @@ class Convergence:
 
     @classmethod
     def at(
-        cls, model: Model, rows: InMemory, weights: Any, strength: Any = None, *, tol: float = _MATTERS
+        cls, model: Model, rows: Rows, weights: Any, strength: Any = None, *, tol: float = _MATTERS
     ) -> "Convergence":
         """That at the minimum ``weights`` (p,) of the error of ``model`` over ``rows``.
 
@@ -107,13 +107,13 @@ class Convergence:
 
     @classmethod
     def of_path(
-        cls, path: DescentPath, rows: InMemory, minimum: Any = None, *, tol: float = _MATTERS
+        cls, path: DescentPath, rows: Rows, minimum: Any = None, *, tol: float = _MATTERS
     ) -> "Convergence":
         """That at the best weights of a path, or at ``minimum`` (p,), over the rows it descended on.
 
         Raises SettingsError where these are other rows.
         """
-        check_fit(path.model, rows)
+        rows = check_fit(path.model, rows)
         r = path.model.predict(path.best_weights, rows.x) - rows.y
         s = np.ones(len(r)) if rows.sample_weight is None else rows.sample_weight
         error = 0.5 * float(np.sum(s[:, None] * r**2, dtype=np.float64))

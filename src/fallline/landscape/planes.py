@@ -13,7 +13,7 @@ import numpy as np
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.hessian import extreme_eigenvectors
 from fallline.network import Model
-from fallline.rows.memory import InMemory
+from fallline.rows.memory import Rows
 from fallline.threads import one_blas_thread
 
 Kind = Literal["weights", "random", "path", "curvature", "minima", "given"]
@@ -148,7 +148,7 @@ class Plane:
 
     @classmethod
     def of_curvature(
-        cls, model: Model, rows: InMemory, at: Any, strength: np.ndarray | None = None, seed: int = 0
+        cls, model: Model, rows: Rows, at: Any, strength: np.ndarray | None = None, seed: int = 0
     ) -> "Plane":
         """The plane through ``at`` of the stiffest and the softest direction: where the error bends most and least.
 

@@ -19,7 +19,7 @@ from fallline.landscape.planes import (
 )
 from fallline.network import Model
 from fallline.path import Recorded
-from fallline.rows.memory import InMemory, check_fit
+from fallline.rows.memory import InMemory, Rows, check_fit
 
 _MARGIN = 0.15  # of the map, on each side of what it must show
 _NO_STRIP, _NEARLY_SQUARE = 0.3, 0.75  # shorter side to longer
@@ -160,7 +160,7 @@ class Surface:
 
 def error_surface(
     of: Any,
-    rows: InMemory | tuple[Any, ...],
+    rows: Rows,
     plane: Plane | str | Sequence[int | str] = "auto",
     *,
     at: Any = None,
@@ -185,9 +185,8 @@ def error_surface(
 
     Raises SettingsError, ShapeError or TableError, in a sentence, for what does not fit.
     """
-    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
     model, paths = _model_and_paths(of)
-    check_fit(model, rows)
+    rows = check_fit(model, rows)
     grid = grid_of(points)
     strength = _strength(model, paths, penalised, alpha)
     at = _centre(model, paths, at)

@@ -235,13 +235,20 @@ def _padded(
     return x, y, np.concatenate([s, np.zeros(extra, s.dtype)])
 
 
-def check_fit(model: Model, rows: InMemory) -> None:
-    """ShapeError if the rows have other columns than the model takes and predicts."""
+Rows = (
+    InMemory | tuple[Any, ...]
+)  # as the functions for users take them: InMemory, or (x, y) or (x, y, sample_weight)
+
+
+def check_fit(model: Model, rows: Rows) -> InMemory:
+    """The rows, ``InMemory`` or (x, y). ShapeError if they have other columns than the model takes and predicts."""
+    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
     if rows.x.shape[1] != model.inputs or rows.y.shape[1] != model.outputs:
         raise ShapeError(
             f"the rows have {rows.x.shape[1]} inputs and {rows.y.shape[1]} targets, but the model takes {model.inputs} "
             f"and predicts {model.outputs}: build the model for these columns."
         )
+    return rows
 
 
 def block_at(rows: Capacity | Part, at: Any, block: int) -> Block:
