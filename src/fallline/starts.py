@@ -27,8 +27,9 @@ from fallline.rows.memory import Capacity, Rows, block_rows, check_fit, sum_over
 from fallline.threads import one_blas_thread, processors
 
 _CHUNK_SECONDS = 0.2  # between two looks at Ctrl-C and at who has arrived
-# Bytes of states and of a block's predictions that walk side by side: they stay in the cache.
-_IN_CACHE, _FEWEST = 1 << 21, 4
+# Bytes of states and of a block's predictions that walk side by side: what a kernel walks through stays in the cache, any
+# other program gains more by many at once.
+_IN_CACHE, _AT_ONCE, _FEWEST = 1 << 21, 1 << 24, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +171,7 @@ def descend_from(
         # A kernel runs in one thread. Any other program shares its steps among the processors itself, and two of them at
         # once that factorise matrices wait for each other for ever.
         side_by_side = min(processors(), len(starts)) if small else 1
-        fitting = max(_IN_CACHE // (8 * (wide + 4 * block)), _FEWEST)
+        fitting = max((_IN_CACHE if small else _AT_ONCE) // (8 * (wide + 4 * block)), _FEWEST)
         size = min(1 << (fitting.bit_length() - 1), _room(-(-len(starts) // side_by_side)))
         until = _Until(max_iter, float(tol), n_iter_no_change)
         group = _Group(model, held, descent, penalty, until, block, small)
