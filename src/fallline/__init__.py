@@ -15,6 +15,7 @@ _HOME = {
     "Columns": "fallline.columns",
     "Convergence": "fallline.landscape.momentum",
     "Curvature": "fallline.landscape.hessian",
+    "Curve": "fallline.curve",
     "DescentPath": "fallline.path",
     "DescentWarning": "fallline.exceptions",
     "Ends": "fallline.starts",
