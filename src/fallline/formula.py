@@ -124,11 +124,11 @@ class _Reader:
 
     def whole(self) -> tuple[Any, ...]:
         tree = self._sum()
-        if self.kind == "end":
-            return tree
         if self.token == ")":
             self.refuse("a ) that closes nothing", "an operator or the end")
-        self.refuse(self._said(), "an operator such as * before it")
+        if self.kind != "end":
+            self.refuse(self._said(), "an operator such as * before it")
+        return tree
 
     def _said(self) -> str:
         if self.kind == "end":

@@ -36,10 +36,11 @@ _SETTLED = 1e-3  # relative change of the strengths
 _MOST_BEND = 0.75
 _FORETOLD = 0.1
 
-# The polish: its first step must be this short against the weights, each further one shorter than the last, and F may
-# rise by this share: less than a step that changes the fourth digit of the weights would.
+# The polish: its first step must be this short against the weights, each further one shorter than the last. F may rise by
+# this share: where a curve fits to twelve digits, rounding alone moves it by a thousandth, and whoever takes only what
+# falls ends where rounding is kindest, with too small a noise.
 _NEAR = 1e-2
-_RISES = 1e-8
+_RISES = 1e-2
 
 
 class LevenbergMarquardtState(NamedTuple):
@@ -215,7 +216,7 @@ class LevenbergMarquardt(Descent):
         stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
         polishing, size = state.polishing, state.size
         if self.polish:
-            begins = (flat | stalled) & ~polishing & ~start
+            begins = (flat | stalled) & ~polishing & finite
             last = _damped(self.factor, here, sums, penalty, weights, norms, jnp.zeros_like(damping))
             size = jnp.linalg.norm(last.move)
             before = jnp.where(polishing, state.size, _NEAR * jnp.linalg.norm(norms * weights))
