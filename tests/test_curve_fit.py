@@ -161,7 +161,7 @@ def test_profile_intervals_of_a_line_are_the_standard_ones(random):
 
 def test_a_profile_that_never_reaches_its_limit_is_open():
     x = np.array([0.0, 1.0, 2.0, 3.0])[:, None]
-    y = np.array([0.0, 1.01, 0.99, 1.0])  # as if it jumped: any large rate will do
+    y = np.array([0.0, 0.985, 1.01, 1.0])  # as if it jumped: any large rate will do
     low, high = fit_curve(Curve("1 - exp(-b*x)"), x, y).profile_intervals()[0]
     assert high == np.inf
     assert 1 < low < 5
@@ -182,8 +182,7 @@ def test_what_rows_do_not_determine_is_infinite_and_named(rows):
     assert fit.standard_errors[2] == pytest.approx(
         fit_curve(Curve("a*x + c"), x[:, None], y).standard_errors[1], rel=0.02
     )
-    assert "undetermined: " in fit.said
-    assert " a, " in fit.said
+    assert "undetermined: -0.71 b, 0.71 a." in fit.said
 
 
 def test_as_many_parameters_as_rows_leave_no_standard_errors():

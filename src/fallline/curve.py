@@ -180,17 +180,18 @@ class Curve:
         import jax
 
         n, p = x.shape[0], self.n_weights
-        like = functools.partial(jax.ShapeDtypeStruct, dtype=x.dtype)
-        ask = functools.partial(jax.pure_callback, vmap_method="sequential")
+
+        def ask(function: Any, shape: tuple[int, ...], *given: Any) -> Any:
+            return _called_back(function, shape, x.dtype, *given)
 
         @jax.custom_jvp
         def value(w: Any, x: Any) -> Any:
-            return ask(self._on_host, like((n,)), w, x)
+            return ask(self._on_host, (n,), w, x)
 
         @value.defjvp
         def _(at: Any, along: Any) -> Any:
             # The rows are data: nobody asks how ŷ changes with them.
-            return value(*at), ask(self._slopes_on_host, like((n, p)), *at) @ along[0]
+            return value(*at), ask(self._slopes_on_host, (n, p), *at) @ along[0]
 
         return value(weights, x)
 
@@ -219,6 +220,31 @@ class Curve:
     def __str__(self) -> str:
         name = getattr(self.function, "__name__", str(self.function))
         return f"{name}: {', '.join(self.names)}"
+
+
+def _called_back(function: Any, shape: tuple[int, ...], dtype: Any, *given: Any) -> Any:
+    """What a function on the host says of traced arrays.
+
+    JAX calls it from a thread in which 64 bits are not in force, and would cut doubles in half: they travel as pairs of
+    whole numbers of 32 bits.
+    """
+    import jax
+
+    wide = dtype == np.float64
+
+    def on_host(*arrays: Any) -> np.ndarray:
+        read = (np.ascontiguousarray(each) for each in arrays)
+        found = np.asarray(function(*((each.view(dtype)[..., 0] if wide else each) for each in read)), dtype)
+        return np.ascontiguousarray(found)[..., None].view(np.uint32) if wide else found
+
+    if not wide:
+        return jax.pure_callback(
+            on_host, jax.ShapeDtypeStruct(shape, dtype), *given, vmap_method="sequential"
+        )
+    bits = [jax.lax.bitcast_convert_type(each, np.uint32) for each in given]
+    like = jax.ShapeDtypeStruct((*shape, 2), np.uint32)
+    said = jax.pure_callback(on_host, like, *bits, vmap_method="sequential")
+    return jax.lax.bitcast_convert_type(said, dtype)
 
 
 def _double_precision() -> Any:

@@ -32,7 +32,7 @@ _ROWS_TRIED = 256
 _DECADES = 2.0  # to either side of what the inputs suggest
 _SAME = 1e-8  # relative change of a column that is rounding
 # Profile likelihood: an end is found to this share of a standard error; further out than so many it is nowhere.
-_EXACT, _DOUBLINGS, _CUTS = 1e-5, 12, 40
+_EXACT, _DOUBLINGS, _CUTS = 1e-7, 12, 40
 
 
 @dataclass(frozen=True, eq=False)

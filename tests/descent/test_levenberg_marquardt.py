@@ -246,3 +246,15 @@ def test_a_descent_by_qr_over_many_blocks_goes_the_way_of_the_whole(random):
 def test_a_setting_out_of_its_range_is_refused(descent, message):
     with pytest.raises(SettingsError, match=message):
         descend(Network((1, 1)), InMemory(np.ones((3, 1)), np.ones((3, 1))), descent)
+
+
+def test_a_step_into_a_corner_is_the_best_one_in_the_box(x64):
+    # A bowl whose minimum (3, 1) lies beyond the bound of the first weight: at w1 = 1 the second is best at 1 + 0.8 · 2.
+    square = jnp.array([[1.0, 0.8], [0.8, 1.0]])
+    start = jnp.zeros(2)
+    gradient = square @ (start - jnp.array([3.0, 1.0]))
+    here, descent = Penalised(0.0, gradient, square), LevenbergMarquardt(upper=(1.0, 9.0))
+    damped = descent._solved(here, None, None, start, jnp.ones(2), jnp.asarray(1e-12))
+    np.testing.assert_allclose(damped.move, [1.0, 2.6], rtol=1e-9)
+    promised = -(gradient @ damped.move + 0.5 * damped.move @ square @ damped.move)
+    np.testing.assert_allclose(descent._promised(here, damped, 1e-12), promised, rtol=1e-9)

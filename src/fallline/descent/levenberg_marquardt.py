@@ -43,6 +43,16 @@ _NEAR = 1e-2
 _RISES = 1e-2
 
 
+class Damped(NamedTuple):
+    """(JᵀJ + damping · D²) Δw = −g in units of D: the matrix as RᵀR, and its solution."""
+
+    root: Any  # R, upper triangular
+    felt: Any  # which weights move at all
+    unit: Any  # D, 1 where nothing is felt
+    slope: Any
+    move: Any  # D Δw
+
+
 class LevenbergMarquardtState(NamedTuple):
     """Where Levenberg–Marquardt stands, and what it must remember for its next trial."""
 
@@ -58,16 +68,7 @@ class LevenbergMarquardtState(NamedTuple):
     bending: Any  # whether the next pass reads how ŷ bends along the step
     polishing: Any  # whether the trial is a step of the polish
     size: Any  # length of that step, in units of D
-
-
-class Damped(NamedTuple):
-    """(JᵀJ + damping · D²) Δw = −g in units of D: the matrix as RᵀR, and its solution."""
-
-    root: Any  # R, upper triangular
-    felt: Any  # which weights move at all
-    unit: Any  # D, 1 where nothing is felt
-    slope: Any
-    move: Any  # D Δw
+    damped: Damped  # the equations that the step solves
 
 
 @dataclass(repr=True, eq=True)
@@ -156,6 +157,7 @@ class LevenbergMarquardt(Descent):
             bending=jnp.zeros((), bool),
             polishing=jnp.zeros((), bool),
             size=jnp.full((), jnp.inf, dtype),
+            damped=_unsolved(n),
         )
 
     def ask(self, state: LevenbergMarquardtState) -> Request:
@@ -207,7 +209,7 @@ class LevenbergMarquardt(Descent):
         norms = jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0))
         scale = jnp.maximum(self.memory * state.scale, norms)
         damping, damped = self._short_enough(here, sums, penalty, weights, scale, damping)
-        step, gain = self._cut(damped, weights, damping)
+        step, gain = damped.move / damped.unit, self._promised(here, damped, damping)
 
         # Below the rounding of F itself a fall can be neither promised nor seen.
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
@@ -217,13 +219,12 @@ class LevenbergMarquardt(Descent):
         polishing, size = state.polishing, state.size
         if self.polish:
             begins = (flat | stalled) & ~polishing & finite
-            last = _damped(self.factor, here, sums, penalty, weights, norms, jnp.zeros_like(damping))
+            last = self._solved(here, sums, penalty, weights, norms, jnp.zeros_like(damping))
             size = jnp.linalg.norm(last.move)
             before = jnp.where(polishing, state.size, _NEAR * jnp.linalg.norm(norms * weights))
             goes_on = (begins | (polishing & accepted)) & (size < before) & (size > 0)
             stop = jnp.where(goes_on, Stop.GOING_ON, jnp.where(polishing, Stop.FLAT, stop))
-            further = self._within(weights + last.move / last.unit) - weights
-            step, gain = jnp.where(goes_on, further, step), jnp.where(goes_on, 0.0, gain)
+            step, gain = jnp.where(goes_on, last.move / last.unit, step), jnp.where(goes_on, 0.0, gain)
         stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
 
         shown = [damping, penalty.effective_weights, penalty.noise_precision] if penalty.adapts else [damping]
@@ -244,7 +245,19 @@ class LevenbergMarquardt(Descent):
         if self.acceleration:
             bending = ~(polishing | (accepted & ~start & (jnp.abs(ratio - 1.0) < _FORETOLD)))
         return LevenbergMarquardtState(
-            walk, weights + step, step, gain, sums, scale, damping, growth, penalty, bending, polishing, size
+            walk,
+            self._within(weights + step),
+            step,
+            gain,
+            sums,
+            scale,
+            damping,
+            growth,
+            penalty,
+            bending,
+            polishing,
+            size,
+            damped,
         )
 
     def _bend(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
@@ -253,8 +266,7 @@ class LevenbergMarquardt(Descent):
         Where a is long against v the tangent says nothing so far away: the step is made shorter before it is tried.
         """
         weights, penalty, walk = state.walk.weights, state.penalty, state.walk
-        here = self._held(penalise(penalty, weights, _with_square(state.sums)), weights)
-        damped = _damped(self.factor, here, state.sums, penalty, weights, state.scale, state.damping)
+        here, damped = self._held(penalise(penalty, weights, _with_square(state.sums)), weights), state.damped
         bend = jnp.where(damped.felt, sums.curvature / damped.unit, 0.0)
         a = -jax.scipy.linalg.cho_solve((damped.root, False), bend, check_finite=False)
         fits = jnp.linalg.norm(a) <= _MOST_BEND * jnp.linalg.norm(state.step * damped.unit)
@@ -262,7 +274,7 @@ class LevenbergMarquardt(Descent):
 
         harder = state.damping * state.growth
         harder, shorter = self._short_enough(here, state.sums, penalty, weights, state.scale, harder)
-        step, gain = self._cut(shorter, weights, harder)
+        step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
         stop = jnp.where(~fits & (harder > _MOST_DAMPING), Stop.STALLED, Stop.GOING_ON)
         damping = jnp.where(fits, state.damping, harder)
         shown = walk.shown.at[0].set(damping)
@@ -271,12 +283,13 @@ class LevenbergMarquardt(Descent):
         )
         return state._replace(
             walk=walk,
-            trial=jnp.where(fits, trial, weights + step),
+            trial=jnp.where(fits, trial, self._within(weights + step)),
             step=jnp.where(fits, state.step, step),
             gain=jnp.where(fits, state.gain, gain),
             damping=damping,
             growth=jnp.where(fits, state.growth, 2.0 * state.growth),
             bending=~fits,
+            damped=jax.tree.map(lambda old, new: jnp.where(fits, old, new), damped, shorter),
         )
 
     def _short_enough(
@@ -284,37 +297,60 @@ class LevenbergMarquardt(Descent):
     ) -> tuple[Any, Damped]:
         """The damping under which the step is no longer than it may be, and that step."""
 
-        def solve(damping: Any) -> Damped:
-            return _damped(self.factor, here, sums, penalty, weights, scale, damping)
-
         if self.longest_step is None:
-            return damping, solve(damping)
+            return damping, self._solved(here, sums, penalty, weights, scale, damping)
         reach = self.longest_step * jnp.linalg.norm(scale * weights)
         reach = jnp.where(reach > 0, reach, jnp.inf)
 
         def too_long(carry: tuple[Any, Damped, Any]) -> Any:
-            return ~(jnp.linalg.norm(carry[1].move) <= reach) & (carry[2] < _TRIES)
+            _, damped, tries = carry
+            return (tries == 0) | (~(jnp.linalg.norm(damped.move) <= reach) & (tries < _TRIES))
 
         def harder(carry: tuple[Any, Damped, Any]) -> tuple[Any, Damped, Any]:
-            damping = _LONGER * carry[0]
-            return damping, solve(damping), carry[2] + 1
+            damping, _, tries = carry
+            damping = jnp.where(tries == 0, damping, _LONGER * damping)
+            return damping, self._solved(here, sums, penalty, weights, scale, damping), tries + 1
 
-        first = (damping, solve(damping), jnp.zeros((), jnp.int32))
+        first = (damping, _unsolved(weights.shape[0]), jnp.zeros((), jnp.int32))
         return jax.lax.while_loop(too_long, harder, first)[:2]
 
-    def _cut(self, damped: Damped, weights: Any, damping: Any) -> tuple[Any, Any]:
-        """The step, cut off at the bounds, and the fall in F that the local quadratic promises for it.
+    def _solved(
+        self, here: Penalised, sums: Sums, penalty: Penalty, weights: Any, scale: Any, damping: Any
+    ) -> Damped:
+        """The damped equations at ``weights``, solved, within the bounds.
 
-        A cut step that promises a rise is rejected like any other, and under enough damping the step runs along the
-        gradient, where cutting keeps it downhill.
+        Weights that would go past a bound go as far as it, and the others are solved for anew, until none does.
         """
-        step, move = damped.move / damped.unit, damped.move
+        none = jnp.zeros_like(weights)
         if not self.bounded:
-            return step, 0.5 * move @ (damping * move - damped.slope)
-        step = self._within(weights + step) - weights
-        move = step * damped.unit
-        curved = damped.root @ move
-        return step, -(damped.slope @ move) - 0.5 * (curved @ curved - damping * move @ move)
+            return _damped(self.factor, here, sums, penalty, weights, scale, damping, none)
+
+        def solve(carry: tuple[Any, Any, Damped, Any]) -> tuple[Any, Any, Damped, Any]:
+            held, fixed = carry[:2]
+            free = ~held
+            inside = Penalised(
+                here.error,
+                jnp.where(free, here.gradient + here.gauss_newton @ fixed, 0.0),
+                jnp.where(free[:, None] & free[None, :], here.gauss_newton, 0.0),
+            )
+            damped = _damped(self.factor, inside, sums, penalty, weights, scale, damping, fixed)
+            there = weights + jnp.where(held, fixed, damped.move / damped.unit)
+            beyond = ~held & (self._within(there) != there) & jnp.isfinite(there)
+            step, held = self._within(there) - weights, held | beyond
+            fixed = jnp.where(held, step, 0.0)
+            return held, fixed, damped._replace(move=step * damped.unit), jnp.any(beyond)
+
+        first = (jnp.zeros(weights.shape, bool), none, _unsolved(weights.shape[0]), jnp.ones((), bool))
+        return jax.lax.while_loop(lambda carry: carry[3], solve, first)[2]
+
+    def _promised(self, here: Penalised, damped: Damped, damping: Any) -> Any:
+        """The fall in F that the local quadratic promises for a step."""
+        if not self.bounded:
+            return 0.5 * damped.move @ (damping * damped.move - damped.slope)
+        step = damped.move / damped.unit
+        gain = -(here.gradient @ step) - 0.5 * (step @ (here.gauss_newton @ step))
+        # A step cut off at bounds may promise a rise: nothing is at rest then, and nothing was foretold.
+        return jnp.where(gain < 0, jnp.inf, gain)
 
     def _within(self, weights: Any) -> Any:
         if self.lower is not None:
@@ -349,14 +385,27 @@ def _with_square(sums: Sums) -> Sums:
 
 
 def _damped(
-    factor: str, here: Penalised, sums: Sums, penalty: Penalty, weights: Any, scale: Any, damping: Any
+    factor: str,
+    here: Penalised,
+    sums: Sums,
+    penalty: Penalty,
+    weights: Any,
+    scale: Any,
+    damping: Any,
+    fixed: Any,
 ) -> Damped:
+    """The damped equations solved. fixed: a step already decided on, of weights that are not felt."""
     if factor == "cholesky":
         return by_cholesky(here, scale, damping)
     strength = jnp.sqrt(penalty.strength)
     columns = jnp.concatenate([sums.triangle[:, :-1], jnp.diag(strength)])
     right = jnp.concatenate([sums.triangle[:, -1], strength * weights])
-    return by_qr(columns, right, here, scale, damping)
+    return by_qr(columns, right + columns @ fixed, here, scale, damping)
+
+
+def _unsolved(n: int) -> Damped:
+    none = jnp.zeros(n)
+    return Damped(jnp.eye(n), jnp.zeros(n, bool), none + 1.0, none, none)
 
 
 def by_cholesky(here: Penalised, scale: Any, damping: Any) -> Damped:
