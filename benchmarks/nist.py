@@ -1,22 +1,25 @@
 """How many digits do the NIST reference problems get, with the problem's start and no other setting?
 
-    python benchmarks/nist.py [NAME …]
+    python benchmarks/nist.py [NAME …] [--without SETTING]
 
 The data and certified values are in tests/data/nist.json. Printed for each of 27 nonlinear problems and both starts, and
 for 11 linear sets from no start at all: the digits of the worst parameter and of the worst standard deviation,
 −log10 |b − c|/|c|, at most 11 (15 for linear sets: the certified values have as many), steps, passes and seconds, the first
-of which compiles.
+of which compiles. ``--without``: one of the settings of ``LevenbergMarquardt.for_curves()`` as it is for networks.
 """
 
 import argparse
+import dataclasses
 import json
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-from fallline import CurveRegressor
+from fallline import CurveRegressor, LevenbergMarquardt
 
+SETTINGS = ("factor", "acceleration", "longest_step", "memory", "polish")
 DATA = Path(__file__).parents[1] / "tests" / "data" / "nist.json"
 
 
@@ -31,7 +34,13 @@ def digits(found: np.ndarray, certified: np.ndarray, most: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*")
-    asked = parser.parse_args().names
+    parser.add_argument("--without", choices=SETTINGS)
+    given = parser.parse_args()
+    asked, descent = given.names, LevenbergMarquardt.for_curves()
+    if given.without:
+        plain = getattr(LevenbergMarquardt(), given.without)
+        descent = dataclasses.replace(descent, **{given.without: plain})
+        warnings.simplefilter("ignore")  # some end at max_iter then
     data = json.loads(DATA.read_text())
     print("| problem | level | start | digits of parameters | of standard deviations | steps | passes | s |")
     print("|---|---|---|---|---|---|---|---|")
@@ -47,8 +56,9 @@ def main() -> None:
                 names = [f"b{i + 1}" for i in range(len(names))]
             for number, start in enumerate(problem.get("starts", [None]), start=1):
                 began = time.perf_counter()
-                given = None if start is None else dict(zip(names, start, strict=True))
-                fit = CurveRegressor(problem["model"], start=given).fit(x, np.array(problem["y"]))
+                begin = None if start is None else dict(zip(names, start, strict=True))
+                curve = CurveRegressor(problem["model"], start=begin, descent=descent)
+                fit = curve.fit(x, np.array(problem["y"]))
                 seconds = time.perf_counter() - began
                 order = [fit.names_.index(each) for each in names]
                 found = digits(fit.weights_[order], problem["certified"], most)

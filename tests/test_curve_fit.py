@@ -10,7 +10,8 @@ import scipy.stats
 from fallline.curve import Curve
 from fallline.curve_fit import find_start, fit_curve
 from fallline.descent.choose import choose
-from fallline.descent.large import LBFGS
+from fallline.descent.gradient import GradientDescent
+from fallline.descent.large import LBFGS, TruncatedGaussNewton
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.rows.memory import InMemory
 
@@ -165,6 +166,18 @@ def test_a_profile_that_never_reaches_its_limit_is_open():
     low, high = fit_curve(Curve("1 - exp(-b*x)"), x, y).profile_intervals()[0]
     assert high == np.inf
     assert 1 < low < 5
+
+
+@pytest.mark.parametrize(
+    "descent", [LBFGS(), TruncatedGaussNewton(), GradientDescent(momentum="auto"), "levenberg-marquardt"]
+)
+@pytest.mark.parametrize("way", ["text", "by hand"])
+def test_a_curve_goes_down_every_descent(way, descent, rows):
+    x, y, _ = rows
+    by_hand = Curve(lambda x, a, b, c: np.array([a * math.exp(-b * each) + c for each in x]))
+    curve = {"text": CURVE, "by hand": by_hand}[way]
+    fit = fit_curve(curve, x[:, None], y, start=[1, 1, 0], descent=descent, max_iter=400)
+    np.testing.assert_allclose(fit.values, fit_curve(CURVE, x[:, None], y).values, rtol=1e-4)
 
 
 def test_a_function_that_cannot_be_traced_gets_the_same_parameters(rows):
