@@ -206,9 +206,7 @@ class _Group:
                     fresh = self._begin(places.starts[who])
                     put = np.isin(np.arange(len(who)), at[: len(new)])
                     states = jax.tree.map(lambda a, b, put=put: _where(put, a, b), fresh, states)
-                elif (
-                    seconds > _CHUNK_SECONDS / 2
-                ):  # else all that is left takes less time than another program
+                elif seconds > _CHUNK_SECONDS / 2:  # else all that is left takes less time than another program
                     who, states = _closed_up(who, states)
 
     def _begin(self, starts: np.ndarray) -> Any:
