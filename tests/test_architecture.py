@@ -18,7 +18,9 @@ ROOMS = (
     "files",
     "metrics",
     "baseline",
+    "formula",
     "network",
+    "curve",
     "error",
     "columns",
     "rows",
@@ -32,10 +34,12 @@ ROOMS = (
     "starts",
     "landscape",
     "uncertainty",
+    "curve_fit",
     "fit",
 )
 FACES = (
-    "compile_cache", "table", "model_file", "plot", "report", "table_fit", "estimators", "cli", "__init__", "__main__",
+    "compile_cache", "table", "model_file", "plot", "report", "table_fit", "estimators", "curve_estimator", "cli",
+    "__init__", "__main__",
 )  # fmt: skip
 MODULES = sorted(SOURCE.rglob("*.py"))
 

@@ -3,12 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fallline.curve import Curve
 from fallline.error import (
     Block,
     Request,
     curvature_product,
     gauss_newton,
     jacobian,
+    merged,
     squared_error,
     sums_of_block,
 )
@@ -130,3 +132,57 @@ def test_an_unknown_kind_of_pass_names_the_known_ones(random):
     w, block = some(network, random)
     with pytest.raises(SettingsError, match="error, gradient, gauss_newton, curvature"):
         sums_of_block(network, ALL, "hessian", Request(0, w, w), block)
+
+
+def test_the_triangle_holds_error_gradient_and_square(random):
+    network = Network((2, 3, 2))
+    w, block = some(network, random, rows=12)
+    sums = sums_of_block(network, ("triangle",), "triangle", Request(0, w, w), block)
+    error, gradient, square = gauss_newton(network, w, block)
+    part = sums.triangle[:, :-1]
+    np.testing.assert_allclose(part.T @ part, square, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(sums.gradient, gradient, rtol=1e-11)
+    np.testing.assert_allclose(sums.error, error, rtol=1e-12)
+    np.testing.assert_array_equal(sums.triangle, jnp.triu(sums.triangle))
+
+
+def test_merged_triangles_hold_the_rows_of_both(random):
+    network = Network((2, 3, 1))
+    w, block = some(network, random, rows=5)  # fewer than the weights
+    one, other = (
+        sums_of_block(
+            network, ("triangle",), "triangle", Request(0, w, w), jax.tree.map(lambda a, p=part: a[p], block)
+        )
+        for part in (slice(0, 2), slice(2, 5))
+    )
+    both = merged(one, other)
+    part = both.triangle[:, :-1]
+    np.testing.assert_allclose(part.T @ part, gauss_newton(network, w, block)[2], rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(both.error, squared_error(network, w, block), rtol=1e-12)
+
+
+def test_the_bend_of_a_parabola_is_twice_its_second_coefficient(random):
+    curve = Curve("a*x + b^2")  # ŷ(w + tv) = … + t² v_b², whose second derivative in t is 2 v_b²
+    block = Block(
+        jnp.asarray(random.normal(size=(6, 1))), jnp.zeros((6, 1)), jnp.asarray(random.uniform(size=6))
+    )
+    w, v = jnp.array([0.3, 0.7]), jnp.array([2.0, 3.0])
+    sums = sums_of_block(curve, ("triangle", "bend"), "bend", Request(1, w, v), block)
+    expected = jacobian(curve, w, block.x)[:, 0].T @ (block.s * 18.0)
+    np.testing.assert_allclose(sums.curvature, expected, rtol=1e-11)
+    np.testing.assert_array_equal(sums.triangle, np.zeros((3, 3)))
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        Curve("a*exp(-b*x)"),
+        Curve(lambda x, a, b: a * np.exp(-b * x)),
+        Curve(lambda x, a, b: np.asarray(x) * a + b),
+    ],
+    ids=["text", "translated", "numerical"],
+)
+def test_the_jacobian_of_a_curve_agrees_with_finite_differences(curve, random):
+    w, x = jnp.array([1.3, 0.4]), random.normal(size=(7, 1))
+    slopes = differences(lambda v: curve.predict(np.asarray(v), x), np.asarray(w))
+    np.testing.assert_allclose(jacobian(curve, w, jnp.asarray(x)), slopes, rtol=1e-6, atol=1e-8)

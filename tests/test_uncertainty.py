@@ -235,3 +235,28 @@ def test_wrong_shapes_and_settings_are_refused(random):
         uncertainty_of(PLANE, weights, rows).mean_error(np.zeros(3))
     with pytest.raises(SettingsError, match="give a share between 0 and 1"):
         uncertainty_of(PLANE, weights, rows).quantile(95)
+
+
+@pytest.mark.parametrize("strength", [0.0, 3.0], ids=["free", "decay"])
+@pytest.mark.parametrize("size", [1 << 30, 1], ids=["one block", "many"])
+def test_the_triangle_says_what_the_square_says(size, strength, random, monkeypatch):
+    monkeypatch.setattr(uncertainty, "_BLOCK_BYTES", size)
+    x, y = table(random, outputs=2)
+    by_square, by_triangle = (found(PLANES, x, y, strength, factor=factor) for factor in ("square", "qr"))
+    np.testing.assert_allclose(by_triangle.covariance, by_square.covariance, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(by_triangle.leave_one_out, by_square.leave_one_out, rtol=1e-8)
+    assert by_triangle.effective_weights == pytest.approx(by_square.effective_weights, rel=1e-9)
+
+
+def test_nearly_collinear_columns_are_known_by_the_triangle_and_lost_by_the_square(random):
+    x = random.normal(size=(40, 3))
+    x[:, 1] = x[:, 0] + 1e-9 * x[:, 1]
+    rows = InMemory(x, random.normal(size=(40, 1)))
+    weights = np.zeros(4)
+    by_square, by_triangle = (
+        uncertainty_of(PLANE, weights, rows, noise=1.0, factor=each) for each in ("square", "qr")
+    )
+    assert (by_square.rank, by_triangle.rank) == (3, 4)
+    r = np.linalg.qr(design(x), mode="r")
+    expected = np.linalg.norm(np.linalg.inv(r), axis=1)
+    np.testing.assert_allclose(by_triangle.weight_errors, expected, rtol=1e-5)

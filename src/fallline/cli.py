@@ -1057,3 +1057,139 @@ def _new_name(name: str, taken: Any) -> str:
     while new in taken:
         new, number = f"{name}_{number}", number + 1
     return new
+
+
+# Curves.
+
+
+class _Named(click.ParamType):
+    """``b1=500,b2=1e-4``: a number for each name; with ``pairs``, ``b1=0:10,b2=0:``, its two ends."""
+
+    def __init__(self, pairs: bool = False) -> None:
+        self.pairs = pairs
+        self.name = "name=low:high,…" if pairs else "name=number,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        found: dict[str, Any] = {}
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            name, _, said = part.partition("=")
+            try:
+                if self.pairs:
+                    low, high = said.split(":")
+                    found[name.strip()] = tuple(float(end) if end.strip() else None for end in (low, high))
+                else:
+                    found[name.strip()] = float(said)
+            except ValueError:
+                example = "b1=0:10,b2=0: (an end left out is no bound)" if self.pairs else "b1=500,b2=1e-4"
+                self.fail(f"{part!r} cannot be read: write {example}.", param, ctx)
+        return found
+
+
+@main.command(short_help="Fit a curve, written as a formula, to a table.")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--y", "--target", "-t", "target", required=True, metavar="COLUMN", help="Column to fit.")
+@click.option(
+    "--model",
+    "-m",
+    required=True,
+    metavar="FORMULA",
+    help="Such as 'b1*(1 - exp(-b2*x))': names of columns are inputs, all others parameters. Names that are "
+    "not plain words stand in backticks.",
+)
+@click.option("--start", type=_Named(), help="Where to start; parameters left out are looked for.")
+@click.option("--fix", "fixed", type=_Named(), help="Parameters that stay at a value.")
+@click.option("--bounds", type=_Named(pairs=True), help="Bounds of parameters.")
+@click.option(
+    "--sigma", metavar="COLUMN", help="Column with the noise of each row, of which only the ratios count."
+)
+@click.option("--absolute-sigma", is_flag=True, help="Take the noise of --sigma as it is.")
+@click.option(
+    "--profile", is_flag=True, help="Intervals by profile likelihood, which follow the bend of the curve."
+)
+@click.option("--max-iter", type=click.IntRange(1), default=1000, show_default=True, help="The most steps.")
+def curve(table: Path, target: str, model: str, sigma: str | None, profile: bool, **settings: Any) -> None:
+    """Fit a curve to the rows of TABLE by least squares, and print its parameters.
+
+    \b
+    fallline curve examples/concrete.csv --y strength --model "a + b*log(age)"
+    """
+    from fallline.table import read_table
+
+    with _importing_meanwhile() if table.is_file() else nullcontext():
+        source = read_table(table)
+    import numpy as np
+
+    from fallline.compile_cache import mended, use_compile_cache
+    from fallline.curve import Curve
+    from fallline.curve_fit import fit_curve
+    from fallline.formula import read_formula
+
+    formula = read_formula(model)
+    inputs = tuple(name for name in source.columns if name in formula.names)
+    columns = _numbers_of(source, (target, *inputs, *([] if sigma is None else [sigma])))
+    if not inputs:
+        raise _Complaint(
+            f"the formula {formula} has none of the columns of {table.name} ({', '.join(source.columns)})."
+        )
+    x = np.column_stack([columns[name] for name in inputs])
+    with mended(use_compile_cache()):
+        found = fit_curve(
+            Curve(formula, columns=inputs),
+            x,
+            columns[target],
+            sigma=None if sigma is None else columns[sigma],
+            **settings,
+        )
+        ends = found.profile_intervals() if profile else found.intervals()
+    _print_curve(found, ends, target, "profile" if profile else "standard", _console())
+    if found.path.stop.name in ("MAX_ITER", "INTERRUPTED", "DIVERGED"):
+        raise _Complaint(found.said)
+
+
+def _numbers_of(source: "Table", names: Sequence[str]) -> dict[str, Any]:
+    """These columns as numbers, without the rows in which one of them is missing; says how many these are."""
+    import numpy as np
+
+    missing = [name for name in names if name not in source.columns]
+    if missing:
+        raise _Complaint(
+            f"{source.name} has no column {missing[0]!r}: its columns are {', '.join(source.columns)}."
+        )
+    columns = {name: np.asarray(source.columns[name]) for name in names}
+    for name, values in columns.items():
+        if values.dtype.kind not in "fiub":
+            raise _Complaint(f"the column {name} does not hold numbers, and a curve takes nothing else.")
+    rows = np.column_stack([values.astype(np.float64) for values in columns.values()])
+    whole = np.asarray(np.isfinite(rows).all(axis=1))
+    if not whole.all():
+        lost = int((~whole).sum())
+        _complain([f"{lost:,} of {len(rows):,} rows have a gap in these columns and are left out."])
+    if not whole.any():
+        raise _Complaint(f"no row of {source.name} has numbers in all of {', '.join(names)}.")
+    return dict(zip(columns, rows[whole].T, strict=True))
+
+
+def _print_curve(found: Any, ends: Any, target: str, method: str, console: Any) -> None:
+    """The parameters as a table, and what else there is to say of the fit."""
+    _say(console, f"{target} = {found.curve.function}", "bold")
+    console.print()
+    grid = _empty_table()
+    for heading in ("parameter", "value", "standard error", "95 % from", "to"):
+        grid.add_column(heading, justify="left" if heading == "parameter" else "right")
+    free = found.free
+    for name, value, error, (low, high), is_free in zip(
+        found.curve.names, found.values, found.standard_errors, ends, free, strict=True
+    ):
+        numbers = [f"{each:.6g}" for each in (error, low, high)] if is_free else ["fixed", "", ""]
+        grid.add_row(name, f"{value:.10g}", *numbers)
+    _print_table(console, grid)
+    console.print()
+    by = "profile likelihood" if method == "profile" else "standard errors and Student's t"
+    _say(
+        console,
+        f"{len(found.rows.y):,} rows, {found.freedom:,} degrees of freedom; E = {found.path.error[-1]:.8g}, "
+        f"residual standard deviation {found.noise:.6g}. Intervals by {by}; derivatives {found.derivatives}.",
+    )
+    _say(console, f"{found.path.n_passes} passes. {found.said}")

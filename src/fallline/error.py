@@ -5,6 +5,7 @@ weights s (1 unless a row counts for more or, in padding, for nothing),
 
     E = ½ Σ_μ s_μ Σ_j r_j²     g = Jᵀ s r     G = Jᵀ s J     J = ∂ŷ/∂w
 
+All three are in the triangle R of [√s J | √s r] = Q R, too, with twice the digits of G.
 E is a sum over rows, not a mean: it grows with the number of rows. Where the rows
 come from, and what is done with the sums, is not known here.
 """
@@ -14,11 +15,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fallline.curve import Curve
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.network import Model
 
 # What one pass over the rows can be asked for. A descent names the few it needs.
-KINDS = ("error", "gradient", "gauss_newton", "curvature")
+KINDS = ("error", "gradient", "gauss_newton", "curvature", "triangle", "bend")
 
 
 class Block(NamedTuple):
@@ -30,11 +32,12 @@ class Block(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What the rows say at one point: sums that add up block by block.
+    """What the rows say at one point: sums that add up block by block, by ``merged``.
 
     rows: Σ s, the number of rows. error: E. gradient (n_weights,): ∂E/∂w. gauss_newton
-    (n_weights, n_weights): JᵀJ. curvature (n_weights,): JᵀJ v for the direction asked.
-    What was not asked for is zero, or of length 0 where the descent never asks for it.
+    (n_weights, n_weights): JᵀJ. curvature (n_weights,): JᵀJ v for the direction asked, or Jᵀ ∂²ŷ/∂v² ("bend").
+    triangle (n_weights + 1, n_weights + 1): R of [√s J | √s r] = Q R, so that JᵀJ need not be formed, which squares
+    the condition number. What was not asked for is zero, or of length 0 where the descent never asks for it.
     """
 
     rows: Any
@@ -42,6 +45,7 @@ class Sums(NamedTuple):
     gradient: Any
     gauss_newton: Any
     curvature: Any
+    triangle: Any
 
 
 class Request(NamedTuple):
@@ -103,11 +107,29 @@ def nothing(kinds: tuple[str, ...], n_weights: int) -> Sums:
     """The sums over no rows, float64: where adding up begins."""
     dtype = jnp.float64
     wide = n_weights if "gauss_newton" in kinds else 0
-    long = n_weights if "curvature" in kinds else 0
+    long = n_weights if "curvature" in kinds or "bend" in kinds else 0
+    side = n_weights + 1 if "triangle" in kinds else 0
     zero = jnp.zeros((), dtype)
     return Sums(
-        zero, zero, jnp.zeros(n_weights, dtype), jnp.zeros((wide, wide), dtype), jnp.zeros(long, dtype)
+        zero,
+        zero,
+        jnp.zeros(n_weights, dtype),
+        jnp.zeros((wide, wide), dtype),
+        jnp.zeros(long, dtype),
+        jnp.zeros((side, side), dtype),
     )
+
+
+def merged(first: Sums, second: Sums, xp: Any = jnp) -> Sums:
+    """The sums over the rows of both: added, and the triangles stacked and made one again by QR.
+
+    Source: Golub & Van Loan (2013), *Matrix Computations*, sec. 6.5 (adding rows to a factorisation).
+    """
+    total = jax.tree.map(xp.add, first, second)
+    if not first.triangle.shape[0]:
+        return total
+    stacked = xp.concatenate([first.triangle, second.triangle])
+    return total._replace(triangle=xp.linalg.qr(stacked, mode="r"))
 
 
 def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Request, block: Block) -> Sums:
@@ -130,11 +152,23 @@ def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Requ
     if kind == "curvature":
         product = curvature_product(model, weights, block, request.direction.astype(weights.dtype))
         return empty._replace(rows=rows, curvature=product.astype(jnp.float64))
+    if kind == "bend":
+        bend = bend_of(model, weights, block, request.direction.astype(weights.dtype))
+        return empty._replace(rows=rows, curvature=bend.astype(jnp.float64))
+    if kind == "triangle":
+        triangle = triangle_of(model, weights, block).astype(jnp.float64)
+        error, gradient = error_and_gradient_of(triangle)
+        return empty._replace(rows=rows, error=error, gradient=gradient, triangle=triangle)
     raise SettingsError(f"a pass of kind {kind!r} is not known: choose one of {', '.join(KINDS)}.")
 
 
 def jacobian(model: Model, weights: Any, x: Any) -> Any:
-    """J = ∂ŷ/∂w: (b, outputs, n_weights), one backward sweep per output."""
+    """J = ∂ŷ/∂w: (b, outputs, n_weights), one backward sweep per output; of a curve, one forward sweep per weight.
+
+    A curve has few weights, and a function that is not ours is best asked for all rows at once.
+    """
+    if isinstance(model, Curve):
+        return jax.jacfwd(lambda w: model.predict(w, x, jnp))(weights)
 
     def one_row(row: Any) -> Any:
         return jax.jacrev(lambda w: model.predict(w, row[None, :], jnp)[0])(weights)
@@ -163,3 +197,43 @@ def curvature_product(model: Model, weights: Any, block: Block, direction: Any) 
     _, along = jax.jvp(predict, (weights,), (direction,))
     _, back = jax.vjp(predict, weights)
     return back(along * block.s[:, None])[0]
+
+
+def triangle_of(model: Model, weights: Any, block: Block) -> Any:
+    """R of [√s J | √s r] = Q R for a block: (n_weights + 1, n_weights + 1), upper triangular."""
+    root = jnp.sqrt(block.s)[:, None]
+    r = (residuals(model, weights, block) * root).reshape(-1)
+    side = model.n_weights + 1
+    stacked = jnp.concatenate(
+        [(jacobian(model, weights, block.x) * root[:, :, None]).reshape(r.shape[0], -1), r[:, None]], axis=1
+    )
+    factor = jnp.linalg.qr(stacked, mode="r")
+    return jnp.pad(factor, ((0, side - factor.shape[0]), (0, 0)))
+
+
+def error_and_gradient_of(triangle: Any) -> tuple[Any, Any]:
+    """E and g of the rows behind a triangle: its last column is Qᵀ√s r."""
+    last = triangle[:, -1]
+    return 0.5 * last @ last, triangle[:, :-1].T @ last
+
+
+# How far along the step the second derivative is taken: near enough to be local, far enough to lose few digits.
+_ALONG = 0.1
+
+
+def bend_of(model: Model, weights: Any, block: Block, direction: Any) -> Any:
+    """Jᵀ s ∂²ŷ/∂v² along v: how the prediction bends away from its tangent.
+
+    The second derivative by a difference of ŷ and one forward derivative, so that a function that has only
+    first derivatives will do: (2/h)[(ŷ(w + hv) − ŷ(w))/h − J v].
+    Source: Transtrum, Machta & Sethna (2011), Phys. Rev. E 83:036701, sec. VIII.
+    """
+
+    def predict(w: Any) -> Any:
+        return model.predict(w, block.x, jnp)
+
+    here, along = jax.jvp(predict, (weights,), (direction,))
+    _, back = jax.vjp(predict, weights)
+    ahead = predict(weights + _ALONG * direction)
+    bend = (2.0 / _ALONG) * ((ahead - here) / _ALONG - along)
+    return back(bend * block.s[:, None])[0]

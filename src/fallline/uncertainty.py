@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Block, gauss_newton, jacobian, residuals
+from fallline.error import Block, gauss_newton, jacobian, residuals, triangle_of
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
@@ -155,6 +155,7 @@ def uncertainty_of(
     *,
     strength: float | np.ndarray = 0.0,
     noise: str | float | np.ndarray = "leave-one-out",
+    factor: str = "square",
 ) -> Uncertainty:
     """What ``rows`` say of ``weights`` (p,) at a minimum of E + ½ Σ strength w².
 
@@ -164,6 +165,8 @@ def uncertainty_of(
     or s² itself, one number or (k,), say from held-out rows.
 
     Directions whose eigenvalue, columns scaled to length 1, is below max(64, p) ε of the largest are undetermined.
+    factor="qr": the triangle of J takes the place of JᵀJ, and the limit is for the singular values of J: a curve has few
+    weights, and they may be nearly collinear and known all the same.
     Raises ShapeError and SettingsError for what does not fit, TableError where the rows leave nothing to see the
     noise by.
     Source: Seber & Wild (1989), *Nonlinear Regression*, sec. 5.1; Allen (1974), Technometrics 16:125 (PRESS); MacKay
@@ -178,7 +181,10 @@ def uncertainty_of(
     strength = _strength(model, strength)
     given = _noise(model, noise)
     with jax.enable_x64(True), one_blas_thread():
-        root, undetermined, scale = _inverse_root(_square(model, weights, rows) + np.diag(strength))
+        if factor == "qr":
+            root, undetermined, scale = _inverse_root_of_triangle(_triangle(model, weights, rows), strength)
+        else:
+            root, undetermined, scale = _inverse_root(_square(model, weights, rows) + np.diag(strength))
         gamma = root.shape[1] - float(np.sum(strength[:, None] * root**2))
         values = _left_out(model, weights, root, rows)
     r, left_out, inverse, leverage = values
@@ -247,6 +253,28 @@ def _inverse_root(square: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return vectors[:, kept] / np.sqrt(values[kept]), vectors[:, ~kept], scale
 
 
+def _inverse_root_of_triangle(
+    triangle: np.ndarray, strength: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same from R with RᵀR = JᵀJ, without forming it: A = RᵀR + diag(strength)."""
+    stacked = np.concatenate([triangle, np.diag(np.sqrt(strength))])
+    scale = np.linalg.norm(stacked, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.svd(stacked / scale)[1:]
+    kept = values > max(64, len(values)) * _EPSILON * values[0]
+    vectors = vectors.T / scale[:, None]
+    return vectors[:, kept] / values[kept], vectors[:, ~kept], scale
+
+
+def _triangle(model: Model, weights: np.ndarray, rows: InMemory) -> np.ndarray:
+    """R (p, p) of √s J = Q R, block by block in the order of the rows."""
+    total = np.zeros((0, model.n_weights))
+    for _, block in _blocks(model, rows.x, rows.y, rows.sample_weight):
+        part = np.asarray(_triangle_of_block(model, weights, *block))[:, :-1]
+        total = np.asarray(np.linalg.qr(np.concatenate([total, part]), mode="r"))
+    return total
+
+
 def _square(model: Model, weights: np.ndarray, rows: InMemory) -> np.ndarray:
     """JᵀsJ (p, p), block by block in the order of the rows."""
     total = np.zeros((model.n_weights, model.n_weights))
@@ -293,6 +321,11 @@ def _blocks(
 @functools.partial(jax.jit, static_argnums=0)
 def _square_of_block(model: Model, weights: Any, x: Any, y: Any, s: Any) -> Any:
     return gauss_newton(model, weights, Block(x, y, s))[2]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _triangle_of_block(model: Model, weights: Any, x: Any, y: Any, s: Any) -> Any:
+    return triangle_of(model, weights, Block(x, y, s))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from fallline.curve import Curve
 from fallline.descent import Stop
-from fallline.descent.levenberg_marquardt import LevenbergMarquardt, damped_step
+from fallline.descent.levenberg_marquardt import LevenbergMarquardt, by_cholesky, by_qr
 from fallline.descent.penalty import Penalised
 from fallline.exceptions import SettingsError
 from fallline.loop import descend
@@ -55,16 +56,36 @@ def test_the_error_falls_at_every_step(random):
     assert (np.diff(path.penalised_error) < 0).all()
 
 
-def test_a_step_solves_the_damped_equations(random, x64):
-    j, r = random.normal(size=(20, 5)) * [1, 1e3, 1e-3, 1, 1], random.normal(size=20)
-    square, slope = j.T @ j, j.T @ r
-    scale = np.sqrt(np.diag(square))
-    step, gain = damped_step(
-        Penalised(0.0, jnp.asarray(slope), jnp.asarray(square)), jnp.asarray(scale), jnp.asarray(0.3)
+SOLVED = {
+    "cholesky": lambda j, r, *rest: by_cholesky(*rest),
+    "qr": lambda j, r, *rest: by_qr(j, r, *rest),
+}
+
+
+@pytest.mark.parametrize("factor", SOLVED)
+def test_a_step_solves_the_damped_equations(factor, random, x64):
+    j, r = (
+        jnp.asarray(random.normal(size=(20, 5)) * [1, 1e3, 1e-3, 1, 1]),
+        jnp.asarray(random.normal(size=20)),
     )
-    np.testing.assert_allclose(step, np.linalg.solve(square + 0.3 * np.diag(scale**2), -slope), rtol=1e-9)
-    promised = -(slope @ step + 0.5 * step @ square @ step)
-    np.testing.assert_allclose(gain, promised, rtol=1e-9)
+    square, slope = j.T @ j, j.T @ r
+    scale = jnp.linalg.norm(j, axis=0)
+    damped = SOLVED[factor](j, r, Penalised(0.0, slope, square), scale, jnp.asarray(0.3))
+    matrix = square + 0.3 * jnp.diag(scale**2)
+    np.testing.assert_allclose(damped.move / scale, np.linalg.solve(matrix, -slope), rtol=1e-9)
+    root = damped.root * scale[None, :]
+    np.testing.assert_allclose(root.T @ root, matrix, rtol=1e-9, atol=1e-9)
+
+
+def test_qr_solves_what_the_square_has_lost(random, x64):
+    j = np.linalg.qr(random.normal(size=(20, 3)))[0] @ np.array([[1.0, 1, 0], [0, 1e-9, 0], [0, 0, 1]])
+    expected = np.array([1.0, 2.0, 3.0])
+    there = Penalised(0.0, jnp.asarray(j.T @ (j @ -expected)), jnp.asarray(j.T @ j))
+    unit = jnp.ones(3)
+    found = by_qr(jnp.asarray(j), jnp.asarray(j @ -expected), there, unit, jnp.asarray(1e-30)).move
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    lost = by_cholesky(there, unit, jnp.asarray(1e-30)).move
+    assert not np.allclose(lost, expected, rtol=1e-2)
 
 
 def test_a_weight_that_no_row_feels_stays_where_it_is(random):
@@ -99,3 +120,141 @@ def test_a_damping_that_is_not_positive_is_refused():
         SettingsError, match="damping=0 is not possible for LevenbergMarquardt: expected a number above 0"
     ):
         descend(Network((1, 1)), rows, LevenbergMarquardt(damping=0))
+
+
+def decay(random, rows=40, noise=0.05):
+    x = np.linspace(0, 5, rows)[:, None]
+    return Curve("a*exp(-b*x) + c"), InMemory(
+        x, 3 * np.exp(-0.9 * x) + 1 + noise * random.normal(size=(rows, 1))
+    )
+
+
+FOR_CURVES = LevenbergMarquardt.for_curves()
+# Each of its settings alone, on networks and curves: none may change where a descent leads.
+ALONE = {
+    "qr": LevenbergMarquardt(factor="qr"),
+    "acceleration": LevenbergMarquardt(acceleration=True),
+    "acceleration by qr": LevenbergMarquardt(acceleration=True, factor="qr"),
+    "longest_step": LevenbergMarquardt(longest_step=0.3),
+    "memory": LevenbergMarquardt(memory=0.5),
+    "polish": LevenbergMarquardt(polish=True),
+    "wide bounds": LevenbergMarquardt(lower=(-1e9,) * 3, upper=(1e9,) * 3),
+    "for curves": FOR_CURVES,
+}
+
+
+@pytest.mark.parametrize("descent", ALONE.values(), ids=ALONE)
+def test_every_setting_leads_to_the_minimum_that_scipy_finds(descent, random):
+    curve, rows = decay(random)
+    path = descend(curve, rows, descent, weights=[1.0, 1.0, 0.0], max_iter=200)
+    judge = scipy.optimize.least_squares(
+        lambda w: (curve.predict(w, rows.x) - rows.y)[:, 0],
+        [1.0, 1.0, 0.0],
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-15,
+    )
+    np.testing.assert_allclose(path.best_weights, judge.x, rtol=1e-5)
+
+
+def test_polished_weights_have_the_digits_of_the_closed_form(random):
+    x, y = random.normal(size=(30, 3)), random.normal(size=(30, 1))
+    expected = np.linalg.lstsq(np.column_stack([x, np.ones(30)]), y, rcond=None)[0][:, 0]
+    given = {"weights": [50.0, 50, 50, 50], "max_iter": 100}
+    polished = descend(Network((3, 1)), InMemory(x, y), LevenbergMarquardt(polish=True, factor="qr"), **given)
+    np.testing.assert_allclose(polished.best_weights, expected, rtol=1e-13)
+    np.testing.assert_array_equal(polished.best_weights, polished.final_weights)
+
+
+def test_a_step_is_no_longer_than_it_may_be(random):
+    curve, rows = decay(random)
+    descent = LevenbergMarquardt(longest_step=0.1, memory=0.0)
+    path = descend(curve, rows, descent, weights=[30.0, 4.0, 2.0], max_iter=5)
+    lengths = [
+        np.linalg.norm(norms * step) / np.linalg.norm(norms * weights)
+        for weights, step, norms in zip(
+            path.weights[:-1],
+            np.diff(path.weights, axis=0),
+            map(norms_of(curve, rows), path.weights),
+            strict=False,
+        )
+    ]
+    assert max(lengths) <= 0.1
+    assert lengths[0] > 0.02
+
+
+def norms_of(curve, rows):
+    return lambda weights: np.linalg.norm(curve._slopes_on_host(weights, rows.x), axis=0)
+
+
+def test_acceleration_takes_fewer_steps_along_a_curved_valley():
+    # Rosenbrock's valley as a curve: residuals 10(b − a²) and 1 − a. Source: Transtrum & Sethna (2012), sec. 5.
+    curve = Curve(lambda x, a, b: 10 * (b - a * a) * x + (1 - a) * (1 - x))
+    rows = InMemory(np.array([[1.0], [0.0]]), np.zeros((2, 1)))
+    steps = [
+        descend(curve, rows, LevenbergMarquardt(acceleration=way), weights=[-1.2, 1.0], max_iter=300).n_steps
+        for way in (True, False)
+    ]
+    assert steps[0] < 0.7 * steps[1]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [((-np.inf, 1.5, -np.inf), None), (None, (2.0, np.inf, np.inf)), ((0.0, 1.2, 0.0), (2.5, 9.0, 0.5))],
+    ids=["below", "above", "both"],
+)
+def test_within_bounds_it_finds_what_scipy_finds_within_them(lower, upper, random):
+    curve, rows = decay(random)
+    path = descend(
+        curve, rows, LevenbergMarquardt.for_curves(lower, upper), weights=[1.0, 2.0, 0.2], max_iter=300
+    )
+    box = (-np.inf if lower is None else lower, np.inf if upper is None else upper)
+    judge = scipy.optimize.least_squares(
+        lambda w: (curve.predict(w, rows.x) - rows.y)[:, 0],
+        [1.0, 2.0, 0.2],
+        bounds=box,
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-15,
+    )
+    np.testing.assert_allclose(path.best_weights, judge.x, rtol=1e-5)
+    assert (path.weights >= box[0]).all()
+    assert (path.weights <= box[1]).all()
+
+
+def test_a_descent_by_qr_over_many_blocks_goes_the_way_of_the_whole(random):
+    x = random.uniform(0, 3, size=(3000, 1))
+    y = 2 * np.exp(-x) + 0.1 * random.normal(size=(3000, 1))
+    curve, descent = Curve("a*exp(-b*x)"), LevenbergMarquardt(factor="qr")
+    whole = descend(curve, InMemory(x, y), descent, weights=[1.0, 0.3], max_iter=20)
+    shuffled = random.permutation(3000)
+    other = descend(curve, InMemory(x[shuffled], y[shuffled]), descent, weights=[1.0, 0.3], max_iter=20)
+    np.testing.assert_allclose(other.error, whole.error, rtol=1e-12)
+    judge = scipy.optimize.curve_fit(lambda x, a, b: a * np.exp(-b * x), x[:, 0], y[:, 0])[0]
+    np.testing.assert_allclose(whole.best_weights, judge, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("descent", "message"),
+    [
+        (LevenbergMarquardt(factor="svd"), "factor='svd' is not possible.*'cholesky' or 'qr'"),
+        (LevenbergMarquardt(memory=2.0), "memory=2.0 is not possible"),
+        (LevenbergMarquardt(longest_step=0.0), "longest_step=0.0 is not possible"),
+    ],
+    ids=["factor", "memory", "longest_step"],
+)
+def test_a_setting_out_of_its_range_is_refused(descent, message):
+    with pytest.raises(SettingsError, match=message):
+        descend(Network((1, 1)), InMemory(np.ones((3, 1)), np.ones((3, 1))), descent)
+
+
+def test_a_step_into_a_corner_is_the_best_one_in_the_box(x64):
+    # A bowl whose minimum (3, 1) lies beyond the bound of the first weight: at w1 = 1 the second is best at 1 + 0.8 · 2.
+    square = jnp.array([[1.0, 0.8], [0.8, 1.0]])
+    start = jnp.zeros(2)
+    gradient = square @ (start - jnp.array([3.0, 1.0]))
+    here, descent = Penalised(0.0, gradient, square), LevenbergMarquardt(upper=(1.0, 9.0))
+    damped = descent._solved(here, None, None, start, jnp.ones(2), jnp.asarray(1e-12))
+    np.testing.assert_allclose(damped.move, [1.0, 2.6], rtol=1e-9)
+    promised = -(gradient @ damped.move + 0.5 * damped.move @ square @ damped.move)
+    np.testing.assert_allclose(descent._promised(here, damped, 1e-12), promised, rtol=1e-9)

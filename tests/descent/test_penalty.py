@@ -15,7 +15,9 @@ from fallline.rows.memory import InMemory
 
 def sums_of(x, y, w):
     r = x @ w - y
-    return Sums(*map(jnp.asarray, (float(len(x)), 0.5 * r @ r, x.T @ r, x.T @ x, np.zeros(0))))
+    return Sums(
+        *map(jnp.asarray, (float(len(x)), 0.5 * r @ r, x.T @ r, x.T @ x, np.zeros(0), np.zeros((0, 0))))
+    )
 
 
 def test_weight_decay_adds_half_alpha_times_the_squares_of_the_coefficients(random, x64):

@@ -186,19 +186,19 @@ def arrive(
     shown: Any,
     stop: Any,
     *,
-    newest: bool = False,
+    newest: Any = False,
 ) -> Walk:
     """The walk after a pass: at ``weights`` if ``arrived``, else where it stood; the lowest point kept.
 
-    ``newest``: the penalty changes on the way, so that errors of different steps do not compare; the newest point
-    counts as the lowest.
+    ``newest``: errors of different steps do not compare, because the penalty changes on the way or a step changes the
+    error by less than its rounding; the newest point counts as the lowest.
     """
 
     def either(new: Any, old: Any) -> Any:
         return jnp.where(arrived, new, old)
 
     steps = jnp.where(arrived, walk.steps + 1, walk.steps)
-    lower = arrived if newest else arrived & (penalised < walk.lowest_penalised)
+    lower = arrived & (newest | (penalised < walk.lowest_penalised))
     return Walk(
         weights=either(weights, walk.weights),
         error=either(error, walk.error),

@@ -2,6 +2,7 @@
 
 import difflib
 
+from fallline.curve import Curve
 from fallline.descent import Descent
 from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
@@ -37,6 +38,8 @@ def choose(name: str, model: Model, rows: int, *, all_rows: bool = False) -> tup
     up, which predicted rows not seen best in benchmarks/mini_batch_fits.py; ``all_rows``: where mini-batches cannot walk, L-BFGS
     there too. Raises SettingsError for an unknown name.
     """
+    if isinstance(model, Curve) and name in ("auto", "levenberg-marquardt"):
+        return LevenbergMarquardt.for_curves(), "Levenberg–Marquardt as it suits a curve of few parameters."
     if name in DESCENTS:
         return DESCENTS[name](), f"{name} was asked for."
     if name != "auto":

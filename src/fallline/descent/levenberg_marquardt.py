@@ -1,7 +1,7 @@
 """Levenberg–Marquardt: Gauss–Newton steps, damped as far as the surface demands.
 
-Each pass asks the rows for the triple (E, g, JᵀJ) at a trial point; JᵀJ is summed
-block by block, so that J never exists whole.
+Each pass asks the rows for the triple (E, g, JᵀJ) at a trial point, or for the triangle of J that holds all three;
+they are summed block by block, so that J never exists whole.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,15 @@ import jax.scipy.linalg
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
 from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
 from fallline.error import Request, Sums, nothing
+from fallline.exceptions import SettingsError
 
 # The damping is in units of the scaled curvature, whose diagonal is 1. At the floor the step is Gauss–Newton's;
 # at the ceiling it is a gradient step 1e16 times shorter than the scale of the surface: no step helps any more.
-_LEAST_DAMPING = 1e-12
+# A triangle has the digits for a lower floor.
+_LEAST_DAMPING = {"cholesky": 1e-12, "qr": 1e-30}
 _MOST_DAMPING = 1e16
-
+_LONGER = 4.0  # factor for the damping while a step is longer than it may be: costs no pass
+_TRIES = 64
 
 # Bayesian regularisation: the first steps go down a fixed penalty, because far from any valley the local
 # quadratic says nothing of the noise; afterwards it is looked at again every few steps, at the cost of a factorisation.
@@ -28,19 +31,44 @@ _STEPS_BETWEEN_EVIDENCE = 2
 _AT_REST = 1e-9  # share of F that a step still promises
 _SETTLED = 1e-3  # relative change of the strengths
 
+# Acceleration: how long its part may be, and how well the last step must have been foretold to do without. Source for the
+# first: Transtrum & Sethna (2012), arXiv 1201.5885, sec. 2.2.
+_MOST_BEND = 0.75
+_FORETOLD = 0.1
+
+# The polish: its first step must be this short against the weights, each further one shorter than the last. F may rise by
+# this share: where a curve fits to twelve digits, rounding alone moves it by a thousandth, and whoever takes only what
+# falls ends where rounding is kindest, with too small a noise.
+_NEAR = 1e-2
+_RISES = 1e-2
+
+
+class Damped(NamedTuple):
+    """(JᵀJ + damping · D²) Δw = −g in units of D: the matrix as RᵀR, and its solution."""
+
+    root: Any  # R, upper triangular
+    felt: Any  # which weights move at all
+    unit: Any  # D, 1 where nothing is felt
+    slope: Any
+    move: Any  # D Δw
+
 
 class LevenbergMarquardtState(NamedTuple):
     """Where Levenberg–Marquardt stands, and what it must remember for its next trial."""
 
     walk: Walk
     trial: Any
-    step: Any  # trial − weights
+    step: Any  # along the tangent; trial − weights where there is no acceleration
     gain: Any  # the fall in F that the local quadratic promises for that step
-    sums: Sums  # E, g and JᵀJ at the weights, without penalty
+    sums: Sums  # E, g and JᵀJ (or the triangle) at the weights, without penalty
     scale: Any  # D: the largest column norm of J seen so far, per weight
     damping: Any
     growth: Any  # factor for the damping at the next rejection
     penalty: Penalty
+    bending: Any  # whether the next pass reads how ŷ bends along the step
+    polishing: Any  # whether the trial is a step of the polish
+    size: Any  # length of that step, in units of D
+    damped: Damped  # the equations that the step solves
 
 
 @dataclass(repr=True, eq=True)
@@ -50,25 +78,72 @@ class LevenbergMarquardt(Descent):
     D holds the largest column norms of J met so far (Moré 1978), so that the damping has no units.
     ``damping`` (> 0) is its first value; it falls after a step that the local quadratic foretold and
     grows after one that it did not. A trial that does not lower F is not a step: it costs a pass.
-    Raises SettingsError, when the descent begins, for a damping that is not positive.
+
+    factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the digits and costs more.
+    acceleration: a step also follows the bend of ŷ along it, at the cost of a pass where the last step was not
+    foretold to a tenth (geodesic acceleration). longest_step: at most so many lengths of the weights in units of D, None for
+    no bound. memory: what is left of D at the next pass; 1 for ever, less where columns shrink by orders of magnitude on the way.
+    polish: end with undamped steps, as long as each is shorter than the last, because near the minimum F changes by less
+    than its rounding, and half the digits of the weights would go unseen. lower, upper: a bound for each weight, or None.
+    The default suits networks; ``for_curves()`` has what functions of few parameters and any scale need.
+    Raises SettingsError, when the descent begins, for a setting out of its range.
 
     Source: Madsen, Nielsen & Tingleff (2004), *Methods for Non-linear Least Squares Problems*, alg. 3.16;
-    scaling, Moré (1978), in *Numerical Analysis*, Lecture Notes in Mathematics 630, sec. 3.
+    scaling, Moré (1978), in *Numerical Analysis*, Lecture Notes in Mathematics 630, sec. 3;
+    acceleration, Transtrum, Machta & Sethna (2011), Phys. Rev. E 83:036701, sec. VIII.
     """
 
     damping: float = 1e-3
+    factor: str = "cholesky"
+    acceleration: bool = False
+    longest_step: float | None = None
+    memory: float = 1.0
+    polish: bool = False
+    lower: Any = None
+    upper: Any = None
 
-    kinds: ClassVar[tuple[str, ...]] = ("gauss_newton",)
     finds_penalty: ClassVar[bool] = True
+
+    @classmethod
+    def for_curves(cls, lower: Any = None, upper: Any = None) -> "LevenbergMarquardt":
+        """The settings that take all NIST reference problems from both their starts: see benchmarks/nist.py."""
+        return cls(
+            factor="qr",
+            acceleration=True,
+            longest_step=1.0,
+            memory=0.8,
+            polish=True,
+            lower=lower,
+            upper=upper,
+        )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The kinds of pass it asks for."""
+        triple = "triangle" if self.factor == "qr" else "gauss_newton"
+        return (triple, "bend") if self.acceleration else (triple,)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any weight has a bound."""
+        return self.lower is not None or self.upper is not None
 
     def check(self) -> None:
         check_number(self, "damping", 0.0, 1e10, open_low=True)
+        check_number(self, "memory", 0.0, 1.0)
+        if self.longest_step is not None:
+            check_number(self, "longest_step", 0.0, float("inf"), open_low=True)
+        if self.factor not in _LEAST_DAMPING:
+            raise SettingsError(
+                f"factor={self.factor!r} is not possible for LevenbergMarquardt: expected 'cholesky' or 'qr'."
+            )
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
         return ("damping", "effective_weights", "noise_precision") if penalty.adapts else ("damping",)
 
     def start(self, weights: Any, penalty: Penalty) -> LevenbergMarquardtState:
         n, dtype = weights.shape[0], weights.dtype
+        weights = self._within(weights)
         return LevenbergMarquardtState(
             walk=first_walk(weights, len(self.shows(penalty))),
             trial=weights,
@@ -79,14 +154,27 @@ class LevenbergMarquardt(Descent):
             damping=jnp.asarray(self.damping, dtype),
             growth=jnp.full((), 2.0, dtype),
             penalty=jax.tree.map(jnp.asarray, penalty),
+            bending=jnp.zeros((), bool),
+            polishing=jnp.zeros((), bool),
+            size=jnp.full((), jnp.inf, dtype),
+            damped=_unsolved(n),
         )
 
     def ask(self, state: LevenbergMarquardtState) -> Request:
-        return Request(jnp.zeros((), jnp.int32), state.trial, state.step[:0])
+        if not self.acceleration:
+            return Request(jnp.zeros((), jnp.int32), state.trial, state.step[:0])
+        where = jnp.where(state.bending, state.walk.weights, state.trial)
+        return Request(state.bending.astype(jnp.int32), where, state.step)
 
     def tell(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
+        if not self.acceleration:
+            return self._arrive(state, sums)
+        return jax.lax.cond(state.bending, self._bend, self._arrive, state, sums)
+
+    def _arrive(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
+        """The next state after a pass at the trial point."""
         walk, penalty = state.walk, state.penalty
-        there = penalise(penalty, state.trial, sums)
+        there = penalise(penalty, state.trial, _with_square(sums))
         start = walk.steps < 0
         finite = (
             jnp.isfinite(there.error)
@@ -94,33 +182,49 @@ class LevenbergMarquardt(Descent):
             & jnp.all(jnp.isfinite(there.gauss_newton))
         )
         fall = walk.penalised - there.error
-        accepted = finite & (start | (fall > 0))
+        low = fall > 0
+        if self.polish:
+            low |= state.polishing & (there.error <= walk.penalised * (1.0 + _RISES))
+        accepted = finite & (start | low)
 
         ratio = jnp.where(start, 1.0, fall / jnp.where(state.gain > 0, state.gain, 1.0))
         easier = state.damping * jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
         damping = jnp.where(start, state.damping, jnp.where(accepted, easier, state.damping * state.growth))
-        damping = jnp.maximum(damping, _LEAST_DAMPING)
+        damping = jnp.maximum(damping, _LEAST_DAMPING[self.factor])
         growth = jnp.where(accepted, 2.0, 2.0 * state.growth)
 
         weights = jnp.where(accepted, state.trial, walk.weights)
         sums = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), sums, state.sums)
+        full = _with_square(sums)
         settled = jnp.ones((), bool)
         if penalty.adapts:
             steps = walk.steps + 1
             due = accepted & (steps >= _STEPS_BEFORE_EVIDENCE) & (steps % _STEPS_BETWEEN_EVIDENCE == 0)
             due |= ~start & (state.gain <= _AT_REST * walk.penalised)  # the minimum under the present penalty
-            penalty = jax.lax.cond(due, reestimated, lambda penalty, *_: penalty, penalty, weights, sums)
+            due &= ~state.polishing
+            penalty = jax.lax.cond(due, reestimated, lambda penalty, *_: penalty, penalty, weights, full)
             change = jnp.abs(penalty.strength - state.penalty.strength)
             settled = due & jnp.all(change <= _SETTLED * state.penalty.strength)
-        here = penalise(penalty, weights, sums)
-        scale = jnp.maximum(state.scale, jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0)))
-        step, gain = damped_step(here, scale, damping)
+        here = self._held(penalise(penalty, weights, full), weights)
+        norms = jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0))
+        scale = jnp.maximum(self.memory * state.scale, norms)
+        damping, damped = self._short_enough(here, sums, penalty, weights, scale, damping)
+        step, gain = damped.move / damped.unit, self._promised(here, damped, damping)
 
         # Below the rounding of F itself a fall can be neither promised nor seen.
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
         flat = settled & (((gain <= rounding) & accepted) | jnp.all(here.gradient == 0))
         stalled = ~accepted & ((damping > _MOST_DAMPING) | ((state.gain <= rounding) & settled))
         stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
+        polishing, size = state.polishing, state.size
+        if self.polish:
+            begins = (flat | stalled) & ~polishing & finite
+            last = self._solved(here, sums, penalty, weights, norms, jnp.zeros_like(damping))
+            size = jnp.linalg.norm(last.move)
+            before = jnp.where(polishing, state.size, _NEAR * jnp.linalg.norm(norms * weights))
+            goes_on = (begins | (polishing & accepted)) & (size < before) & (size > 0)
+            stop = jnp.where(goes_on, Stop.GOING_ON, jnp.where(polishing, Stop.FLAT, stop))
+            step, gain = jnp.where(goes_on, last.move / last.unit, step), jnp.where(goes_on, 0.0, gain)
         stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
 
         shown = [damping, penalty.effective_weights, penalty.noise_precision] if penalty.adapts else [damping]
@@ -133,26 +237,205 @@ class LevenbergMarquardt(Descent):
             here.gradient,
             jnp.stack(shown),
             stop,
-            newest=penalty.adapts,
+            newest=state.polishing if self.polish else penalty.adapts,
         )
+        bending = jnp.zeros((), bool)
+        if self.polish:
+            polishing = goes_on
+        if self.acceleration:
+            bending = ~(polishing | (accepted & ~start & (jnp.abs(ratio - 1.0) < _FORETOLD)))
         return LevenbergMarquardtState(
-            walk, weights + step, step, gain, sums, scale, damping, growth, penalty
+            walk,
+            self._within(weights + step),
+            step,
+            gain,
+            sums,
+            scale,
+            damping,
+            growth,
+            penalty,
+            bending,
+            polishing,
+            size,
+            damped,
+        )
+
+    def _bend(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
+        """The next state after a pass that read how ŷ bends along the step: Δw = v + ½a, a by the same matrix as v.
+
+        Where a is long against v the tangent says nothing so far away: the step is made shorter before it is tried.
+        """
+        weights, penalty, walk = state.walk.weights, state.penalty, state.walk
+        here, damped = self._held(penalise(penalty, weights, _with_square(state.sums)), weights), state.damped
+        bend = jnp.where(damped.felt, sums.curvature / damped.unit, 0.0)
+        a = -jax.scipy.linalg.cho_solve((damped.root, False), bend, check_finite=False)
+        fits = jnp.linalg.norm(a) <= _MOST_BEND * jnp.linalg.norm(state.step * damped.unit)
+        trial = self._within(weights + state.step + 0.5 * a / damped.unit)
+
+        harder = state.damping * state.growth
+        harder, shorter = self._short_enough(here, state.sums, penalty, weights, state.scale, harder)
+        step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
+        stop = jnp.where(~fits & (harder > _MOST_DAMPING), Stop.STALLED, Stop.GOING_ON)
+        damping = jnp.where(fits, state.damping, harder)
+        shown = walk.shown.at[0].set(damping)
+        walk = walk._replace(
+            passes=walk.passes + 1, moved=jnp.zeros((), bool), shown=shown, stop=stop.astype(jnp.int32)
+        )
+        return state._replace(
+            walk=walk,
+            trial=jnp.where(fits, trial, self._within(weights + step)),
+            step=jnp.where(fits, state.step, step),
+            gain=jnp.where(fits, state.gain, gain),
+            damping=damping,
+            growth=jnp.where(fits, state.growth, 2.0 * state.growth),
+            bending=~fits,
+            damped=jax.tree.map(lambda old, new: jnp.where(fits, old, new), damped, shorter),
+        )
+
+    def _short_enough(
+        self, here: Penalised, sums: Sums, penalty: Penalty, weights: Any, scale: Any, damping: Any
+    ) -> tuple[Any, Damped]:
+        """The damping under which the step is no longer than it may be, and that step."""
+
+        if self.longest_step is None:
+            return damping, self._solved(here, sums, penalty, weights, scale, damping)
+        reach = self.longest_step * jnp.linalg.norm(scale * weights)
+        reach = jnp.where(reach > 0, reach, jnp.inf)
+
+        def too_long(carry: tuple[Any, Damped, Any]) -> Any:
+            _, damped, tries = carry
+            return (tries == 0) | (~(jnp.linalg.norm(damped.move) <= reach) & (tries < _TRIES))
+
+        def harder(carry: tuple[Any, Damped, Any]) -> tuple[Any, Damped, Any]:
+            damping, _, tries = carry
+            damping = jnp.where(tries == 0, damping, _LONGER * damping)
+            return damping, self._solved(here, sums, penalty, weights, scale, damping), tries + 1
+
+        first = (damping, _unsolved(weights.shape[0]), jnp.zeros((), jnp.int32))
+        return jax.lax.while_loop(too_long, harder, first)[:2]
+
+    def _solved(
+        self, here: Penalised, sums: Sums, penalty: Penalty, weights: Any, scale: Any, damping: Any
+    ) -> Damped:
+        """The damped equations at ``weights``, solved, within the bounds.
+
+        Weights that would go past a bound go as far as it, and the others are solved for anew, until none does.
+        """
+        none = jnp.zeros_like(weights)
+        if not self.bounded:
+            return _damped(self.factor, here, sums, penalty, weights, scale, damping, none)
+
+        def solve(carry: tuple[Any, Any, Damped, Any]) -> tuple[Any, Any, Damped, Any]:
+            held, fixed = carry[:2]
+            free = ~held
+            inside = Penalised(
+                here.error,
+                jnp.where(free, here.gradient + here.gauss_newton @ fixed, 0.0),
+                jnp.where(free[:, None] & free[None, :], here.gauss_newton, 0.0),
+            )
+            damped = _damped(self.factor, inside, sums, penalty, weights, scale, damping, fixed)
+            there = weights + jnp.where(held, fixed, damped.move / damped.unit)
+            beyond = ~held & (self._within(there) != there) & jnp.isfinite(there)
+            step, held = self._within(there) - weights, held | beyond
+            fixed = jnp.where(held, step, 0.0)
+            return held, fixed, damped._replace(move=step * damped.unit), jnp.any(beyond)
+
+        first = (jnp.zeros(weights.shape, bool), none, _unsolved(weights.shape[0]), jnp.ones((), bool))
+        return jax.lax.while_loop(lambda carry: carry[3], solve, first)[2]
+
+    def _promised(self, here: Penalised, damped: Damped, damping: Any) -> Any:
+        """The fall in F that the local quadratic promises for a step."""
+        if not self.bounded:
+            return 0.5 * damped.move @ (damping * damped.move - damped.slope)
+        step = damped.move / damped.unit
+        gain = -(here.gradient @ step) - 0.5 * (step @ (here.gauss_newton @ step))
+        # A step cut off at bounds may promise a rise: nothing is at rest then, and nothing was foretold.
+        return jnp.where(gain < 0, jnp.inf, gain)
+
+    def _within(self, weights: Any) -> Any:
+        if self.lower is not None:
+            weights = jnp.maximum(weights, jnp.asarray(self.lower, weights.dtype))
+        if self.upper is not None:
+            weights = jnp.minimum(weights, jnp.asarray(self.upper, weights.dtype))
+        return weights
+
+    def _held(self, here: Penalised, weights: Any) -> Penalised:
+        """F without the slope of weights that stand at a bound and would go past it."""
+        if not self.bounded:
+            return here
+        held = jnp.zeros(weights.shape, bool)
+        if self.lower is not None:
+            held |= (weights <= jnp.asarray(self.lower, weights.dtype)) & (here.gradient > 0)
+        if self.upper is not None:
+            held |= (weights >= jnp.asarray(self.upper, weights.dtype)) & (here.gradient < 0)
+        free = ~held
+        return Penalised(
+            here.error,
+            jnp.where(free, here.gradient, 0.0),
+            jnp.where(free[:, None] & free[None, :], here.gauss_newton, 0.0),
         )
 
 
-def damped_step(here: Penalised, scale: Any, damping: Any) -> tuple[Any, Any]:
-    """The step Δw of (JᵀJ + damping · D²) Δw = −g and the fall in F that it promises, ½ Δwᵀ(damping D² Δw − g).
+def _with_square(sums: Sums) -> Sums:
+    """The sums with JᵀJ = RᵀR, where the rows were asked for the triangle R instead."""
+    if not sums.triangle.shape[0]:
+        return sums
+    part = sums.triangle[:, :-1]
+    return sums._replace(gauss_newton=part.T @ part)
 
-    Solved by Cholesky in units where the diagonal of D⁻¹JᵀJD⁻¹ is 1. A weight that no row feels (scale 0)
-    stays where it is. Where rounding has made the matrix indefinite the step is NaN: such a trial is
-    rejected, and the damping grows.
+
+def _damped(
+    factor: str,
+    here: Penalised,
+    sums: Sums,
+    penalty: Penalty,
+    weights: Any,
+    scale: Any,
+    damping: Any,
+    fixed: Any,
+) -> Damped:
+    """The damped equations solved. fixed: a step already decided on, of weights that are not felt."""
+    if factor == "cholesky":
+        return by_cholesky(here, scale, damping)
+    strength = jnp.sqrt(penalty.strength)
+    columns = jnp.concatenate([sums.triangle[:, :-1], jnp.diag(strength)])
+    right = jnp.concatenate([sums.triangle[:, -1], strength * weights])
+    return by_qr(columns, right + columns @ fixed, here, scale, damping)
+
+
+def _unsolved(n: int) -> Damped:
+    none = jnp.zeros(n)
+    return Damped(jnp.eye(n), jnp.zeros(n, bool), none + 1.0, none, none)
+
+
+def by_cholesky(here: Penalised, scale: Any, damping: Any) -> Damped:
+    """The damped equations solved by Cholesky, in units where the diagonal of D⁻¹JᵀJD⁻¹ is 1.
+
+    A weight that no row feels (its column is 0, or it is held at a bound) stays where it is. Where rounding has made the
+    matrix indefinite the step is NaN: such a trial is rejected, and the damping grows.
     """
-    felt = scale > 0
-    unit = jnp.where(felt, scale, 1.0)
+    felt, unit, slope, on_diagonal = _in_units(here, scale, damping)
     scaled = here.gauss_newton / unit[:, None] / unit[None, :]
-    slope = jnp.where(felt, here.gradient / unit, 0.0)
-    matrix = scaled + jnp.diag(jnp.where(felt, damping, 1.0))
-    factor = jax.scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
-    move = -jax.scipy.linalg.cho_solve(factor, slope, check_finite=False)
-    gain = 0.5 * move @ (damping * move - slope)
-    return move / unit, gain
+    root = jax.scipy.linalg.cholesky(scaled + jnp.diag(on_diagonal), lower=True, check_finite=False)
+    move = -jax.scipy.linalg.cho_solve((root, True), slope, check_finite=False)
+    return Damped(root.T, felt, unit, slope, move)
+
+
+def by_qr(columns: Any, right: Any, here: Penalised, scale: Any, damping: Any) -> Damped:
+    """The same equations as the least squares problem [J; √damping D] Δw = −[r; 0], solved by QR.
+
+    columns (m, n_weights) and right (m,) stand for J and r: any with the same JᵀJ and Jᵀr.
+    """
+    felt, unit, slope, on_diagonal = _in_units(here, scale, damping)
+    columns = jnp.where(felt[None, :], columns / unit[None, :], 0.0)
+    q, root = jnp.linalg.qr(jnp.concatenate([columns, jnp.diag(jnp.sqrt(on_diagonal))]))
+    right = jnp.concatenate([right, jnp.zeros_like(slope)])
+    move = -jax.scipy.linalg.solve_triangular(root, q.T @ right, check_finite=False)
+    return Damped(root, felt, unit, slope, move)
+
+
+def _in_units(here: Penalised, scale: Any, damping: Any) -> tuple[Any, Any, Any, Any]:
+    """Which weights are felt, the unit of each, the slope in these units, and what is added to the diagonal."""
+    felt = (scale > 0) & (jnp.diagonal(here.gauss_newton) > 0)
+    unit = jnp.where(felt, scale, 1.0)
+    return felt, unit, jnp.where(felt, here.gradient / unit, 0.0), jnp.where(felt, damping, 1.0)

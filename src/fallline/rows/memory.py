@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Block, Request, Sums, nothing, sums_of_block
+from fallline.error import Block, Request, Sums, merged, nothing, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.network import Model
 from fallline.threads import processors
@@ -100,7 +100,7 @@ def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Part | Par
         largest, widest = rows, max(sizes[1:])
     else:
         rows, itemsize, largest, widest = held.y.shape[0], 8, _LARGEST_BLOCK, max(sizes)
-    wide = model.n_weights if "gauss_newton" in kinds else widest
+    wide = model.n_weights if {"gauss_newton", "triangle"} & set(kinds) else widest
     fitting = max(_BLOCK_BYTES // (itemsize * model.outputs * wide), 64)
     block = min(1 << (fitting.bit_length() - 1), largest, rows)
     while rows % block:
@@ -276,12 +276,12 @@ def sum_over_rows(
     def of_kind(kind: str) -> Any:
         def add(at: Any, sums: Sums) -> Sums:
             part = block_at(rows, at, block)
-            return jax.tree.map(jnp.add, sums, sums_of_block(model, kinds, kind, request, part))
+            return merged(sums, sums_of_block(model, kinds, kind, request, part))
 
         def total(_: None) -> Sums:
             zero = nothing(kinds, model.n_weights)
             if rows.y.shape[0] == block:
-                return add(0, zero)
+                return sums_of_block(model, kinds, kind, request, block_at(rows, 0, block))
             return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
 
         return total
@@ -306,7 +306,7 @@ def _add_parts(
     """
 
     def add(sums: Sums, part: Part) -> Sums:
-        return jax.tree.map(jnp.add, sums, sum_over_rows(model, kinds, request, part, block))
+        return merged(sums, sum_over_rows(model, kinds, request, part, block))
 
     for part in parts:
         sums = jax.lax.cond(part.n > 0, add, lambda sums, _: sums, sums, part)
@@ -323,10 +323,16 @@ def sum_over_parts(model: Model, kinds: tuple[str, ...], request: Request, held:
         parts += (none,) * (_TOGETHER - len(parts))
         return _add_parts(sums, request, parts, model=model, kinds=kinds, block=block)
 
-    return add_over_parts(held, zero, add)
+    return add_over_parts(held, zero, add, functools.partial(merged, xp=np))
 
 
-def add_over_parts(held: Parts, zero: _T, add: Callable[[_T, tuple[Part, ...]], _T]) -> _T:
+def _plus(first: Any, second: Any) -> Any:
+    return jax.tree.map(np.add, first, second)
+
+
+def add_over_parts(
+    held: Parts, zero: _T, add: Callable[[_T, tuple[Part, ...]], _T], merge: Callable[[_T, _T], _T] = _plus
+) -> _T:
     """``add`` for all parts of a large table, at most eight at a time, from ``zero`` on; not to be traced.
 
     Threads take turns of a few calls; inside a turn and over the turns sums are added in the order of the rows, so
@@ -344,5 +350,5 @@ def add_over_parts(held: Parts, zero: _T, add: Callable[[_T, tuple[Part, ...]], 
     total = take(first)  # alone: what is to be compiled is compiled once
     turn = _TOGETHER * _CALLS
     for sums in held.threads.map(take, (rest[at : at + turn] for at in range(0, len(rest), turn))):
-        total = jax.tree.map(np.add, total, sums)
+        total = merge(total, sums)
     return total
