@@ -123,7 +123,7 @@ class BasinDisplay:
         """Axes of a new figure that is large enough."""
         width = _PANEL * panels + 0.7
         height = _PANEL + 0.9 + _LINE * ((entries + 1) // 2 + 2 * said)
-        return axes_or_new(None, figsize=(width, height), layout="constrained")
+        return axes_or_new(None, figsize=(width, height))
 
     def _entries(self, colors: Sequence[Any]) -> list[Any]:
         """What the legend says of each colour: the minimum, E there, and how many starts of each descent end in it."""

@@ -105,7 +105,7 @@ class ErrorSurfaceDisplay:
         colorbar_kw: Mapping[str, Any] | None = None,
     ) -> Self:
         """Draw into ``ax``: so many bands of ``levels``, of E or, ``per_row``, E/n; ``colors`` are those of the paths in turn."""
-        ax = axes_or_new(ax, layout="constrained")
+        ax = axes_or_new(ax)
         surface, rows = self.surface, self.surface.n_rows if per_row else 1.0
         bounds = surface.levels(levels) / rows
         self._plot_ground(ax, bounds, rows, cmap, map_kw, contours_kw)
