@@ -83,6 +83,12 @@ def test_the_fitted_network_and_the_saved_model_give_the_same_picture(frame, ax)
     np.testing.assert_allclose(bare.high, first.high)
 
 
+def test_a_target_that_is_a_series_gives_its_name(frame, ax):
+    estimator, X, y = frame
+    drawn = OneInputFitDisplay.from_estimator(estimator, X, pd.Series(np.asarray(y), name="yield"), ax=ax)
+    assert ax.get_ylabel() == drawn.target == "yield"
+
+
 def test_of_several_targets_one_is_chosen(line, ax):
     _, x, y = line
     both = NetworkRegressor((), alpha=0.0, random_state=0).fit(x, np.c_[y, -2 * y])

@@ -51,6 +51,13 @@ class Seen:
             f"there is no input {feature!r}: the model has {len(self.names)}, {some}; give a name, or a number counted from 0."
         )
 
+    def target_name(self, j: int, y: Any) -> str | None:
+        """What target number ``j`` is called: by the model, or by the Series it came in; None where it has no name."""
+        if self.targets[j] != "prediction":
+            return self.targets[j]
+        name = getattr(y, "name", None)
+        return name if isinstance(name, str) else None
+
     def output(self, output: int | None) -> int:
         """The number of the output to show; it must be chosen where there are several."""
         if output is None and len(self.targets) == 1:

@@ -91,8 +91,7 @@ class OneInputFitDisplay:
                 scaling = model.fitted.scaling
                 both = found.prediction_interval(scaling.x(rows), coverage)
                 ends = (scaling.unscale_y(both[0])[:, j], scaling.unscale_y(both[1])[:, j])
-        if target is None and model.targets[j] != "prediction":
-            target = model.targets[j]
+        target = model.target_name(j, y) if target is None else target
         display = cls(
             grid, model.predict(rows)[:, j], model.x[:, i], values[:, j], *ends, coverage, model.names[i], target,
             model.held_words([i]),

@@ -91,8 +91,7 @@ class PredictionMapDisplay:
             len(first), len(second)
         )
         inside, hull = _among(rows, grid)
-        if target is None and model.targets[j] != "prediction":
-            target = model.targets[j]
+        target = model.target_name(j, y) if target is None else target
         display = cls(
             first, second, predicted, rows, None if values is None else values[:, j], inside, hull,
             (model.names[pair[0]], model.names[pair[1]]), target, model.held_words(pair),
