@@ -172,7 +172,9 @@ def test_many_starts_under_vmap_walk_as_each_alone(descent, x64):
             w = request.weights
             error = 0.5 * w @ square @ w - pull @ w + 100.0
             curved = (square @ request.direction)[:n_curved] if n_curved else jnp.zeros(0)
-            sums = Sums(jnp.asarray(4.0), error, square @ w - pull, jnp.zeros((0, 0)), curved)
+            sums = Sums(
+                jnp.asarray(4.0), error, square @ w - pull, jnp.zeros((0, 0)), curved, jnp.zeros((0, 0))
+            )
             return descent.tell(state, sums)
 
         return jax.lax.fori_loop(0, 12, one, descent.start(start, penalty)).walk.weights
@@ -268,7 +270,14 @@ def solver(random, x64):
         request = descent.ask(state)
         w = request.weights
         error = 0.5 * w @ square @ w - pull @ w + 100.0 + worse
-        sums = Sums(jnp.asarray(9.0), error, square @ w - pull, jnp.zeros((0, 0)), square @ request.direction)
+        sums = Sums(
+            jnp.asarray(9.0),
+            error,
+            square @ w - pull,
+            jnp.zeros((0, 0)),
+            square @ request.direction,
+            jnp.zeros((0, 0)),
+        )
         return descent.tell(state, sums)
 
     def solve(state, products=6):
