@@ -169,7 +169,7 @@ def descend_from(
         wide = model.n_weights * (model.n_weights if "gauss_newton" in descent.kinds else 16)
         small = is_small(model, descent, (held,))
         # A kernel runs in one thread. Any other program shares its steps among the processors itself, and two of them at
-        # once that factorise matrices wait for each other for ever.
+        # once that factorise matrices were seen to wait for each other for ever.
         side_by_side = min(processors(), len(starts)) if small else 1
         fitting = max((_IN_CACHE if small else _AT_ONCE) // (8 * (wide + 4 * block)), _FEWEST)
         size = min(1 << (fitting.bit_length() - 1), _room(-(-len(starts) // side_by_side)))
