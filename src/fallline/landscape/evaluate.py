@@ -22,24 +22,25 @@ _BLOCK_BYTES = 1 << 15
 _TOGETHER = 4
 
 
-def errors_on(
-    model: Model, rows: Rows, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
-) -> np.ndarray:
-    """E at the points (…, 2) of a plane: (…,) float64, infinity where it is not a finite number.
+class HeldError:
+    """E of a model over rows that are held once for many calls; with ``strength`` (n_weights,) the penalised error.
 
-    With ``strength`` (n_weights,) the penalised error E + ½ Σ strength_i w_i². What enters the first units of a network is
-    linear in the weights, so that along a plane it is a sum of three numbers for each row and unit, formed once.
+    What enters the first units of a network is linear in the weights, so that along a plane it is a sum of three numbers
+    for each row and unit, formed once.
     """
-    rows = check_fit(model, rows)
-    coordinates = np.asarray(coordinates, np.float64)
-    points = coordinates.reshape(-1, 2)
-    calls = range(0, len(points), _POINTS)
-    corners = np.stack([plane.origin, plane.first, plane.second])
 
-    with jax.enable_x64(True), one_blas_thread():
-        held = rows.held()
-        block = _block(model, held)
-        pieces = held.parts if isinstance(held, Parts) else (held,)
+    def __init__(self, model: Model, rows: Rows, strength: np.ndarray | None = None) -> None:
+        self.model, self.rows, self.strength = model, check_fit(model, rows), strength
+        with jax.enable_x64(True):
+            self._held = self.rows.held()
+
+    def __call__(self, plane: Plane, coordinates: Any) -> np.ndarray:
+        """At the points (…, 2) of a plane: (…,) float64, infinity where it is not a finite number."""
+        coordinates = np.asarray(coordinates, np.float64)
+        points = coordinates.reshape(-1, 2)
+        corners = np.stack([plane.origin, plane.first, plane.second])
+        block = _block(self.model, self._held)
+        pieces = self._held.parts if isinstance(self._held, Parts) else (self._held,)
 
         def errors(at: int) -> np.ndarray:
             with jax.enable_x64(True):  # a setting of the thread
@@ -48,16 +49,25 @@ def errors_on(
                 padded = np.concatenate([these, np.repeat(these[:1], room - len(these), axis=0)])
                 total = np.zeros(room)
                 for piece in pieces:
-                    total = total + np.asarray(_errors(corners, padded, piece, model=model, block=block))
+                    total = total + np.asarray(_errors(corners, padded, piece, model=self.model, block=block))
                 return total[: len(these)]
 
-        found = [errors(0)] if len(points) else []  # alone: what is to be compiled is compiled once
-        with ThreadPoolExecutor(processors(), "surface") as threads:
-            found += threads.map(errors, calls[1:])
-    total = np.concatenate([np.zeros(0), *found])
-    if strength is not None and np.any(strength):
-        total += np.concatenate([0.5 * (w**2 @ strength) for w in _weights_of(plane, points)])
-    return np.where(np.isfinite(total), total, np.inf).reshape(coordinates.shape[:-1])
+        calls = range(0, len(points), _POINTS)
+        with one_blas_thread():
+            found = [errors(0)] if len(points) else []  # alone: what is to be compiled is compiled once
+            with ThreadPoolExecutor(processors(), "surface") as threads:
+                found += threads.map(errors, calls[1:])
+        total = np.concatenate([np.zeros(0), *found])
+        if self.strength is not None and np.any(self.strength):
+            total += np.concatenate([0.5 * (w**2 @ self.strength) for w in _weights_of(plane, points)])
+        return np.where(np.isfinite(total), total, np.inf).reshape(coordinates.shape[:-1])
+
+
+def errors_on(
+    model: Model, rows: Rows, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
+) -> np.ndarray:
+    """``HeldError`` for one call: E, or the penalised error, at the points (…, 2) of a plane, (…,)."""
+    return HeldError(model, rows, strength)(plane, coordinates)
 
 
 def _weights_of(plane: Plane, points: np.ndarray) -> Iterator[np.ndarray]:

@@ -28,7 +28,6 @@ _DOWN = 1e-6  # of the largest eigenvalue: one so far below 0 is no rounding
 _FLAT = 1e-9  # of the largest eigenvalue: a direction that the error does not bend in
 _LEVEL = 1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
 _ARRIVED = 1e-3  # of the error of the mean
-_PREDICTIONS = 1 << 22  # numbers compared at a time
 _SCOUTS = 256
 
 

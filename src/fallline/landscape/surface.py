@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
-from fallline.landscape.evaluate import errors_on
+from fallline.landscape.evaluate import HeldError
 from fallline.landscape.planes import (
     Plane,
     names_of,
@@ -192,17 +192,18 @@ def error_surface(
     at = _centre(model, paths, at)
     plane = _plane(model, rows, plane, at, paths, strength, seed)
 
+    errors = HeldError(model, rows, strength)
     laid = {name: _thinned(path) for name, path in paths.items()}
     shown = [plane.coordinates(weights) for _, weights, _ in laid.values()]
     if extent is None:
-        box, inside = _box(model, rows, plane, at, np.concatenate(shown) if shown else None, strength)
+        box, inside = _box(errors, plane, at, np.concatenate(shown) if shown else None)
     else:
         box, inside = checked_extent(extent), None
     first, second = (np.linspace(box[k, 0], box[k, 1], grid[k]) for k in (0, 1))
-    error = errors_on(model, rows, plane, np.stack(np.meshgrid(first, second), axis=-1), strength)
-    minimum, local = _lowest_points(model, rows, plane, strength, first, second, error, inside)
+    error = errors(plane, np.stack(np.meshgrid(first, second), axis=-1))
+    minimum, local = _lowest_points(errors, plane, first, second, error, inside)
     tracks = tuple(
-        _track(name, paths[name], *laid[name], coordinates, model, rows, plane, strength)
+        _track(name, paths[name], *laid[name], coordinates, errors, plane)
         for name, coordinates in zip(laid, shown, strict=True)
     )
     return Surface(
@@ -341,26 +342,25 @@ def _track(
     weights: np.ndarray,
     best: int,
     coordinates: np.ndarray,
-    model: Model,
-    rows: InMemory,
+    errors: HeldError,
     plane: Plane,
-    strength: np.ndarray | None,
 ) -> Track:
     # By mini-batches weights are kept between the points at which E was summed.
     where = np.searchsorted(np.asarray(path.steps), steps).clip(0, len(path.steps) - 1)
     error = np.where(np.asarray(path.steps)[where] == steps, np.asarray(path.error)[where], np.nan)
-    if strength is not None:  # under the last one, where it was found on the way
-        error = error + 0.5 * (weights**2 @ strength)
+    if errors.strength is not None:  # under the last one, where it was found on the way
+        error = error + 0.5 * (weights**2 @ errors.strength)
     through_best = Plane(weights[best], plane.first, plane.second)
-    again = float(errors_on(model, rows, through_best, np.zeros((1, 2)), strength)[0])
-    scale = float(0.5 * np.sum(np.asarray(rows.y, np.float64) ** 2)) * np.finfo(rows.y.dtype).eps
+    again = float(errors(through_best, np.zeros(2)))
+    y = errors.rows.y
+    scale = float(0.5 * np.sum(np.asarray(y, np.float64) ** 2)) * np.finfo(y.dtype).eps
     same = bool(abs(again - error[best]) <= _SAME_ROWS * abs(again) + scale) or not np.isfinite(error[best])
     return Track(
         name,
         steps,
         coordinates,
         error,
-        errors_on(model, rows, plane, coordinates, strength),
+        errors(plane, coordinates),
         plane.distance(weights),
         plane.share(weights),
         best,
@@ -389,12 +389,7 @@ def grid_of(points: Any) -> tuple[int, int]:
 
 
 def _box(
-    model: Model,
-    rows: InMemory,
-    plane: Plane,
-    at: np.ndarray | None,
-    shown: np.ndarray | None,
-    strength: np.ndarray | None,
+    errors: HeldError, plane: Plane, at: np.ndarray | None, shown: np.ndarray | None
 ) -> tuple[np.ndarray, Lowest | None]:
     """The extent that shows the paths and the lowest point of the plane near them, and that point."""
     centre = plane.coordinates(at) if at is not None else np.zeros(2)
@@ -416,7 +411,7 @@ def _box(
         )  # as far as the weights are long: a path is hardly seen in a random plane
     middle = (low + high) / 2
     start = centre if np.isfinite(centre).all() else middle
-    found = _settled(model, rows, plane, strength, start, 0.3 * half)
+    found = _settled(errors, plane, start, 0.3 * half)
     inside = None
     # The minimum is shown where it is not so far off that the paths would become a dot.
     if found is not None and (np.abs(found.coordinates - middle) <= 6 * half.max()).all():
@@ -431,14 +426,7 @@ def _box(
     return np.stack([middle - half, middle + half], axis=1), inside
 
 
-def _settled(
-    model: Model,
-    rows: InMemory,
-    plane: Plane,
-    strength: np.ndarray | None,
-    start: np.ndarray,
-    half: np.ndarray,
-) -> Lowest | None:
+def _settled(errors: HeldError, plane: Plane, start: np.ndarray, half: np.ndarray) -> Lowest | None:
     """The lowest point of the plane next to ``start``, found from values alone; None where the error falls on and on.
 
     A window of points moves to its lowest one and shrinks around it; the quadratic through its points proposes one more.
@@ -451,7 +439,7 @@ def _settled(
     best = math.inf
     for _ in range(_ROUNDS):
         points = centre + size * first_half * offsets
-        error = errors_on(model, rows, plane, points, strength)
+        error = errors(plane, points)
         at = int(np.argmin(error))
         if not np.isfinite(error[at]):
             return None
@@ -462,7 +450,7 @@ def _settled(
             if d > 0 and np.linalg.det(curvature) > 0:
                 jump = np.linalg.solve(curvature, [-b, -c]).clip(-30, 30)
                 proposed = points[len(points) // 2] + size * first_half * jump
-                there = float(errors_on(model, rows, plane, proposed[None], strength)[0])
+                there = float(errors(plane, proposed))
                 if there < best:
                     centre, best = proposed, there
         edge = np.abs(offsets[at]).max() == 1.0
@@ -475,10 +463,8 @@ def _settled(
 
 
 def _lowest_points(
-    model: Model,
-    rows: InMemory,
+    errors: HeldError,
     plane: Plane,
-    strength: np.ndarray | None,
     first: np.ndarray,
     second: np.ndarray,
     error: np.ndarray,
@@ -490,7 +476,7 @@ def _lowest_points(
     starts = [np.array([first[j], second[i]]) for i, j in _dips(error)]
     if known is not None:  # its own dip would lead there again
         starts = [start for start in starts if (np.abs(start - known.coordinates) > cell).any()]
-    found = [_settled(model, rows, plane, strength, start, cell) for start in starts]
+    found = [_settled(errors, plane, start, cell) for start in starts]
     here = [
         lowest
         for lowest in (known, *found)
