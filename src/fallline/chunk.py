@@ -15,6 +15,7 @@ import numpy as np
 from fallline.descent import Descent, Walk
 from fallline.descent.penalty import Penalty
 from fallline.error import Request, Sums
+from fallline.exceptions import SettingsError
 from fallline.kernel import Compiled
 from fallline.network import Model, Network
 from fallline.rows.memory import Capacity, Parts, sum_over_parts, sum_over_rows
@@ -105,18 +106,33 @@ def _note(record: Record, walk: Walk, watched: Any, stride: Any) -> Record:
     )
 
 
+def last_news(reference: Any, since: Any, walk: Walk, tol: Any, adapts: bool = False) -> tuple[Any, Any]:
+    """The penalised error that still counts as news, and the steps since: a fall by more than ``tol``, relatively, is news.
+
+    Under a penalty that is still being found the penalised error may rise: that is news too.
+    """
+    fall = reference - walk.penalised
+    news = walk.moved & ((jnp.abs(fall) if adapts else fall) > tol * jnp.minimum(reference, walk.penalised))
+    steps = jnp.where(walk.moved, since + 1, since)
+    return jnp.where(news, walk.penalised, reference), jnp.where(news, 0, steps)
+
+
+def check_patience(tol: float, n_iter_no_change: int) -> None:
+    """SettingsError where a walk could not end by them."""
+    if not tol >= 0 or not n_iter_no_change >= 1:
+        raise SettingsError(
+            f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1."
+        )
+
+
 def _track(
     tracker: Tracker, walk: Walk, watched: Any, judge: int | None, limits: Limits, adapts: bool
 ) -> Tracker:
     moved = walk.moved
-    fall = tracker.reference - walk.penalised
-    # Under a penalty that is still being found the penalised error may rise: that is news too.
-    news = moved & (
-        (jnp.abs(fall) if adapts else fall) > limits.tol * jnp.minimum(tracker.reference, walk.penalised)
-    )
+    reference, since = last_news(tracker.reference, tracker.since, walk, limits.tol, adapts)
     tracker = tracker._replace(
-        reference=jnp.where(news, walk.penalised, tracker.reference),
-        since=jnp.where(news, 0, jnp.where(moved, tracker.since + 1, tracker.since)),
+        reference=reference,
+        since=since,
         watched=watched,
     )
     if judge is None:

@@ -14,7 +14,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from fallline.chunk import Limits, Record, Tracker, begin, chunk, chunk_over_parts, is_small, on_host
+from fallline.chunk import (
+    Limits,
+    Record,
+    Tracker,
+    begin,
+    check_patience,
+    chunk,
+    chunk_over_parts,
+    is_small,
+    on_host,
+)
 from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
@@ -128,10 +138,7 @@ def descend(
         raise SettingsError(
             f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
         )
-    if not tol >= 0 or not n_iter_no_change >= 1:
-        raise SettingsError(
-            f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1."
-        )
+    check_patience(tol, n_iter_no_change)
     start = model.initial(seed) if weights is None else np.asarray(weights, np.float64)
     if start.shape != (model.n_weights,):
         raise ShapeError(

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.chunk import is_small
+from fallline.chunk import check_patience, is_small, last_news
 from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.descent.penalty import Penalty, penalty_for
@@ -91,15 +91,7 @@ def _passes(
     def one_pass(now: _Walking) -> _Walking:
         sums = sum_over_rows(model, descent.kinds, descent.ask(now.state), rows, block)
         state = descent.tell(now.state, sums)
-        walk = state.walk
-        news = walk.moved & (
-            now.reference - walk.penalised > until.tol * jnp.minimum(now.reference, walk.penalised)
-        )
-        told = _Walking(
-            state,
-            jnp.where(news, walk.penalised, now.reference),
-            jnp.where(news, 0, jnp.where(walk.moved, now.since + 1, now.since)),
-        )
+        told = _Walking(state, *last_news(now.reference, now.since, state.walk, until.tol))
         done = _done(now, until)
         return jax.tree.map(lambda new, old: jnp.where(done, old, new), told, now)
 
@@ -145,10 +137,7 @@ def descend_from(
         raise SettingsError(
             f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
         )
-    if not tol >= 0 or not n_iter_no_change >= 1:
-        raise SettingsError(
-            f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1."
-        )
+    check_patience(tol, n_iter_no_change)
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows.x), all_rows=True)
     descent = wrapped(descent)

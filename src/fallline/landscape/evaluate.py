@@ -12,7 +12,7 @@ import numpy as np
 
 from fallline.landscape.planes import Plane
 from fallline.network import Model, Network
-from fallline.rows.memory import Capacity, Part, Parts, Rows, check_fit
+from fallline.rows.memory import Capacity, Part, Parts, Rows, block_at, check_fit
 from fallline.threads import one_blas_thread, processors
 
 _POINTS, _FEW = 256, 4  # of one call
@@ -98,12 +98,9 @@ def _errors(corners: Any, points: Any, rows: Capacity | Part, *, model: Model, b
     corners, points = corners.astype(dtype), points.astype(dtype)
 
     def add(at: Any, total: Any) -> Any:
-        start = at * block
-        across = jax.lax.dynamic_slice_in_dim(rows.x, start, block, 0 if isinstance(rows, Part) else 1)
-        across = across.T if isinstance(rows, Part) else across
-        y, s = (jax.lax.dynamic_slice_in_dim(each, start, block) for each in (rows.y, rows.s))
-        y = y.T
-        predicted = _predictions(model, corners, across)
+        rows_here = block_at(rows, at, block)
+        y, s = rows_here.y.T, rows_here.s
+        predicted = _predictions(model, corners, rows_here.x.T)
 
         def error(point: Any) -> Any:
             r = predicted(point) - y

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fallline.descent.penalty import weight_decay
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.evaluate import HeldError
 from fallline.landscape.planes import (
@@ -242,8 +243,6 @@ def _strength(
         return None
     given = [np.asarray(path.strength, np.float64) for path in paths.values()]
     if not given:
-        from fallline.descent.penalty import weight_decay
-
         given = [np.asarray(weight_decay(model, alpha).strength)]
     if any(not np.allclose(each, given[0], rtol=1e-6, atol=0) for each in given):
         raise SettingsError(
