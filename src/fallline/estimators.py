@@ -4,8 +4,9 @@ Nothing is computed here. What a fit needs stands in ``fit.py``, with its own te
 """
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -25,7 +26,240 @@ from fallline.rows.memory import InMemory
 from fallline.table import Table, table_from_frame
 
 
-class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
+    """What every estimator of a network does: check rows, encode data frames, call the core, store what it found.
+
+    A subclass says what its targets are (``_checks_of_y``, ``_targets``), and has ``fit``, ``partial_fit`` and ``predict``
+    of its own, in which the words for its y stand.
+    """
+
+    _checks_of_y: ClassVar[dict[str, Any]]  # what scikit-learn's check of y is told
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = core.HIDDEN_LAYER_SIZES,
+        activation: str = core.ACTIVATION,
+        *,
+        descent: Any = "auto",
+        alpha: Any = core.ALPHA,
+        max_iter: int = core.MAX_ITER,
+        tol: float = core.TOL,
+        n_iter_no_change: int = core.N_ITER_NO_CHANGE,
+        output_activation: str = "identity",
+        bias: bool = True,
+        scale: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.descent = descent
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.output_activation = output_activation
+        self.bias = bias
+        self.scale = scale
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @abstractmethod
+    def _targets(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """A checked y as the targets of a network: (n, outputs), float64, and the attributes that say what y was."""
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Find the weights for rows X and y; called by a ``fit`` that stands in scikit-learn's ``with_callbacks``."""
+        columns, x, y = self._training_rows(X, y)
+        targets, said = self._targets(y)
+        weights = (
+            None
+            if sample_weight is None
+            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+        )
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        parts, judge, watched = core.Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
+        if self.early_stopping:
+            parts = core.divide(
+                len(x), self.validation_fraction, self.test_fraction, np.random.default_rng(seed)
+            )
+            judge = "validation" if len(parts.validation) else None
+            sets = {"validation": parts.validation, "test": parts.test}
+            watched = {
+                name: (x[part], targets[part], *([] if weights is None else [weights[part]]))
+                for name, part in sets.items()
+                if len(part)
+            }
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        context.call_on_fit_task_begin(estimator=self, **given)
+
+        def stored(fitted: core.FittedNetwork) -> dict[str, Any]:
+            return {
+                "_fitted": fitted,
+                "columns_": columns,
+                **said,
+                **_folded(fitted),
+            }
+
+        progress: Any = _print_progress if self.verbose else None
+        if stepwise := bool(getattr(self, "_skl_callbacks", [])):
+            progress = _StepTasks(self, context, stored, **given)
+        fitted, path = core.fit_network(
+            x[parts.train],
+            targets[parts.train],
+            sample_weight=None if weights is None else weights[parts.train],
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            output_activation=self.output_activation,
+            bias=self.bias,
+            scale=self.scale,
+            indicators=None if columns is None else columns.indicators,
+            descent=self.descent,
+            alpha=self.alpha,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            seed=seed,
+            watched=watched,
+            judge=judge,
+            before=getattr(self, "_fitted", None) if self.warm_start else None,
+            progress=progress,
+            every_step=stepwise,
+            input_names=getattr(self, "feature_names_in_", None)
+            if columns is None
+            else columns.encoded_names,
+        )
+        for name, value in (stored(fitted) | _told(path)).items():
+            setattr(self, name, value)
+        self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
+        self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
+        context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
+        _warn(path.stop, path.stop_message)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """One epoch of mini-batches over rows X and y, from where the last call stopped."""
+        if first := not hasattr(self, "_fitted"):
+            columns, x, y = self._training_rows(X, y)
+        else:
+            columns, x, y = self._further_rows(X, y)
+        targets, said = self._targets(y)
+        weights = (
+            None
+            if sample_weight is None
+            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+        )
+        kind = _kind_of(self.descent)
+        before, standing = getattr(self, "_memory", (None, None))
+        standing = standing if before == kind else None  # another descent has another memory
+        fitted, path, standing = core.fit_part(
+            x,
+            targets,
+            sample_weight=weights,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            output_activation=self.output_activation,
+            bias=self.bias,
+            scale=self.scale,
+            indicators=None if columns is None else columns.indicators,
+            descent=self.descent,
+            alpha=self.alpha,
+            seed=check_random_state(self.random_state).randint(2**31 - 1),
+            before=getattr(self, "_fitted", None),
+            standing=standing,
+        )
+        told = _told(path)
+        if not first:
+            told["loss_curve_"] = [*self.loss_curve_, *told["loss_curve_"][1:]]
+            told["n_iter_"] = self.n_iter_ + path.n_iter
+            told["n_passes_"] = self.n_passes_ + path.n_passes
+        else:
+            told |= said
+        self._fitted, self.columns_ = fitted, columns
+        self._memory = (kind, standing)
+        for name, value in (_folded(fitted) | told).items():
+            setattr(self, name, value)
+        none = np.arange(0)
+        self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
+        if path.stop == Stop.DIVERGED:
+            warnings.warn(path.stop_message, DescentWarning, stacklevel=3)
+        return self
+
+    def _predicted(self, X: Any) -> np.ndarray:
+        """The outputs for rows X, (n, outputs) in the targets' units, whatever they are called."""
+        check_is_fitted(self)
+        x = (
+            validate_data(self, X, dtype=np.float64, reset=False)
+            if self.columns_ is None
+            else self._encoded(X)
+        )
+        return self._fitted.predict(x)
+
+    def descended_rows(self, X: Any, y: Any, sample_weight: Any = None) -> InMemory:
+        """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
+
+        E of ``path_`` sums over these; an error surface of this network wants them. Raises NotFittedError before ``fit``,
+        ValueError where columns or values do not fit, or the rows are not as many as in the fit.
+        """
+        check_is_fitted(self)
+        _, x, y = self._further_rows(X, y)
+        train = self.train_rows_
+        given = sum(len(part) for part in (train, self.validation_rows_, self.test_rows_))
+        if len(x) != given:
+            raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
+        s = None if sample_weight is None else _check_sample_weight(sample_weight, x)[train]
+        return self._fitted.rows(x[train], self._targets(y)[0][train], s)
+
+    def _encoded(self, X: Any) -> np.ndarray:
+        """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
+        columns: Any = self.columns_
+        table = _as_table(X)
+        if table is None:
+            raise TableError(
+                "this network was fitted to a data frame with columns that are not plain numbers: pass a data frame "
+                f"with the columns {', '.join(use.name for use in columns.uses if use.encoded)}."
+            )
+        columns.check(list(table.columns))
+        return np.asarray(columns.encode(table.columns))
+
+    def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
+        """What ``_training_rows`` gives, with the columns and encoding of the rows before."""
+        if self.columns_ is None:
+            x, y = validate_data(self, X, y, dtype=np.float64, reset=False, **self._checks_of_y)
+        else:
+            x = self._encoded(X)
+            y = _check_y(y, estimator=self, **self._checks_of_y)
+            check_consistent_length(x, y)
+        return self.columns_, x, y
+
+    def _training_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
+        """The columns' encoding (None for plain numbers), x (n, inputs) and y, checked."""
+        table = _as_table(X)
+        if table is None or _numbers_without_gaps(table):
+            x, y = validate_data(self, X, y, dtype=np.float64, **self._checks_of_y)
+            return None, x, y
+        validate_data(self, X, skip_check_array=True)
+        y = validate_data(self, y=y, X="no_validation", **self._checks_of_y)
+        targets, _ = self._targets(y)
+        names = [f"y{j + 1}" for j in range(targets.shape[1])]
+        while set(names) & set(table.columns):
+            names = [f"{name}_" for name in names]
+        columns = Columns.fit([table.columns | dict(zip(names, targets.T, strict=True))], names)
+        self.feature_names_in_ = np.array(list(table.columns), dtype=object)
+        self.n_features_in_ = len(table.columns)
+        return columns, columns.encode(table.columns), y
+
+
+class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     """A neural network fitted by least squares.
 
     Goes down F = ½ Σ_μ s_μ Σ_j (y_j − ŷ_j)² + ½ · alpha · Σ coef², by Levenberg–Marquardt where the network is
@@ -99,42 +333,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = core.HIDDEN_LAYER_SIZES,
-        activation: str = core.ACTIVATION,
-        *,
-        descent: Any = "auto",
-        alpha: Any = core.ALPHA,
-        max_iter: int = core.MAX_ITER,
-        tol: float = core.TOL,
-        n_iter_no_change: int = core.N_ITER_NO_CHANGE,
-        output_activation: str = "identity",
-        bias: bool = True,
-        scale: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.15,
-        test_fraction: float = 0.15,
-        warm_start: bool = False,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.descent = descent
-        self.alpha = alpha
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.output_activation = output_activation
-        self.bias = bias
-        self.scale = scale
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
+    _checks_of_y: ClassVar = {"multi_output": True, "y_numeric": True}
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -144,73 +343,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` ended it.
         Raises ValueError, in a sentence, for data or settings that do not fit.
         """
-        columns, x, y = self._training_rows(X, y)
-        targets = y[:, None] if y.ndim == 1 else y
-        weights = (
-            None
-            if sample_weight is None
-            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
-        )
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        parts, judge, watched = core.Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
-        if self.early_stopping:
-            parts = core.divide(
-                len(x), self.validation_fraction, self.test_fraction, np.random.default_rng(seed)
-            )
-            judge = "validation" if len(parts.validation) else None
-            sets = {"validation": parts.validation, "test": parts.test}
-            watched = {
-                name: (x[part], targets[part], *([] if weights is None else [weights[part]]))
-                for name, part in sets.items()
-                if len(part)
-            }
-        context = self._init_callback_context(max_subtasks=self.max_iter)
-        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        context.call_on_fit_task_begin(estimator=self, **given)
-
-        def stored(fitted: core.FittedNetwork) -> dict[str, Any]:
-            return {
-                "_fitted": fitted,
-                "_one_dimensional": y.ndim == 1,
-                "columns_": columns,
-                **_folded(fitted),
-            }
-
-        progress: Any = _print_progress if self.verbose else None
-        if stepwise := bool(getattr(self, "_skl_callbacks", [])):
-            progress = _StepTasks(self, context, stored, **given)
-        fitted, path = core.fit_network(
-            x[parts.train],
-            targets[parts.train],
-            sample_weight=None if weights is None else weights[parts.train],
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            output_activation=self.output_activation,
-            bias=self.bias,
-            scale=self.scale,
-            indicators=None if columns is None else columns.indicators,
-            descent=self.descent,
-            alpha=self.alpha,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            seed=seed,
-            watched=watched,
-            judge=judge,
-            before=getattr(self, "_fitted", None) if self.warm_start else None,
-            progress=progress,
-            every_step=stepwise,
-            input_names=getattr(self, "feature_names_in_", None)
-            if columns is None
-            else columns.encoded_names,
-        )
-        for name, value in (stored(fitted) | _told(path)).items():
-            setattr(self, name, value)
-        self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
-        self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
-        context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
-        _warn(path.stop, path.stop_message)
-        return self
+        return self._fit(X, y, sample_weight)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go on for one epoch of mini-batches over rows X (n, inputs) and targets y (n,) or (n, outputs).
@@ -221,121 +354,19 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         Raises ValueError, in a sentence, for a descent that needs all rows at once, and where rows or targets have changed
         their shape. Warns with DescentWarning where the descent diverged; the weights of before are then kept.
         """
-        if first := not hasattr(self, "_fitted"):
-            columns, x, y = self._training_rows(X, y)
-        else:
-            columns, x, y = self._further_rows(X, y)
-        targets = y[:, None] if y.ndim == 1 else y
-        weights = (
-            None
-            if sample_weight is None
-            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
-        )
-        kind = _kind_of(self.descent)
-        before, standing = getattr(self, "_memory", (None, None))
-        standing = standing if before == kind else None  # another descent has another memory
-        fitted, path, standing = core.fit_part(
-            x,
-            targets,
-            sample_weight=weights,
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            output_activation=self.output_activation,
-            bias=self.bias,
-            scale=self.scale,
-            indicators=None if columns is None else columns.indicators,
-            descent=self.descent,
-            alpha=self.alpha,
-            seed=check_random_state(self.random_state).randint(2**31 - 1),
-            before=getattr(self, "_fitted", None),
-            standing=standing,
-        )
-        told = _told(path)
-        if not first:
-            told["loss_curve_"] = [*self.loss_curve_, *told["loss_curve_"][1:]]
-            told["n_iter_"] = self.n_iter_ + path.n_iter
-            told["n_passes_"] = self.n_passes_ + path.n_passes
-        else:
-            self._one_dimensional = y.ndim == 1
-        self._fitted, self.columns_ = fitted, columns
-        self._memory = (kind, standing)
-        for name, value in (_folded(fitted) | told).items():
-            setattr(self, name, value)
-        none = np.arange(0)
-        self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
-        if path.stop == Stop.DIVERGED:
-            warnings.warn(path.stop_message, DescentWarning, stacklevel=2)
-        return self
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """ŷ for rows X (n, inputs), in the targets' units: (n,), or (n, outputs) if y had columns.
 
         Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
         """
-        check_is_fitted(self)
-        x = (
-            validate_data(self, X, dtype=np.float64, reset=False)
-            if self.columns_ is None
-            else self._encoded(X)
-        )
-        predicted = self._fitted.predict(x)
+        predicted = self._predicted(X)
         return predicted[:, 0] if self._one_dimensional else predicted
 
-    def descended_rows(self, X: Any, y: Any, sample_weight: Any = None) -> InMemory:
-        """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
-
-        E of ``path_`` sums over these; an error surface of this network wants them. Raises NotFittedError before ``fit``,
-        ValueError where columns or values do not fit, or the rows are not as many as in the fit.
-        """
-        check_is_fitted(self)
-        _, x, y = self._further_rows(X, y)
-        train = self.train_rows_
-        given = sum(len(part) for part in (train, self.validation_rows_, self.test_rows_))
-        if len(x) != given:
-            raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
-        s = None if sample_weight is None else _check_sample_weight(sample_weight, x)[train]
-        targets = y[:, None] if y.ndim == 1 else y
-        return self._fitted.rows(x[train], targets[train], s)
-
-    def _encoded(self, X: Any) -> np.ndarray:
-        """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
-        columns: Any = self.columns_
-        table = _as_table(X)
-        if table is None:
-            raise TableError(
-                "this network was fitted to a data frame with columns that are not plain numbers: pass a data frame "
-                f"with the columns {', '.join(use.name for use in columns.uses if use.encoded)}."
-            )
-        columns.check(list(table.columns))
-        return np.asarray(columns.encode(table.columns))
-
-    def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
-        """What ``_training_rows`` gives, with the columns and encoding of the rows before."""
-        numbers = {"dtype": np.float64, "multi_output": True, "y_numeric": True, "reset": False}
-        if self.columns_ is None:
-            x, y = validate_data(self, X, y, **numbers)
-        else:
-            x = self._encoded(X)
-            y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
-            check_consistent_length(x, y)
-        return self.columns_, x, np.asarray(y, np.float64)
-
-    def _training_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
-        """The columns' encoding (None for plain numbers), x (n, inputs) and y (n,) or (n, outputs), checked."""
-        table = _as_table(X)
-        if table is None or _numbers_without_gaps(table):
-            x, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-            return None, x, np.asarray(y, np.float64)
-        validate_data(self, X, skip_check_array=True)
-        y = validate_data(self, y=y, X="no_validation", multi_output=True, y_numeric=True)
-        targets = y[:, None] if y.ndim == 1 else y
-        names = [f"y{j + 1}" for j in range(targets.shape[1])]
-        while set(names) & set(table.columns):
-            names = [f"{name}_" for name in names]
-        columns = Columns.fit([table.columns | dict(zip(names, targets.T, strict=True))], names)
-        self.feature_names_in_ = np.array(list(table.columns), dtype=object)
-        self.n_features_in_ = len(table.columns)
-        return columns, columns.encode(table.columns), np.asarray(y, np.float64)
+    def _targets(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        targets = np.asarray(y, np.float64)
+        return targets[:, None] if y.ndim == 1 else targets, {"_one_dimensional": y.ndim == 1}
 
 
 def _kind_of(descent: Any) -> Any:
@@ -383,7 +414,7 @@ class _StepTasks:
     """Each step of the descent as a task of scikit-learn's callbacks protocol."""
 
     def __init__(
-        self, estimator: NetworkRegressor, context: Any, stored: Callable[..., dict[str, Any]], **given: Any
+        self, estimator: _NetworkEstimator, context: Any, stored: Callable[..., dict[str, Any]], **given: Any
     ) -> None:
         self._context, self._stored, self._given = context, stored, {"estimator": estimator, **given}
         self._steps = 0
@@ -410,9 +441,9 @@ def _print_progress(progress: Progress, _: Any) -> None:
 
 def _warn(stop: Stop, message: str) -> None:
     if stop in (Stop.DIVERGED, Stop.INTERRUPTED):
-        warnings.warn(message, DescentWarning, stacklevel=3)
+        warnings.warn(message, DescentWarning, stacklevel=4)
     elif stop == Stop.MAX_ITER:
-        warnings.warn(message, ConvergenceWarning, stacklevel=3)
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
 def _as_table(X: Any) -> Table | None:
