@@ -21,6 +21,7 @@ ROOMS = (
     "formula",
     "network",
     "curve",
+    "gram",
     "error",
     "columns",
     "rows",

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 
 from fallline.curve import Curve
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.network import Model
+from fallline.gram import gram
+from fallline.network import Model, Network
 
 # What one pass over the rows can be asked for. A descent names the few it needs.
 KINDS = ("error", "gradient", "gauss_newton", "curvature", "triangle", "bend")
@@ -62,17 +63,18 @@ def residuals(model: Model, weights: Any, block: Block) -> Any:
 
 
 def _difference(predicted: Any, block: Block) -> Any:
-    """ŷ − y.
+    """ŷ − y."""
+    _check_targets(predicted.shape, block)
+    return predicted - block.y
 
-    Raises ShapeError if y has another shape than the prediction: (b,) against (b, 1)
-    would broadcast to (b, b) in silence.
-    """
-    if predicted.shape != block.y.shape:
+
+def _check_targets(predicted: tuple[int, ...], block: Block) -> None:
+    """ShapeError if y has another shape than the prediction: (b,) against (b, 1) would broadcast to (b, b) in silence."""
+    if predicted != block.y.shape:
         raise ShapeError(
-            f"y has shape {block.y.shape}, but the model predicts {predicted.shape} (rows, outputs). "
+            f"y has shape {block.y.shape}, but the model predicts {predicted} (rows, outputs). "
             "For a single output, pass y[:, None]."
         )
-    return predicted - block.y
 
 
 def squared_error(model: Model, weights: Any, block: Block) -> Any:
@@ -178,6 +180,9 @@ def jacobian(model: Model, weights: Any, x: Any) -> Any:
 
 def gauss_newton(model: Model, weights: Any, block: Block) -> tuple[Any, Any, Any]:
     """The triple (E, g, JᵀJ) of a block: all that Levenberg–Marquardt asks of the rows."""
+    if isinstance(model, Network):
+        _check_targets((block.x.shape[0], model.outputs), block)
+        return gram(model, weights, block.x, block.y, block.s)
     r = residuals(model, weights, block)
     root = jnp.sqrt(block.s)[:, None]
     scaled = (r * root).reshape(-1)

@@ -20,7 +20,8 @@ import numpy as np
 
 from fallline.error import Block, Request, Sums, merged, nothing, sums_of_block
 from fallline.exceptions import ShapeError, TableError
-from fallline.network import Model
+from fallline.gram import widest
+from fallline.network import Model, Network
 from fallline.threads import processors
 
 _T = TypeVar("_T")
@@ -86,8 +87,9 @@ def part_rows(row_bytes: int) -> int:
     return min(max(fitting, _SMALLEST_PART), _LARGEST_PART)
 
 
-# A block's Jacobian is meant to stay in the cache while JᵀJ is formed from it.
-_BLOCK_BYTES = 1 << 18
+# A block's Jacobian is meant to stay in the cache while JᵀJ is formed from it; the pairs that stand for it in a network are
+# read more often than they are formed, and longer products suit them better.
+_BLOCK_BYTES, _PAIRS_BYTES = 1 << 18, 1 << 20
 _LARGEST_BLOCK = 8192
 
 
@@ -97,11 +99,15 @@ def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Part | Par
     if isinstance(held, Parts):
         rows, itemsize = held.parts[0].y.shape[0], held.parts[0].y.dtype.itemsize
         # A slice is a copy: without hidden layers a part is one block, read where it lies.
-        largest, widest = rows, max(sizes[1:])
+        largest, wide = rows, max(sizes[1:])
     else:
-        rows, itemsize, largest, widest = held.y.shape[0], 8, _LARGEST_BLOCK, max(sizes)
-    wide = model.n_weights if {"gauss_newton", "triangle"} & set(kinds) else widest
-    fitting = max(_BLOCK_BYTES // (itemsize * model.outputs * wide), 64)
+        rows, itemsize, largest, wide = held.y.shape[0], 8, _LARGEST_BLOCK, max(sizes)
+    room, wide = _BLOCK_BYTES, model.outputs * wide
+    if "gauss_newton" in kinds and isinstance(model, Network):
+        room, wide = _PAIRS_BYTES, widest(model)
+    elif {"gauss_newton", "triangle"} & set(kinds):
+        wide = model.outputs * model.n_weights
+    fitting = max(room // (itemsize * wide), 64)
     block = min(1 << (fitting.bit_length() - 1), largest, rows)
     while rows % block:
         block >>= 1
