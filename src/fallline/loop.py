@@ -157,7 +157,7 @@ def descend(
             "max_iter=inf goes to the limit of a descent, which is known only for GradientDescent on a linear network (no "
             "hidden layer, identity), without tol, judge or every_step: give a number of steps."
         )
-    penalty = penalty_for(model, alpha)
+    penalty = penalty_for(model, alpha, rows.count)
     if penalty.adapts and not descent.finds_penalty:
         raise SettingsError(
             f"alpha='evidence' needs JᵀJ, which {type(descent).__name__} does not ask for: use LevenbergMarquardt, or a number."

@@ -115,11 +115,11 @@ def descend_from(
     max_iter: int = 1000,
     tol: float = 0.0,
     n_iter_no_change: int = 10,
-    alpha: float = 0.0,
+    alpha: Any = 0.0,
 ) -> Ends:
     """Go down the error of ``model`` over ``rows`` from each of ``starts`` (m, n_weights), and say where they end.
 
-    Nothing is scaled: E is exactly ½ Σ Σ (y − ŷ)². The arguments are those of ``descend``; each start takes ``max_iter``
+    Nothing is scaled: E is exactly ½ Σ Σ (y − ŷ)². The arguments are those of ``descend``, and alpha may be (n_weights,), a strength for each; each start takes ``max_iter``
     steps unless it arrives or diverges before that, or its error falls too little. Every step is by all rows: ``"auto"``
     means no mini-batches here, and a descent with a ``batch_size`` is refused. Raises ShapeError, TableError or
     SettingsError, in a sentence.
@@ -147,7 +147,7 @@ def descend_from(
             f"descend_from takes all rows at every step, but {type(descent).__name__} has batch_size={descent.batch_size}: "
             "set batch_size=None and decay='none', choose another descent such as LBFGS(), or call descend from each start."
         )
-    penalty = penalty_for(model, alpha)
+    penalty = penalty_for(model, alpha, rows.count)
     if penalty.adapts:
         raise SettingsError("alpha='evidence' is for one start at a time: give a number, or use descend.")
 

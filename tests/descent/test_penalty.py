@@ -2,12 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import bayesian, penalise, reestimated, weight_decay
 from fallline.error import Sums
-from fallline.exceptions import SettingsError
+from fallline.exceptions import SettingsError, ShapeError
 from fallline.loop import descend
 from fallline.network import Network
 from fallline.rows.memory import InMemory
@@ -36,7 +37,7 @@ def test_weight_decay_adds_half_alpha_times_the_squares_of_the_coefficients(rand
 
 def test_the_effective_weights_are_the_sum_over_the_eigenvalues(random, x64):
     x, y, w = random.normal(size=(40, 5)), random.normal(size=40), random.normal(size=5)
-    penalty = bayesian(Network((5, 1), bias=False))
+    penalty = bayesian(Network((5, 1), bias=False), 40)
     penalty = jax.tree.map(jnp.asarray, penalty._replace(strength=np.full(5, 3.0)))
     sums = sums_of(x, y, w)
     after = reestimated(penalty, jnp.asarray(w), sums)
@@ -46,6 +47,27 @@ def test_the_effective_weights_are_the_sum_over_the_eigenvalues(random, x64):
     np.testing.assert_allclose(after.effective_weights, gamma, rtol=1e-9)
     np.testing.assert_allclose(after.noise_precision, noise, rtol=1e-9)
     np.testing.assert_allclose(after.strength, gamma / (w @ w) / noise, rtol=1e-9)
+
+
+def test_the_log_evidence_is_the_density_of_the_targets_with_the_weights_integrated_out(random, x64):
+    x, y, strength = random.normal(size=(40, 5)), random.normal(size=40), 3.0
+    penalty = bayesian(Network((5, 1), bias=False), 40)
+    penalty = jax.tree.map(jnp.asarray, penalty._replace(strength=np.full(5, strength)))
+    minimum = np.linalg.solve(x.T @ x + strength * np.eye(5), x.T @ y)
+    after = reestimated(penalty, jnp.asarray(minimum), sums_of(x, y, minimum))
+    variance = 1 / float(after.noise_precision)
+    covariance = variance * (
+        np.eye(40) + x @ x.T / strength
+    )  # the weights have precision strength / variance
+    expected = multivariate_normal(np.zeros(40), covariance).logpdf(y)
+    np.testing.assert_allclose(after.log_evidence, expected, rtol=1e-9)
+
+
+def test_a_strength_for_each_weight_is_taken_as_it_is():
+    given = np.array([1.0, 0.0, 5.0])
+    np.testing.assert_array_equal(weight_decay(Network((2, 1)), given).strength, given)
+    with pytest.raises(ShapeError, match="a strength for each of the 3 weights"):
+        weight_decay(Network((2, 1)), given[:2])
 
 
 def test_evidence_finds_the_precisions_a_linear_model_was_drawn_from(random):

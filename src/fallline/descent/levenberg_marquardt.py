@@ -139,7 +139,8 @@ class LevenbergMarquardt(Descent):
             )
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
-        return ("damping", "effective_weights", "noise_precision") if penalty.adapts else ("damping",)
+        found = ("effective_weights", "noise_precision", "log_evidence")
+        return ("damping", *found) if penalty.adapts else ("damping",)
 
     def start(self, weights: Any, penalty: Penalty) -> LevenbergMarquardtState:
         n, dtype = weights.shape[0], weights.dtype
@@ -227,7 +228,9 @@ class LevenbergMarquardt(Descent):
             step, gain = jnp.where(goes_on, last.move / last.unit, step), jnp.where(goes_on, 0.0, gain)
         stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
 
-        shown = [damping, penalty.effective_weights, penalty.noise_precision] if penalty.adapts else [damping]
+        shown = [damping]
+        if penalty.adapts:
+            shown += [penalty.effective_weights, penalty.noise_precision, penalty.log_evidence]
         walk = arrive(
             walk,
             accepted,

@@ -13,10 +13,13 @@ import jax.scipy.linalg
 import numpy as np
 
 from fallline.error import Sums
-from fallline.exceptions import SettingsError
+from fallline.exceptions import SettingsError, ShapeError
 from fallline.network import Model
 
-_FIRST_STRENGTH = 0.1  # before anything is known of the noise, in standardised units
+# Before anything is known of the noise, for every row, in standardised units. The evidence has several maxima: whoever comes
+# from a light penalty ends where the network passes through the noise, though another maximum is higher by far; under a
+# penalty as strong as the rows nothing is left of the network (benchmarks/README.md).
+_FIRST_STRENGTH = 0.1
 _LEAST, _MOST = 1e-10, 1e8
 _LARGEST_CHANGE = (
     10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
@@ -27,7 +30,8 @@ class Penalty(NamedTuple):
     """strength (n_weights,): each weight's own weight decay, 0 where it is free.
 
     members (groups, n_weights): 1 where a weight belongs to a group whose strength is re-estimated; no groups
-    where it is fixed. outputs: values to a row. effective_weights γ and noise_precision are what the last re-estimate found.
+    where it is fixed. outputs: values to a row. effective_weights γ and noise_precision are what the last re-estimate found, and
+    log_evidence is how probable the targets were under the strength before it: ln p(y), weights integrated out.
     """
 
     strength: Any
@@ -35,6 +39,7 @@ class Penalty(NamedTuple):
     outputs: Any
     effective_weights: Any
     noise_precision: Any
+    log_evidence: Any
 
     @property
     def adapts(self) -> bool:
@@ -50,32 +55,46 @@ class Penalised(NamedTuple):
     gauss_newton: Any
 
 
-def penalty_for(model: Model, alpha: float | str) -> Penalty:
+def penalty_for(model: Model, alpha: Any, rows: float) -> Penalty:
     """The penalty that ``alpha`` asks for: a weight decay, or "evidence", found on the way. Raises SettingsError."""
-    return bayesian(model) if isinstance(alpha, str) and alpha == "evidence" else weight_decay(model, alpha)
+    evidence = isinstance(alpha, str) and alpha == "evidence"
+    return bayesian(model, rows) if evidence else weight_decay(model, alpha)
 
 
-def weight_decay(model: Model, alpha: float | str) -> Penalty:
+def weight_decay(model: Model, alpha: Any) -> Penalty:
     """½ · alpha · Σ coef², biases free: scikit-learn's ``alpha``, whose objective divides both terms by n.
 
-    Raises SettingsError if alpha is negative or not a number.
+    An array (n_weights,) is a strength for each weight, as Bayesian regularisation left them: ``path.strength``.
+    Raises SettingsError if alpha is negative or not a number, ShapeError for an array of another shape.
     """
-    if isinstance(alpha, (bool, str)) or not np.isfinite(alpha) or alpha < 0:
+    if isinstance(alpha, (bool, str)) or not np.isfinite(alpha).all() or np.any(np.less(alpha, 0)):
         raise SettingsError(
             f"alpha={alpha!r} is not possible: weight decay is a number from 0 up, such as 0.1, or 'evidence'."
         )
-    strength = np.where(model.penalised(), float(alpha), 0.0)
-    return Penalty(
-        strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), np.float64(0.0), np.float64(0.0)
+    if np.ndim(alpha) and np.shape(alpha) != (model.n_weights,):
+        raise ShapeError(
+            f"alpha has shape {np.shape(alpha)}: give one number, or a strength for each of the {model.n_weights} weights."
+        )
+    strength = (
+        np.asarray(alpha, np.float64) if np.ndim(alpha) else np.where(model.penalised(), float(alpha), 0.0)
     )
+    none = np.float64(0.0)
+    return Penalty(strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), none, none, none)
 
 
-def bayesian(model: Model) -> Penalty:
-    """A strength for each group of weights, to be found on the way by ``reestimated``."""
+def bayesian(model: Model, rows: float) -> Penalty:
+    """A strength for each group of weights, to be found on the way by ``reestimated`` from so many rows."""
     group = model.groups()
     members = (group[None, :] == np.unique(group[group >= 0])[:, None]).astype(np.float64)
-    strength = _FIRST_STRENGTH * members.sum(axis=0)
-    return Penalty(strength, members, np.float64(model.outputs), np.float64(model.n_weights), np.float64(0.0))
+    strength = _FIRST_STRENGTH * rows * members.sum(axis=0)
+    return Penalty(
+        strength,
+        members,
+        np.float64(model.outputs),
+        effective_weights=np.float64(model.n_weights),
+        noise_precision=np.float64(0.0),
+        log_evidence=np.float64(-np.inf),
+    )
 
 
 def penalise(penalty: Penalty, weights: Any, sums: Sums) -> Penalised:
@@ -93,7 +112,8 @@ def reestimated(penalty: Penalty, weights: Any, sums: Sums) -> Penalty:
     With A = JᵀJ + diag(strength), group by group: γ_g = Σ_i (1 − strength_i (A⁻¹)_ii), the number of its weights
     that the rows determine; weight precision γ_g/Σ w_i²; noise precision (N − γ − free)/2E over N = rows · outputs
     values; strength is the ratio of the two. One step of a fixed point, bounded.
-    Source: MacKay (1992), Neural Computation 4:415, eq. 4.8-4.10; Foresee & Hagan (1997), ICNN 3:1930.
+    Around the weights the log evidence is −βF + ½ Σ ln strength − ½ ln det A + ½ (N − free) ln(β/2π), β the noise precision.
+    Source: MacKay (1992), Neural Computation 4:415, eq. 4.8-4.10 and 4.5; Foresee & Hagan (1997), ICNN 3:1930.
     """
     square = sums.gauss_newton + jnp.diag(penalty.strength)
     scale = jnp.sqrt(jnp.maximum(jnp.diagonal(square), jnp.finfo(square.dtype).tiny))
@@ -116,10 +136,19 @@ def reestimated(penalty: Penalty, weights: Any, sums: Sums) -> Penalty:
     new = (determined + tiny) / jnp.maximum(noise * size, tiny)
     new = jnp.clip(jnp.clip(new, now / _LARGEST_CHANGE, now * _LARGEST_CHANGE), _LEAST, _MOST)
     sound = jnp.all(jnp.isfinite(variance)) & jnp.all(jnp.isfinite(new))
+    penalised = jnp.sum(penalty.members, axis=0) > 0
+    volume = jnp.sum(jnp.log(jnp.diagonal(factor)) + jnp.log(scale))  # ½ ln det A
+    evidence = (
+        -noise * (sums.error + 0.5 * jnp.sum(penalty.strength * weights**2))
+        + 0.5 * jnp.sum(jnp.where(penalised, jnp.log(jnp.where(penalised, penalty.strength, 1.0)), 0.0))
+        - volume
+        + 0.5 * (values - free) * jnp.log(noise / (2.0 * jnp.pi))
+    )
     return Penalty(
         jnp.where(sound, new @ penalty.members, penalty.strength),
         penalty.members,
         penalty.outputs,
         jnp.where(sound, gamma, penalty.effective_weights),
         jnp.where(sound, noise, penalty.noise_precision),
+        jnp.where(sound, evidence, penalty.log_evidence),
     )

@@ -97,7 +97,7 @@ def find_minima(
     spread: float = 1.0,
     max_iter: int = 1000,
     tol: float = 0.0,
-    alpha: float = 0.0,
+    alpha: Any = 0.0,
     beside: Any = None,
 ) -> Minima:
     """Go down from many starts, and say which distinct minima they end in.
@@ -125,7 +125,7 @@ def find_minima(
     return replace(found, beside=index[1], beside_error=placed[0].penalised_error) if placed else found
 
 
-def _standing(model: Model, rows: InMemory, weights: Any, alpha: float) -> Ends:
+def _standing(model: Model, rows: InMemory, weights: Any, alpha: Any) -> Ends:
     """Weights (k, n_weights), or one of them, as the ends of walks without a step."""
     weights = np.atleast_2d(np.asarray(weights, np.float64))
     if weights.shape[1:] != (model.n_weights,) or not np.isfinite(weights).all():
@@ -192,7 +192,7 @@ def find_basins(
     extent: Sequence[float] | None = None,
     points: int | tuple[int, int] = 101,
     max_iter: int = 500,
-    alpha: float = 0.0,
+    alpha: Any = 0.0,
 ) -> Basins:
     """Start from every point of a grid, by one descent or several, and say which minimum each start ends in.
 
@@ -229,7 +229,7 @@ def find_basins(
     )  # fmt: skip
 
 
-def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: float) -> np.ndarray:
+def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: Any) -> np.ndarray:
     """The extent that shows the minima near the plane, the origin, and as much again around them."""
     starts = plane.at(np.random.default_rng(0).normal(scale=5.0, size=(_SCOUTS, 2)))
     minima = find_minima(model, rows, LevenbergMarquardt(), starts=starts, alpha=alpha).minima
@@ -241,7 +241,7 @@ def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: float) -> 
 
 
 def _told_apart(
-    model: Model, rows: InMemory, ends: Sequence[Ends], alpha: float
+    model: Model, rows: InMemory, ends: Sequence[Ends], alpha: Any
 ) -> tuple[tuple[Minimum, ...], list[np.ndarray], list[np.ndarray]]:
     """The distinct minima of several sets of ends, which one each end belongs to, and whether it came there by itself."""
     strength = np.asarray(weight_decay(model, alpha).strength)

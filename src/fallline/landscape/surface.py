@@ -168,7 +168,7 @@ def error_surface(
     extent: Sequence[float] | None = None,
     points: int | tuple[int, int] = 101,
     penalised: bool | None = None,
-    alpha: float = 0.0,
+    alpha: Any = 0.0,
     seed: int = 0,
 ) -> Surface:
     """The error over a plane of weights, with the paths that were walked, around their start, way and minimum.
@@ -236,7 +236,7 @@ def _model_and_paths(of: Any) -> tuple[Model, dict[str, Recorded]]:
 
 
 def _strength(
-    model: Model, paths: Mapping[str, Recorded], penalised: bool | None, alpha: float
+    model: Model, paths: Mapping[str, Recorded], penalised: bool | None, alpha: Any
 ) -> np.ndarray | None:
     """The penalty that belongs to what is shown, None for E alone."""
     if penalised is False:

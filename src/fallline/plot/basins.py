@@ -63,7 +63,7 @@ class BasinDisplay:
         extent: Sequence[float] | None = None,
         points: int | tuple[int, int] = 101,
         max_iter: int = 500,
-        alpha: float = 0.0,
+        alpha: Any = 0.0,
         saved: tuple[str, str] | None = None,
         ax: Any = None,
         **plot_kw: Any,
