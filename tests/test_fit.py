@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from fallline.columns import Scaling
+from fallline.descent import Stop
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import SettingsError, TableError
-from fallline.fit import FittedNetwork, choose_weight_decay, content_keys, divide, fit_network, hidden_sizes
+from fallline.fit import FittedNetwork, divide, fit_network, hidden_sizes, starts_asked
 from fallline.network import Network
-from fallline.rows.memory import InMemory
 
 
 def test_a_division_is_a_partition_in_the_shares_asked_for(random):
@@ -59,7 +59,7 @@ def test_a_fit_does_not_depend_on_the_units_of_the_table(random):
 def test_folded_layers_predict_in_the_users_units_by_hand(random):
     x, y = 100 + 9 * random.normal(size=(50, 3)), 1e6 * random.normal(size=(50, 2))
     fitted, _ = fit_network(
-        x, y, hidden_layer_sizes=(4, 3), activation="softplus", alpha=1.0, seed=0, max_iter=5
+        x, y, hidden_layer_sizes=(4, 3), activation="softplus", alpha=1.0, seed=0, max_iter=5, n_starts=2
     )
     (w1, b1), (w2, b2), (w3, b3) = fitted.layers
     hidden = np.log1p(np.exp(np.log1p(np.exp(x @ w1 + b1)) @ w2 + b2))
@@ -81,46 +81,6 @@ def test_no_bias_is_fitted_without_centring(random):
     assert fitted.layers[0].intercept is None
 
 
-def noisy(random, noise):
-    x = random.normal(size=(150, 6))
-    y = np.sin(2 * x[:, :1])
-    return InMemory(x, y / y.std() + noise * random.normal(size=(150, 1)))
-
-
-def decay_for(network, rows, start):
-    return choose_weight_decay(
-        network, rows, content_keys(rows.x, rows.y, 0), LevenbergMarquardt(), start, {}
-    )
-
-
-def test_keys_are_uniform_and_equal_rows_share_theirs(random):
-    x, y = random.normal(size=(5000, 3)), random.normal(size=(5000, 1))
-    keys = content_keys(x, y, 1)
-    assert (np.abs(np.histogram(keys, 5, (0, 1))[0] - 1000) < 120).all()
-    order = random.permutation(np.repeat(np.arange(5000), 2))
-    np.testing.assert_array_equal(content_keys(x[order], y[order], 1), keys[order])
-    assert not np.array_equal(content_keys(x, y, 2), keys)
-
-
-def test_noise_asks_for_a_strong_decay_and_a_clean_curve_for_a_light_one(random):
-    network = Network((6, 8, 1))
-    start = network.initial(0)
-    clean, rough = (decay_for(network, noisy(random, noise), start) for noise in (0.0, 2.0))
-    assert clean <= 0.3
-    assert rough >= 3.0
-
-
-def test_a_row_of_no_weight_has_no_say_in_the_decay(random):
-    network = Network((6, 8, 1))
-    rows = noisy(random, 0.5)
-    wild = np.concatenate([rows.y, 100 * random.normal(size=(40, 1))])
-    x = np.concatenate([rows.x, random.normal(size=(40, 6))])
-    weights = np.r_[np.ones(150), np.zeros(40)]
-    start = network.initial(0)
-    decay = decay_for(network, InMemory(x, wild, weights), start)
-    assert 0.01 <= decay <= 10
-
-
 @pytest.mark.parametrize(
     "settings",
     [
@@ -129,24 +89,113 @@ def test_a_row_of_no_weight_has_no_say_in_the_decay(random):
     ],
     ids=["by the gradient", "with a judge"],
 )
-def test_the_decay_is_light_where_none_is_chosen(settings, random):
+def test_the_decay_is_light_where_none_is_found(settings, random):
     x = random.normal(size=(40, 1))
     _, path = fit_network(x, x**2, hidden_layer_sizes=(2,), max_iter=3, seed=0, **settings)
     assert path.alpha == 0.1
 
 
-def test_a_long_table_is_judged_by_rows_that_did_not_teach(random):
-    x = random.normal(size=(6000, 2))
-    rows = InMemory(x, np.sin(x[:, :1]) + random.normal(size=(6000, 1)))
-    network = Network((2, 3, 1))
-    assert decay_for(network, rows, network.initial(0)) in (0.3, 1.0, 3.0, 10.0, 30.0)
+def test_by_default_the_evidence_finds_the_decay(random):
+    x = random.normal(size=(60, 2))
+    _, path = fit_network(x, x[:, :1] + random.normal(size=(60, 1)), hidden_layer_sizes=(3,), seed=0)
+    assert path.alpha == "evidence"
+    assert len(np.unique(path.strength)) == 2  # one for all but the bias of the output, which is free
 
 
-def test_the_decay_chosen_is_the_one_descended(random):
-    rows = noisy(random, 1.0)
-    _, path = fit_network(rows.x, rows.y, hidden_layer_sizes=(8,), seed=0)
-    assert path.alpha >= 0.3
-    assert set(np.unique(path.strength)) == {0.0, path.alpha}
+def test_noise_leaves_few_weights_determined(random):
+    x = random.normal(size=(300, 6))
+    curve, noise = np.sin(2 * x[:, :1]), random.normal(size=(300, 1))
+    quiet, loud = (
+        fit_network(x, curve + share * noise, hidden_layer_sizes=(8,), seed=0, n_starts=3)[1]
+        for share in (0.01, 4.0)
+    )
+    assert quiet.shown["effective_weights"][-1] > 5 * loud.shown["effective_weights"][-1]
+    assert loud.strength[0] > 30 * quiet.strength[0]
+
+
+def test_several_starts_predict_their_mean(random):
+    x = random.normal(size=(50, 2))
+    y = np.column_stack([np.sin(x[:, 0]), x[:, 1] ** 2])
+    fitted, path = fit_network(x, y, hidden_layer_sizes=(4,), seed=0, n_starts=3, max_iter=15)
+    starts, scaling = fitted.starts, fitted.scaling
+    each = [scaling.unscale_y(starts.network.predict(start.weights, scaling.x(x))) for start in starts]
+    np.testing.assert_allclose(fitted.predict(x), np.mean(each, axis=0), atol=1e-12)
+    assert fitted.network.sizes == (2, 12, 2)
+    np.testing.assert_array_equal(path.best_weights, starts[starts.shown].weights)
+    assert starts[starts.shown].log_evidence == max(start.log_evidence for start in starts)
+
+
+def test_the_first_of_several_starts_is_the_single_one(random):
+    x = random.normal(size=(50, 2))
+    single, several = (
+        fit_network(x, x[:, :1] ** 2, hidden_layer_sizes=(3,), seed=5, n_starts=count, max_iter=8)[0]
+        for count in (1, 3)
+    )
+    np.testing.assert_array_equal(several.starts[0].weights, single.weights)
+    assert len(np.unique([start.error for start in several.starts])) == 3
+
+
+def test_without_the_average_the_start_shown_is_the_network(random):
+    x = random.normal(size=(50, 2))
+    fitted, path = fit_network(
+        x, x[:, :1] ** 2, hidden_layer_sizes=(3,), seed=5, n_starts=3, alpha=0.1, average=False, max_iter=30
+    )
+    np.testing.assert_array_equal(fitted.weights, path.best_weights)
+    lowest = min(start.penalised_error for start in fitted.starts)
+    assert path.at_best(path.penalised_error) == lowest
+
+
+def test_a_start_cut_short_does_not_disturb_those_that_arrived(random):
+    x = random.normal(size=(50, 2))
+    settings = {"hidden_layer_sizes": (3,), "seed": 5, "alpha": 0.1, "n_starts": 4}
+    cut, path = fit_network(x, x[:, :1] ** 2, progress=lambda now, _: now.start == 3, **settings)
+    whole, _ = fit_network(x, x[:, :1] ** 2, **{**settings, "n_starts": 2})
+    np.testing.assert_array_equal(cut.weights, whole.weights)
+    assert path.stop == Stop.ASKED
+    assert path.stop_message.startswith(
+        "Stopped as asked in start 3 of 4; the fit is that of the 2 before it."
+    )
+
+
+def test_what_is_told_on_the_way_is_the_mean_so_far(random):
+    x = random.normal(size=(50, 2))
+    told = []
+    fit_network(
+        x, x[:, :1] ** 2, hidden_layer_sizes=(3,), seed=5, alpha=0.1, n_starts=2, max_iter=9,
+        progress=lambda now, standing: told.append((now.start, now.n_starts, standing().network.hidden)),
+    )  # fmt: skip
+    assert {(1, 2, (3,)), (2, 2, (6,))} == set(told)
+
+
+def test_going_on_goes_on_from_every_start(random):
+    x = random.normal(size=(60, 2))
+    y = np.sin(2 * x[:, :1])
+    settings = {"hidden_layer_sizes": (3,), "alpha": 0.01, "tol": 0.0, "seed": 1}
+    before, _ = fit_network(x, y, n_starts=3, max_iter=10, **settings)
+    after, _ = fit_network(x, y, before=before, max_iter=40, **settings)
+    falls = [a.penalised_error < b.penalised_error for a, b in zip(after.starts, before.starts, strict=True)]
+    assert falls == [True] * 3
+    assert after.members == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "hidden", "descent", "expected"),
+    [
+        (1000, (20,), LevenbergMarquardt(), 10),
+        (8000, (20,), LevenbergMarquardt(), 5),
+        (100_000, (20,), LevenbergMarquardt(), 1),
+        (1000, (), LevenbergMarquardt(), 1),
+        (1000, (20,), GradientDescent(), 1),
+    ],
+)
+def test_starts_are_as_many_as_are_quick(rows, hidden, descent, expected):
+    assert starts_asked("auto", Network((8, *hidden, 1)), descent, rows) == expected
+
+
+@pytest.mark.parametrize("given", [0, -1, 2.5, "many", None, True])
+def test_other_numbers_of_starts_are_refused(given):
+    with pytest.raises(SettingsError, match="a whole number from 1 up, or 'auto'"):
+        starts_asked(given, Network((1, 1)), LevenbergMarquardt(), 10)
 
 
 def test_going_on_with_another_network_is_refused(random):

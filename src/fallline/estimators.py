@@ -42,6 +42,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         *,
         descent: Any = "auto",
         alpha: Any = core.ALPHA,
+        n_starts: Any = core.N_STARTS,
+        average: bool = True,
         max_iter: int = core.MAX_ITER,
         tol: float = core.TOL,
         n_iter_no_change: int = core.N_ITER_NO_CHANGE,
@@ -59,6 +61,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self.activation = activation
         self.descent = descent
         self.alpha = alpha
+        self.n_starts = n_starts
+        self.average = average
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -132,13 +136,18 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             watched=watched,
             judge=judge,
             before=getattr(self, "_fitted", None) if self.warm_start else None,
+            n_starts=self.n_starts,
+            average=self.average,
             progress=progress,
             every_step=stepwise,
             input_names=getattr(self, "feature_names_in_", None)
             if columns is None
             else columns.encoded_names,
         )
-        for name, value in (stored(fitted) | _told(path)).items():
+        passes = sum(start.passes for start in fitted.starts or ())
+        for name, value in (
+            stored(fitted) | _told(path) | {"starts_": fitted.starts, "n_passes_": passes}
+        ).items():
             setattr(self, name, value)
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
@@ -277,8 +286,14 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         ``descent__learning_rate``. An Optax transformation, such as ``optax.adam(1e-3)``, is one too.
     alpha : "auto" or float, default="auto"
         Weight decay, in standardised units; scikit-learn's ``alpha``: both terms of its objective are divided by n.
-        ``"auto"`` chooses it on fifths of the rows held back in turn, where Levenberg–Marquardt descends without early
-        stopping, and takes 0.1 elsewhere; ``"evidence"`` finds one for each layer on the way (Bayesian regularisation).
+        ``"evidence"`` finds it on the way (Bayesian regularisation); it then acts on the biases of hidden units, too.
+        ``"auto"`` is that where Levenberg–Marquardt descends 10 rows or more without early stopping, and 0.1 elsewhere.
+    n_starts : "auto" or int, default="auto"
+        How often the descent begins, from other weights each time. ``"auto"``: ten times where Levenberg–Marquardt
+        descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, once elsewhere.
+    average : bool, default=True
+        The network is the mean of all starts: one wider network, hidden units side by side. Without, it is the start of the
+        highest evidence, or of the lowest F.
     max_iter : int, default=1000
         The most steps; epochs, where the descent has a ``batch_size``.
     tol : float, default=3e-4
@@ -308,13 +323,17 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     ----------
     coefs_ : list of ndarray (inputs, outputs) of each layer, in the user's units
     intercepts_ : list of ndarray (outputs,) of each layer
-    path_ : DescentPath, the way the descent went, in scaled weights
-    weights_ : ndarray (n_weights,), the weights chosen on that path
+    starts_ : Starts, how each start ended; its ``minima`` say which are distinct, and how many starts ended in each
+    path_ : DescentPath, the way one start went, in scaled weights: that of the highest evidence, or of the lowest F
+    weights_ : ndarray (n_weights,), the scaled weights of ``network_``: those chosen on the path where there is one start
     network_ : Network; scaling_ : Scaling; columns_ : Columns, or None where the columns were plain numbers
     loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
     validation_loss_curve_ : list of float, E/n on the validation part, or None
     alpha_ : float or "evidence", the weight decay used
-    n_iter_ : int, steps, or epochs by mini-batches; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
+    effective_weights_ : float, the number of the path's weights that the rows determine; noise_precision_ : float,
+        1/σ² of the standardised targets; both of Bayesian regularisation, None without
+    n_iter_ : int, steps on the path, or epochs by mini-batches; n_passes_ : int, sums over the rows in all;
+        stop_reason_ : str, one sentence
     train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
     n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
 
@@ -392,6 +411,9 @@ def _folded(fitted: core.FittedNetwork) -> dict[str, Any]:
     }
 
 
+_BAYESIAN = ("effective_weights", "noise_precision")
+
+
 def _told(path: DescentPath) -> dict[str, Any]:
     """The attributes that say how the descent went."""
     loss = (path.penalised_error / path.n_rows).tolist()
@@ -399,8 +421,9 @@ def _told(path: DescentPath) -> dict[str, Any]:
     return {
         "path_": path,
         "alpha_": path.alpha,
+        **{f"{name}_": float(path.shown[name][-1]) if name in path.shown else None for name in _BAYESIAN},
         "loss_curve_": loss,
-        "best_loss_": loss[int(np.searchsorted(path.steps, path.best_step))],
+        "best_loss_": path.at_best(path.penalised_error) / path.n_rows,
         "validation_loss_curve_": None
         if validation is None
         else (validation / path.watched_rows["validation"]).tolist(),
@@ -417,12 +440,12 @@ class _StepTasks:
         self, estimator: _NetworkEstimator, context: Any, stored: Callable[..., dict[str, Any]], **given: Any
     ) -> None:
         self._context, self._stored, self._given = context, stored, {"estimator": estimator, **given}
-        self._steps = 0
+        self._at = (1, 0)  # the start and its step
 
     def __call__(self, progress: Progress, standing: Callable[[], core.FittedNetwork]) -> bool:
-        if progress.steps <= self._steps:
+        if progress.steps == 0 or (progress.start, progress.steps) <= self._at:
             return False  # a pass that was no step
-        self._steps = progress.steps
+        self._at = (progress.start, progress.steps)
         task = self._context.subcontext(task_name="step")
         task.call_on_fit_task_begin(**self._given)
         return bool(
@@ -436,7 +459,8 @@ def _print_progress(progress: Progress, _: Any) -> None:
     seen = "".join(
         f", {name} {error / progress.watched_rows[name]:.6g}" for name, error in progress.watched.items()
     )
-    print(f"step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
+    start = f"start {progress.start} of {progress.n_starts}, " if progress.n_starts > 1 else ""
+    print(f"{start}step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
 
 
 def _warn(stop: Stop, message: str) -> None:

@@ -4,13 +4,14 @@ Scaling, the division of the rows, the descent, and the weights folded back into
 user's units. No file, no table and no scikit-learn is known here.
 """
 
-import math
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fallline.average import Starts, starts_of
 from fallline.columns import Scaling
 from fallline.descent import Descent, Stop
 from fallline.descent.batches import by_batches
@@ -27,20 +28,18 @@ from fallline.rows.memory import InMemory
 HIDDEN_LAYER_SIZES = (20,)
 ACTIVATION = "tanh"
 ALPHA = "auto"
+N_STARTS: int | str = "auto"
 MAX_ITER = 1000
 TOL = 3e-4
 N_ITER_NO_CHANGE = 10
 
-# Weight decays to choose from, strong to light.
-_DECAYS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 _LIGHT_DECAY = (
-    0.1  # where nothing is chosen: a descent by the gradient, or early stopping, which holds back by itself
+    0.1  # where nothing is found: a descent by the gradient, or early stopping, which holds back by itself
 )
-_PARTS = 5  # a fifth of the rows judges
-_JUDGES = 150  # … and more fifths take their turn until so many rows have judged
-_PATIENCE = 2  # decays without a lower error before the lighter ones are left out
-_ROUGH_STEPS, _ROUGH_TOL = 25, 1e-2  # how far each of these fits goes
-_ENOUGH = 2000  # of a long table, so many rows teach: the decay that suits does not depend on their number
+_ENOUGH_FOR_EVIDENCE = 10  # rows: fewer say nothing of the noise
+
+# What Levenberg–Marquardt takes of products a pass, up to which so many starts are a matter of seconds.
+_STARTS = ((1e8, 10), (1e9, 5))
 
 # Mini-batches go in single precision from so many rows · weights on: half the time, and the noise of a batch is far larger.
 _SINGLE_FROM = 1e7
@@ -80,18 +79,27 @@ def divide(n: int, validation: float, test: float, random: np.random.Generator) 
 class FittedNetwork:
     """A network, its weights (n_weights,) in scaled units, and the scaling they were found in.
 
-    ``decay_was_chosen``: whether the weight decay of its fit was chosen on rows held back in turn.
+    ``members``: of how many networks side by side it is the mean. ``starts``: how the starts of its fit ended, None for a
+    network that is on its way.
     """
 
     network: Network
     weights: np.ndarray
     scaling: Scaling
-    decay_was_chosen: bool = False
+    members: int = 1
+    starts: Starts | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Coefficients and biases in the user's units: a forward pass by hand gives ``predict``."""
         return tuple(Layer(*layer) for layer in self.scaling.fold(self.network.layers(self.weights)))
+
+    def alone(self) -> "FittedNetwork":
+        """The start shown by itself, whose path, minimum and surface are looked at; the network where there is no other."""
+        if self.starts is None:
+            return self
+        start = self.starts[self.starts.shown]
+        return FittedNetwork(self.starts.network, start.weights, self.scaling)
 
     def rows(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> InMemory:
         """Rows (n, inputs) and targets (n, outputs) in the user's units as the descent sums them: scaled, float64."""
@@ -128,6 +136,8 @@ def fit_network(
     watched: Mapping[str, tuple[Any, ...]] | None = None,
     judge: str | None = None,
     before: FittedNetwork | None = None,
+    n_starts: int | str = N_STARTS,
+    average: bool = True,
     progress: Callable[[Progress, Callable[[], FittedNetwork]], Any] | None = None,
     every_step: bool = False,
     input_names: Sequence[str] | None = None,
@@ -135,8 +145,11 @@ def fit_network(
     """Fit a network to rows x (n, inputs) and y (n, outputs) in the user's units; the way there lives in scaled units.
 
     With ``scale``, inputs and, under identity outputs, targets are standardised inside; ``indicators`` (inputs,)
-    marks columns of 0 and 1. ``alpha``: weight decay; ``"auto"`` chooses it on fifths of the rows held back in turn,
-    where Levenberg–Marquardt descends 10 rows or more and nobody judges, and is 0.1 elsewhere; ``"evidence"``: Bayesian.
+    marks columns of 0 and 1. ``alpha``: weight decay; ``"evidence"``: Bayesian regularisation; ``"auto"`` is that where
+    Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere.
+    The descent begins ``n_starts`` times, from other weights each time; ``"auto"``: ten times where Levenberg–Marquardt
+    descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, once elsewhere. ``average``: the network is the mean of all, one wider network; without,
+    it is the start shown (``starts_of``), whose path is returned in either case.
     ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
     whose lowest error chooses the weights. ``before`` is a fit to go on from, in its scaling. ``progress`` is told
     how far the descent is, and gets a function that gives the network as it stands. The other arguments are those
@@ -145,45 +158,112 @@ def fit_network(
     network = Network(
         (x.shape[1], *hidden_sizes(hidden_layer_sizes), y.shape[1]), activation, output_activation, bias=bias
     )
-    if before is not None and before.network != network:
+    if before is not None and before.network != network.side_by_side(before.members):
         raise SettingsError(
             f"warm_start goes on with the network fitted before ({before.network}), but the settings and columns now make "
             f"another one ({network}): set warm_start=False, or put the settings back."
         )
     scaling = before.scaling if before else _scaling_of(x, y, sample_weight, network, indicators, scale)
-
-    def told(now: Progress) -> Any:
-        return progress and progress(now, lambda: FittedNetwork(network, now.weights, scaling))
-
     sets = {name: InMemory(scaling.x(a), scaling.y(b), *s) for name, (a, b, *s) in (watched or {}).items()}
-    start = network.initial(seed) if before is None else before.weights
     if isinstance(descent, str):
         descent, _ = choose(descent, network, len(x))
     descent = wrapped(descent)
     single = getattr(descent, "batch_size", None) is not None and len(x) * network.n_weights >= _SINGLE_FROM
     rows = InMemory(scaling.x(x), scaling.y(y), sample_weight, np.float32 if single else np.float64)
-    chosen = None
     if isinstance(alpha, str) and alpha == "auto":
-        if descent.finds_penalty and judge is None and max_iter > 0:
-            chosen = choose_weight_decay(network, rows, content_keys(x, y, seed), descent, start, sets)
-        alpha = _LIGHT_DECAY if chosen is None else chosen
-    path = descend(
-        network,
-        rows,
-        descent,
-        weights=start,
-        seed=seed,
-        max_iter=max_iter,
-        tol=tol,
-        n_iter_no_change=n_iter_no_change,
-        alpha=alpha,
-        watched=sets,
-        judge=judge,
-        progress=told if progress else None,
-        every_step=every_step,
-        input_names=input_names,
-    )
-    return FittedNetwork(network, path.best_weights, scaling, chosen is not None), path
+        found = descent.finds_penalty and judge is None and rows.count >= _ENOUGH_FOR_EVIDENCE
+        alpha = "evidence" if found else _LIGHT_DECAY
+    members = 1
+    if before is None:
+        begins = _begins(network, seed, starts_asked(n_starts, network, descent, len(x)))
+    elif before.starts is not None:
+        begins = list(before.starts.weights)
+    else:  # after partial_fit: one network, however many it once was the mean of
+        network, members, begins = before.network, before.members, [before.weights]
+
+    paths: list[DescentPath] = []
+    for number, start in enumerate(begins, start=1):
+
+        def told(now: Progress, number: int = number) -> Any:
+            if progress is None:
+                return None
+            arrived = [path.best_weights for path in paths]
+            now = dataclasses.replace(now, start=number, n_starts=len(begins))
+            return progress(now, lambda: _mean_of(network, [*arrived, now.weights], scaling))
+
+        path = descend(
+            network,
+            rows,
+            descent,
+            weights=start,
+            seed=seed,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            alpha=alpha,
+            watched=sets,
+            judge=judge,
+            progress=told if progress else None,
+            every_step=every_step,
+            input_names=input_names,
+        )
+        paths.append(path)
+        if path.stop in (Stop.INTERRUPTED, Stop.ASKED):
+            break
+    fitted, path = _fitted(network, scaling, rows.x, paths, len(begins), judge, average)
+    return dataclasses.replace(fitted, members=fitted.members * members), path
+
+
+def _fitted(
+    network: Network,
+    scaling: Scaling,
+    x: np.ndarray,
+    paths: list[DescentPath],
+    asked: int,
+    judge: str | None,
+    average: bool,
+) -> tuple[FittedNetwork, DescentPath]:
+    """The network that several walks led to, and the path of the start shown."""
+    last, cut = paths[-1], ""
+    if len(paths) > 1 and last.stop in (Stop.INTERRUPTED, Stop.ASKED):
+        paths = paths[:-1]  # a start cut short would only disturb the mean of those that arrived
+        said = "Interrupted" if last.stop == Stop.INTERRUPTED else "Stopped as asked"
+        cut = f"{said} in start {len(paths) + 1} of {asked}; the fit is that of the {len(paths)} before it. "
+    sound = [path for path in paths if path.stop != Stop.DIVERGED]
+    starts = starts_of(network, x, sound or paths[:1], judge)
+    shown = (sound or paths)[starts.shown]
+    if cut:
+        shown = dataclasses.replace(shown, stop=last.stop, stop_message=cut + shown.stop_message)
+    if average:
+        fitted = _mean_of(network, list(starts.weights), scaling)
+    else:
+        fitted = FittedNetwork(network, starts[starts.shown].weights, scaling)
+    return dataclasses.replace(fitted, starts=starts), shown
+
+
+def _mean_of(network: Network, weights: Sequence[np.ndarray], scaling: Scaling) -> FittedNetwork:
+    """The mean of networks of these weights, each (n_weights,), as one."""
+    wide, mean = network.averaged(np.array(weights))
+    return FittedNetwork(wide, mean, scaling, members=len(weights) if wide != network else 1)
+
+
+def starts_asked(n_starts: int | str, network: Network, descent: Descent, rows: int) -> int:
+    """How many starts ``n_starts`` asks for. Raises SettingsError for anything but "auto" or a whole number from 1 up."""
+    if n_starts == "auto":
+        work = rows * network.outputs * network.n_weights**2
+        quick = [count for most, count in _STARTS if work <= most]
+        return quick[0] if quick and descent.finds_penalty and network.hidden else 1
+    if isinstance(n_starts, (bool, str)) or n_starts is None or int(n_starts) != n_starts or n_starts < 1:
+        raise SettingsError(
+            f"n_starts={n_starts!r} is not possible: give a whole number from 1 up, or 'auto'."
+        )
+    return int(n_starts)
+
+
+def _begins(network: Network, seed: int | np.random.Generator | None, count: int) -> list[np.ndarray]:
+    """Weights to start from, other ones each time; the first are those of a single start."""
+    seeded = isinstance(seed, (int, np.integer))
+    return [network.initial([seed, k] if seeded and k else seed) for k in range(count)]  # type: ignore[list-item]
 
 
 def _scaling_of(
@@ -232,7 +312,9 @@ def fit_part(
     network = Network(
         (x.shape[1], *hidden_sizes(hidden_layer_sizes), y.shape[1]), activation, output_activation, bias=bias
     )
-    if before is not None and before.network != network:
+    if before is not None and before.network == network.side_by_side(before.members):
+        network = before.network  # a mean of several starts goes on as the wider network it is
+    elif before is not None:
         raise SettingsError(
             f"partial_fit goes on with the network fitted before ({before.network}), but the settings and targets now make "
             f"another one ({network}): put them back, or call fit to start anew."
@@ -258,97 +340,7 @@ def fit_part(
         before=standing,
     )
     weights = path.best_weights if path.stop == Stop.DIVERGED else path.final_weights
-    return FittedNetwork(network, weights, before.scaling), path, standing
-
-
-def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
-    """A random number for each row, (n,) in [0, 1), the same for equal rows wherever they stand.
-
-    Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
-    where the same row with more weight would.
-    """
-    bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
-    key = np.zeros(len(x), np.uint64)
-    for column in bits.T:
-        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
-        key ^= key >> np.uint64(29)
-    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
-    key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
-    key ^= key >> np.uint64(32)
-    return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53
-
-
-def _turns(keys: np.ndarray, weight: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Which rows teach and which judge, turn by turn, as masks (n,): see ``choose_weight_decay``."""
-    rows = float(weight.sum())
-    if rows > 2 * _ENOUGH:
-        teaches = keys < _ENOUGH / rows
-        turns = [(teaches, ~teaches & (keys < 4 * _ENOUGH / rows))]
-    else:
-        part = (keys * _PARTS).astype(int)
-        turns = [(part != k, part == k) for k in range(min(math.ceil(_JUDGES * _PARTS / rows), _PARTS))]
-    return [(teaches, judges) for teaches, judges in turns if weight[judges].any() and weight[teaches].any()]
-
-
-def choose_weight_decay(
-    network: Network,
-    rows: InMemory,
-    keys: np.ndarray,
-    descent: Descent,
-    start: np.ndarray,
-    watched: Mapping[str, InMemory],
-) -> float | None:
-    """The weight decay whose fits predict rows they have not seen best; None where rows are too few to choose by.
-
-    keys (n,) in [0, 1) divide the rows in fifths. A fifth is left out, the network is fitted to the rest under ever
-    lighter decays, each time from the weights the final descent will start from, and judged on the fifth; more fifths
-    take their turn until 150 rows have judged. Leaving a row out is giving it no weight, so that every fit runs the
-    program of the final one; ``watched`` is passed on for the same reason alone. Of a long table 2 000 rows teach and
-    6 000 judge.
-    """
-    weight = np.ones(len(keys)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
-    turns = _turns(keys, weight)
-    if rows.count < 2 * _PARTS or not turns:
-        return None
-    long = rows.count > 2 * _ENOUGH
-    taught = [
-        InMemory(rows.x[teaches], rows.y[teaches], weight[teaches])
-        if long
-        else InMemory(rows.x, rows.y, np.where(teaches, weight, 0.0))
-        for teaches, _ in turns
-    ]
-    judging = np.concatenate([weight[judges] for _, judges in turns])
-    errors: list[np.ndarray] = []  # for each decay, the squared error of every row that judged
-    for decay in _DECAYS:
-        squares = []
-        for given, (_, judges) in zip(taught, turns, strict=True):
-            path = descend(
-                network,
-                given,
-                descent,
-                weights=start,
-                alpha=decay,
-                watched={} if long else watched,
-                max_iter=_ROUGH_STEPS,
-                tol=_ROUGH_TOL,
-            )
-            if path.stop == Stop.INTERRUPTED:
-                raise KeyboardInterrupt
-            residual = network.predict(path.best_weights, rows.x[judges]) - rows.y[judges]
-            squares.append((residual**2).sum(axis=1))
-        errors.append(np.concatenate(squares))
-        totals = [np.average(each, weights=judging) for each in errors]
-        if len(totals) - 1 - int(np.argmin(totals)) == _PATIENCE:
-            break
-    best = errors[int(np.argmin(totals))]
-    # The strongest decay that is not worse than the best by more than chance: one standard error of the difference
-    # row by row. Source: Breiman et al. (1984), *Classification and Regression Trees*, sec. 3.4.3, paired.
-    for decay, each in zip(_DECAYS, errors, strict=False):
-        worse = np.average(each - best, weights=judging)
-        spread = np.average((each - best - worse) ** 2, weights=judging)
-        if worse <= math.sqrt(spread / judging.sum()):
-            return decay
-    return None
+    return FittedNetwork(network, weights, before.scaling, before.members), path, standing
 
 
 def hidden_sizes(given: Sequence[int] | int) -> tuple[int, ...]:

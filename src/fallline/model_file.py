@@ -17,6 +17,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from fallline.average import Starts
 from fallline.columns import Columns, Scaling
 from fallline.exceptions import FalllineError, ModelFileError, ShapeError
 from fallline.files import atomic_write
@@ -29,6 +30,7 @@ _FORMAT = 1
 _CURVE = "curve."
 _SCALING = "scaling."
 _PATH = "path."
+_STARTS = "starts."
 _PATH_BYTES = 1 << 20  # all arrays of a path together
 _CURVES = ("steps", "passes", "error", "penalised_error", "gradient_norm")
 
@@ -84,15 +86,17 @@ def save_model(model: SavedModel, path: Path | str) -> None:
 
     Raises OutputError, in a sentence, where the folder cannot be written, ShapeError for a path of another network.
     """
-    network, scaling = model.fitted.network, model.fitted.scaling
-    if model.path is not None and np.shape(model.path.weights)[1:] != (network.n_weights,):
+    network, scaling, starts = model.fitted.network, model.fitted.scaling, model.fitted.starts
+    walked = network if starts is None else starts.network
+    if model.path is not None and np.shape(model.path.weights)[1:] != (walked.n_weights,):
         raise ShapeError(
-            f"the path has weights of shape {np.shape(model.path.weights)}, but the network has {network.n_weights}: "
+            f"the path has weights of shape {np.shape(model.path.weights)}, but the network has {walked.n_weights}: "
             "save the path that led to these weights, or path=None."
         )
     arrays = {"weights": model.fitted.weights}
     arrays |= {_SCALING + name: array for name, array in scaling.to_arrays().items()}
     arrays |= {_CURVE + name: array for name, array in model.curve.items()}
+    arrays |= {} if starts is None else {_STARTS + name: array for name, array in starts.to_arrays().items()}
     arrays |= {_PATH + name: array for name, array in _path_arrays(model.path).items()}
     arrays = {name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()}
     said = {
@@ -106,6 +110,9 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         "columns": model.columns.to_dict(),
         "about": dict(model.about),
     }
+    if starts is not None:
+        hidden = list(starts.network.hidden)
+        said["starts"] = {"hidden": hidden, "shown": starts.shown, "members": model.fitted.members}
     if model.path is not None:
         rows = {name: float(count) for name, count in model.path.watched_rows.items()}
         said["path"] = {
@@ -159,6 +166,8 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         columns = Columns.from_dict(said["columns"])
         scaling = Scaling.from_arrays(_under(_SCALING, arrays))
         fitted = FittedNetwork(network, arrays["weights"], scaling)
+        if "starts" in said:
+            fitted = _with_starts(fitted, said["starts"], _under(_STARTS, arrays))
         network.layers(fitted.weights)
         if fitted.weights.dtype != np.float64 or not np.isfinite(fitted.weights).all():
             raise ValueError("the weights are not finite numbers")
@@ -182,6 +191,23 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
             f"{name} is not a whole fallline model ({type(problem).__name__}: {problem}): "
             "fit again, or take the file from a backup."
         ) from None
+
+
+def _with_starts(
+    fitted: FittedNetwork, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> FittedNetwork:
+    """The network with the starts that a file holds. Raises ValueError, KeyError or TypeError where they do not fit it."""
+    wide, shown, members = fitted.network, int(said["shown"]), int(said["members"])
+    sizes = (wide.inputs, *said["hidden"], wide.outputs)
+    network = Network(sizes, wide.activation, wide.output_activation, bias=wide.bias)
+    starts = Starts.from_arrays(network, arrays, shown)
+    if (
+        not 0 <= shown < len(starts)
+        or network.side_by_side(members) != wide
+        or members not in (1, len(starts))
+    ):
+        raise ValueError("the starts and the network do not fit each other")
+    return FittedNetwork(wide, fitted.weights, fitted.scaling, members, starts)
 
 
 def _path_arrays(path: Recorded | None, most: int = _PATH_BYTES) -> dict[str, np.ndarray]:
@@ -235,7 +261,8 @@ def _path_of(
     said: Mapping[str, Any], arrays: Mapping[str, np.ndarray], fitted: FittedNetwork, columns: Columns
 ) -> SavedPath:
     """The path that a file holds. Raises ValueError, KeyError or TypeError where its parts do not fit each other."""
-    network, whole_ones = fitted.network, ("weights", "weight_steps", "strength")
+    alone = fitted.alone()
+    network, whole_ones = alone.network, ("weights", "weight_steps", "strength")
     curves = {name: array for name, array in arrays.items() if name not in whole_ones}
     steps, weight_steps, weights = arrays["steps"], arrays["weight_steps"], arrays["weights"]
     strength = arrays.get("strength", np.zeros(network.n_weights))
@@ -260,7 +287,7 @@ def _path_of(
         model=network, steps=steps.astype(np.int64), passes=arrays["passes"].astype(np.int64), error=arrays["error"],
         penalised_error=arrays["penalised_error"], gradient_norm=arrays["gradient_norm"], shown=shown, watched=watched,
         watched_rows=rows, n_rows=n_rows, weight_steps=weight_steps.astype(np.int64), weights=weights,
-        best_step=best_step, best_weights=fitted.weights, strength=strength, input_names=tuple(columns.encoded_names),
+        best_step=best_step, best_weights=alone.weights, strength=strength, input_names=tuple(columns.encoded_names),
     )  # fmt: skip
 
 

@@ -256,17 +256,14 @@ class Network:
     def groups(self) -> np.ndarray:
         """Which weights share one precision under Bayesian regularisation: (n_weights,) int, −1 where free.
 
-        The coefficients of each layer are a group, the biases of each hidden layer another; output biases are free.
-        A layer has its own scale: one precision for all would have to fit inputs, hidden units and outputs alike.
-        Source: MacKay (1992), Neural Computation 4:448, sec. 4.
+        One for all but the output biases, as Foresee & Hagan (1997) have it. With one for each layer the weights into
+        the hidden units shrink and those out of them grow without end where the noise is large, on the way to a polynomial
+        that explodes outside the rows (benchmarks/README.md).
         """
-        group: list[int] = []
-        shapes = list(itertools.pairwise(self.sizes))
-        for number, (inputs, outputs) in enumerate(shapes):
-            group += [2 * number] * (inputs * outputs)
-            if self.bias:
-                group += [2 * number + 1 if number < len(shapes) - 1 else -1] * outputs
-        return np.array(group, int)
+        group = np.zeros(self.n_weights, int)
+        if self.bias:
+            group[-self.outputs :] = -1
+        return group
 
     def units(self) -> np.ndarray:
         """Which unit each weight leads into: (n_weights,) int, counted from 0 through the hidden layers to the outputs."""
@@ -332,6 +329,40 @@ class Network:
         for layer in layers[1:]:
             z = _across(layer, hidden(z, xp))
         return output(z, xp)
+
+    def side_by_side(self, count: int) -> "Network":
+        """The network of ``count`` such networks side by side: so many times as wide, where there are hidden layers."""
+        sizes = (self.inputs, *(count * size for size in self.hidden), self.outputs)
+        return Network(sizes, self.activation, self.output_activation, bias=self.bias)
+
+    def averaged(self, weights: np.ndarray) -> tuple["Network", np.ndarray]:
+        """The one wider network that is the mean of m networks of this shape, weights (m, n_weights), and its weights.
+
+        Hidden units stand ``side_by_side``, and what leads from the last of them to the outputs is divided by m. The mean is
+        that of what enters the outputs: of ŷ itself under identity outputs. Without hidden layers it is as wide as each.
+        """
+        count = len(weights)
+        if count == 1 or not self.hidden:
+            return self, np.mean(weights, axis=0)
+        wide: list[Layer] = []
+        members = [self.layers(each) for each in weights]
+        for number, layers in enumerate(zip(*members, strict=True)):
+            coefs = [layer.coef for layer in layers]
+            last = number == len(self.hidden)
+            if number == 0:
+                coef = np.concatenate(coefs, axis=1)
+            elif last:
+                coef = np.concatenate(coefs, axis=0) / count
+            else:
+                inputs, outputs = coefs[0].shape
+                coef = np.zeros((count, inputs, count, outputs))
+                coef[np.arange(count), :, np.arange(count), :] = coefs
+                coef = coef.reshape(count * inputs, count * outputs)
+            biases = [layer.intercept for layer in layers]
+            bias = (np.mean(biases, axis=0) if last else np.concatenate(biases)) if self.bias else None
+            wide.append(Layer(coef, bias))
+        network = self.side_by_side(count)
+        return network, network.vector(wide)
 
     def __str__(self) -> str:
         def count(n: int, what: str) -> str:

@@ -5,7 +5,7 @@ walks a second time.
 """
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ class Progress:
     weights: np.ndarray  # the lowest so far
     stop: Stop
     epochs: int | None = None  # by mini-batches
+    start: int = 1  # which of n_starts this is
+    n_starts: int = 1
 
 
 _FRAMES = ("pandas", "polars", "pyarrow")
@@ -107,13 +109,19 @@ class Recorded:
         is NaN (pandas) or null where the weights were thinned out. Raises SettingsError for another backend,
         FalllineError, in a sentence, where the library is missing.
         """
-        import narwhals as nw  # only here: a path is made without it
+        gaps = self.weight_names if weights and not self.every_step else ()
+        return to_native_frame(self.to_dict(weights), backend, gaps)
 
-        library: Any = _frame_library(backend)
-        frame = nw.from_dict(self.to_dict(weights), backend=library)
-        if weights and not self.every_step and library != "pandas":
-            frame = frame.with_columns(nw.col(*self.weight_names).fill_nan(None))
-        return frame.to_native()
+
+def to_native_frame(columns: dict[str, Any], backend: str | None, gaps: Sequence[str] = ()) -> Any:
+    """Columns as a data frame: see ``Recorded.to_frame``. NaN in the columns ``gaps`` becomes null where there is null."""
+    import narwhals as nw  # only here: a path is made without it
+
+    library: Any = _frame_library(backend)
+    frame = nw.from_dict(columns, backend=library)
+    if gaps and library != "pandas":
+        frame = frame.with_columns(nw.col(*gaps).fill_nan(None))
+    return frame.to_native()
 
 
 def _frame_library(asked: str | None) -> str:
@@ -129,7 +137,7 @@ def _frame_library(asked: str | None) -> str:
     missing = " and ".join(tried)
     raise FalllineError(
         f"a data frame needs a library, and {missing} {'is' if asked else 'are'} not installed: "
-        f"install {asked or 'pandas or polars'}, or use path.to_dict()."
+        f"install {asked or 'pandas or polars'}, or use to_dict()."
     )
 
 
@@ -211,6 +219,10 @@ class DescentPath(Recorded):
     def n_iter(self) -> int:
         """What ``max_iter`` counts: epochs by mini-batches, steps otherwise."""
         return self.n_steps if self.n_epochs is None else self.n_epochs
+
+    def at_best(self, values: np.ndarray) -> float:
+        """Of values (m,) at the points, the one at ``best_weights``."""
+        return float(values[np.searchsorted(self.steps, self.best_step)])
 
     @property
     def final_weights(self) -> np.ndarray:

@@ -117,8 +117,7 @@ class TableFit:
         """The weight decay, and where it is from, in words."""
         path = self.path
         if "effective_weights" not in path.shown:
-            chosen = ", chosen on rows held back in turn" if self.fitted.decay_was_chosen else ""
-            return f"alpha = {path.alpha:g}, in standardised units{chosen}"
+            return f"alpha = {path.alpha:g}, in standardised units"
         gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
         return (
             f"found by Bayesian regularisation: the rows determine {gamma:.0f} of {len(path.strength)} weights; "
@@ -312,8 +311,8 @@ def surface_of(saved: SavedModel, found: FoundRows, plane: Any = "auto", **setti
     rows = saved.fitted.rows(found.x, found.y)
     if saved.path is not None and len(saved.path.weights):
         return error_surface(saved.path, rows, plane, **settings)
-    decay = _decay_of(saved) or 0.0
-    return error_surface(saved.fitted.network, rows, plane, at=saved.fitted.weights, alpha=decay, **settings)
+    shown = saved.fitted.alone()
+    return error_surface(shown.network, rows, plane, at=shown.weights, alpha=_decay_of(saved), **settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,7 +320,8 @@ class PlacedMinima:
     """The minima that many starts of a saved model's network end in, and where the model stands among them.
 
     ``found``: the ``Minima``; ``own``: the index of the one that the model's weights belong to, −1 for none.
-    ``model_error`` is what was descended at the model's weights; ``own_decay``: whether ``alpha`` is the model's own.
+    Where the model is the mean of several starts, its weights are those of the start shown. ``model_error`` is what was descended
+    there; ``own_decay``: whether ``alpha`` is the model's own, which is None where Bayesian regularisation found it.
     ``rmse`` (minima + 1, k) on the training rows, in the units of the k targets, the last row that of the model;
     ``held_rmse`` the same on held-out rows, None without any.
     """
@@ -329,7 +329,7 @@ class PlacedMinima:
     found: "Minima"
     own: int
     model_error: float
-    alpha: float
+    alpha: float | None
     own_decay: bool
     rmse: np.ndarray
     held_rmse: np.ndarray | None
@@ -338,24 +338,17 @@ class PlacedMinima:
 def minima_of(
     saved: SavedModel, rows: FoundRows, *, alpha: float | None = None, **settings: Any
 ) -> PlacedMinima:
-    """Go down from many starts on a saved model's network, rows and weight decay; the settings are those of ``find_minima``.
-
-    Raises SettingsError where the weight decay is not one number and none is given.
-    """
+    """Go down from many starts on a saved model's network, rows and weight decay; the settings are those of ``find_minima``."""
     from fallline.landscape.minima import find_minima
 
-    fitted = saved.fitted
-    alpha = _decay_of(saved) if alpha is None else alpha
-    if alpha is None:
-        raise SettingsError(
-            "this model's weight decay was found by Bayesian regularisation, for each group of weights its own, and minima are "
-            "looked for under one: give --alpha, such as --alpha 0.1, or --alpha 0 for the minima of E alone."
-        )
+    fitted, own = saved.fitted.alone(), _decay_of(saved)
+    decay = own if alpha is None else alpha
     scaled = fitted.rows(rows.x, rows.y)
-    found = find_minima(fitted.network, scaled, alpha=alpha, beside=fitted.weights, **settings)
+    found = find_minima(fitted.network, scaled, alpha=decay, beside=fitted.weights, **settings)
+    number = None if np.ndim(decay) else float(decay)
     each = [*(replace(fitted, weights=minimum.weights) for minimum in found.minima), fitted]
     return PlacedMinima(
-        found, int(found.beside[0]), float(found.beside_error[0]), alpha, alpha == _decay_of(saved),
+        found, int(found.beside[0]), float(found.beside_error[0]), number, np.array_equal(decay, own),
         np.array([_rmse(fit, rows.x, rows.y) for fit in each]),
         np.array([_rmse(fit, rows.held_x, rows.held_y) for fit in each]) if len(rows.held_x) else None,
     )  # fmt: skip
@@ -367,10 +360,13 @@ def _rmse(fitted: "FittedNetwork", x: np.ndarray, y: np.ndarray) -> list[float]:
     return [np.nan if each.rmse is None else each.rmse for each in figures]
 
 
-def _decay_of(saved: SavedModel) -> float | None:
-    """The weight decay of a saved model's fit, None where it is not one number."""
+def _decay_of(saved: SavedModel) -> Any:
+    """The weight decay of a saved model's fit: one number, or (n_weights,) where Bayesian regularisation found it."""
     alpha = saved.about.get("alpha", 0.0)
-    return float(alpha) if isinstance(alpha, (int, float)) else None
+    if isinstance(alpha, (int, float)):
+        return float(alpha)
+    starts = saved.fitted.starts
+    return 0.0 if starts is None else starts[starts.shown].strength
 
 
 def _source(saved: SavedModel) -> Mapping[str, Any]:
@@ -380,13 +376,13 @@ def _source(saved: SavedModel) -> Mapping[str, Any]:
 
 def _otherwise(saved: SavedModel, table: Table, x: np.ndarray, y: np.ndarray, divided: bool) -> str:
     """A sentence where E at the model's weights is not the one that was recorded there, "" where it is."""
-    fitted, path = saved.fitted, saved.path
+    fitted, shown, path = saved.fitted, saved.fitted.alone(), saved.path
     if path is not None:
-        actual, predicted = fitted.scaling.y(y), fitted.scaling.y(fitted.predict(x))
+        actual, predicted = fitted.scaling.y(y), fitted.scaling.y(shown.predict(x))
         now = sum(figures_of(a, b).error or 0.0 for a, b in zip(actual.T, predicted.T, strict=True))
         then = float(path.error[np.searchsorted(path.steps, path.best_step)])
         # Descents in single precision leave weights that are; their E has as many digits.
-        single = np.array_equal(fitted.weights, fitted.weights.astype(np.float32))
+        single = np.array_equal(shown.weights, shown.weights.astype(np.float32))
         if abs(now - then) <= (1e-5 if single else 1e-9) * then + 1e-12 * actual.size:
             return ""
         if divided:
@@ -468,7 +464,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
 
 def _surface_in_report(fit: TableFit) -> "Surface | None":
     """The error surface around a fit, None where there is none or where it would hold the report up."""
-    path, network = fit.path, fit.fitted.network
+    path, network = fit.path, fit.fitted.alone().network
     work = len(fit.prepared.x) * (network.n_weights + _ACTIVATION * sum(network.sizes[1:]))
     if work > _MOST_WORK or network.n_weights > EVERY_STEP_UP_TO or path.stop == Stop.DIVERGED:
         return None
