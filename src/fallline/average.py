@@ -85,27 +85,19 @@ class Starts(Sequence[Start]):
     @classmethod
     def from_arrays(cls, network: Network, arrays: Mapping[str, np.ndarray], shown: int) -> "Starts":
         """Back from ``to_arrays``. Raises KeyError, TypeError or ValueError for arrays that are not from there."""
-        values = [arrays[field.name] for field in dataclasses.fields(Start)]
-        count, kinds = (
-            len(values[0]),
-            {"steps": int, "passes": int, "minimum": int, "stop": lambda stop: Stop(int(stop))},
-        )
-        for field, array in zip(dataclasses.fields(Start), values, strict=True):
-            long = field.name in ("weights", "strength")
-            if array.shape != ((count, network.n_weights) if long else (count,)) or array.dtype != np.float64:
-                raise ValueError(f"{field.name} of the starts has another shape or type")
-            if (long or field.name in kinds) and not np.isfinite(array).all():
-                raise ValueError(f"{field.name} of the starts is not finite")
         names = [field.name for field in dataclasses.fields(Start)]
-        each = [
-            Start(
-                *(
-                    kinds.get(name, float)(v) if np.ndim(v) == 0 else v
-                    for name, v in zip(names, row, strict=True)
-                )
-            )
-            for row in zip(*values, strict=True)
-        ]
+        count, whole = len(arrays[names[0]]), ("steps", "passes", "stop", "minimum")
+        for name in names:
+            long, array = name in ("weights", "strength"), arrays[name]
+            if array.shape != ((count, network.n_weights) if long else (count,)) or array.dtype != np.float64:
+                raise ValueError(f"{name} of the starts has another shape or type")
+            if (long or name in whole) and not np.isfinite(array).all():
+                raise ValueError(f"{name} of the starts is not finite")
+        each = []
+        for at in range(count):
+            values: dict[str, Any] = {name: arrays[name][at] for name in names}
+            values |= {name: int(values[name]) for name in whole} | {"stop": Stop(int(values["stop"]))}
+            each.append(Start(**values))
         return cls(network, tuple(each), shown)
 
     def to_dict(self) -> dict[str, np.ndarray]:
@@ -150,10 +142,10 @@ def starts_of(
 
 
 def _end(path: DescentPath) -> Start:
-    found = {
-        name: float(path.shown[name][-1]) if name in path.shown else np.nan
-        for name in ("log_evidence", "effective_weights", "noise_precision")
-    }
+
+    def found(name: str) -> float:
+        return float(path.shown[name][-1]) if name in path.shown else np.nan
+
     return Start(
         weights=path.best_weights,
         strength=path.strength,
@@ -162,5 +154,7 @@ def _end(path: DescentPath) -> Start:
         steps=path.n_iter,
         passes=path.n_passes,
         stop=path.stop,
-        **found,
+        log_evidence=found("log_evidence"),
+        effective_weights=found("effective_weights"),
+        noise_precision=found("noise_precision"),
     )

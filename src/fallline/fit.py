@@ -148,8 +148,8 @@ def fit_network(
     marks columns of 0 and 1. ``alpha``: weight decay; ``"evidence"``: Bayesian regularisation; ``"auto"`` is that where
     Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere.
     The descent begins ``n_starts`` times, from other weights each time; ``"auto"``: ten times where Levenberg–Marquardt
-    descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, once elsewhere. ``average``: the network is the mean of all, one wider network; without,
-    it is the start shown (``starts_of``), whose path is returned in either case.
+    descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, once elsewhere. ``average``: the network is the
+    mean of all, one wider network; without, it is the start shown (``starts_of``), whose path is returned in either case.
     ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
     whose lowest error chooses the weights. ``before`` is a fit to go on from, in its scaling. ``progress`` is told
     how far the descent is, and gets a function that gives the network as it stands. The other arguments are those
@@ -262,8 +262,9 @@ def starts_asked(n_starts: int | str, network: Network, descent: Descent, rows: 
 
 def _begins(network: Network, seed: int | np.random.Generator | None, count: int) -> list[np.ndarray]:
     """Weights to start from, other ones each time; the first are those of a single start."""
-    seeded = isinstance(seed, (int, np.integer))
-    return [network.initial([seed, k] if seeded and k else seed) for k in range(count)]  # type: ignore[list-item]
+    given: Any = seed  # a number is followed by others of its own, a generator by what comes next
+    seeds = [[seed, k] if isinstance(seed, (int, np.integer)) and k else given for k in range(count)]
+    return [network.initial(each) for each in seeds]
 
 
 def _scaling_of(

@@ -98,11 +98,10 @@ def _sensitivities(network: Network, weights: Any, slopes: list[Any]) -> list[An
     deltas: list[Any] = []
     for number in range(len(layers) - 2, -1, -1):
         coef = layers[number + 1].coef
-        if deltas:
-            back = jnp.einsum("hk,jkn->jhn", coef, deltas[0])
-        else:
-            back = coef.T[:, :, None] * slopes[-1][:, None]
-        deltas.insert(0, back * slopes[number][None])
+        above = (
+            jnp.einsum("hk,jkn->jhn", coef, deltas[0]) if deltas else coef.T[:, :, None] * slopes[-1][:, None]
+        )
+        deltas.insert(0, above * slopes[number][None])
     return deltas
 
 

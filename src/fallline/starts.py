@@ -119,10 +119,10 @@ def descend_from(
 ) -> Ends:
     """Go down the error of ``model`` over ``rows`` from each of ``starts`` (m, n_weights), and say where they end.
 
-    Nothing is scaled: E is exactly ½ Σ Σ (y − ŷ)². The arguments are those of ``descend``, and alpha may be (n_weights,), a strength for each; each start takes ``max_iter``
-    steps unless it arrives or diverges before that, or its error falls too little. Every step is by all rows: ``"auto"``
-    means no mini-batches here, and a descent with a ``batch_size`` is refused. Raises ShapeError, TableError or
-    SettingsError, in a sentence.
+    Nothing is scaled: E is exactly ½ Σ Σ (y − ŷ)². The arguments are those of ``descend``, and alpha may be
+    (n_weights,), a strength for each; each start takes ``max_iter`` steps unless it arrives or diverges before that, or its
+    error falls too little. Every step is by all rows: ``"auto"`` means no mini-batches here, and a descent with a
+    ``batch_size`` is refused. Raises ShapeError, TableError or SettingsError, in a sentence.
     """
     rows = check_fit(model, rows)
     starts = np.asarray(starts, np.float64)
