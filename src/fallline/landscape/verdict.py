@@ -458,6 +458,18 @@ def _verdict(
     matrix: bool | None,
     names: Sequence[str],
 ) -> Verdict:
+    with one_blas_thread():
+        return _judged(model, rows, weights, strength, matrix, names)
+
+
+def _judged(
+    model: Model,
+    rows: InMemory,
+    weights: Any,
+    strength: np.ndarray,
+    matrix: bool | None,
+    names: Sequence[str],
+) -> Verdict:
     formed = model.n_weights <= LARGEST if matrix is None else matrix
     weights = np.asarray(weights, np.float64)
     orbits = _orbits(model, weights, strength)
