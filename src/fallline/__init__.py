@@ -25,6 +25,7 @@ _HOME = {
     "FittedNetwork": "fallline.fit",
     "GradientDescent": "fallline.descent.gradient",
     "InMemory": "fallline.rows.memory",
+    "Kind": "fallline.landscape.verdict",
     "LBFGS": "fallline.descent.large",
     "LevenbergMarquardt": "fallline.descent.levenberg_marquardt",
     "Minima": "fallline.landscape.minima",
@@ -51,7 +52,10 @@ _HOME = {
     "load_model": "fallline.model_file",
     "read_table": "fallline.table",
     "save_model": "fallline.model_file",
+    "Verdict": "fallline.landscape.verdict",
     "use_compile_cache": "fallline.compile_cache",
+    "verdict_at": "fallline.landscape.verdict",
+    "verdict_of": "fallline.landscape.verdict",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

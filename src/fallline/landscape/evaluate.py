@@ -1,4 +1,7 @@
-"""E at many points of a plane: one compiled program over points × rows, in blocks that stay in the cache."""
+"""E at many points of a plane: one compiled program over points × rows, in blocks that stay in the cache.
+
+And at a few points anywhere, by NumPy; and which weights predict the same.
+"""
 
 import functools
 import math
@@ -10,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fallline.exceptions import SettingsError
 from fallline.landscape.planes import Plane
 from fallline.network import Model, Network
-from fallline.rows.memory import Capacity, Part, Parts, Rows, block_at, check_fit
+from fallline.path import DescentPath
+from fallline.rows.memory import Capacity, InMemory, Part, Parts, Rows, block_at, check_fit
 from fallline.threads import one_blas_thread, processors
 
 _POINTS, _FEW = 256, 4  # of one call
@@ -20,6 +25,10 @@ _POINTS, _FEW = 256, 4  # of one call
 # second: the activations are then all that takes time.
 _BLOCK_BYTES = 1 << 15
 _TOGETHER = 4
+
+_SAME_PREDICTIONS = 1e-3  # relative to what the rows vary
+_FELT = 1e-3  # of the error: what counts as another one
+_SAME_ROWS = 1e-3  # of E: more than float32 rows lose, less than other rows differ by
 
 
 class HeldError:
@@ -68,6 +77,72 @@ def errors_on(
 ) -> np.ndarray:
     """``HeldError`` for one call: E, or the penalised error, at the points (…, 2) of a plane, (…,)."""
     return HeldError(model, rows, strength)(plane, coordinates)
+
+
+def errors_at(model: Model, rows: Rows, weights: Any, strength: np.ndarray | None = None) -> np.ndarray:
+    """The same at weights (m, n_weights) that lie in no plane, by NumPy: (m,); nothing is compiled."""
+    rows = check_fit(model, rows)
+    weights = np.atleast_2d(np.asarray(weights, np.float64))
+    x, y, s = _wide(rows)
+    total = np.empty(len(weights))
+    with np.errstate(all="ignore"):
+        for at, each in enumerate(weights):
+            total[at] = 0.5 * float(s @ np.sum((model.predict(each, x) - y) ** 2, axis=1))
+        if strength is not None:
+            total += 0.5 * weights**2 @ strength
+    return np.where(np.isfinite(total), total, np.inf)
+
+
+def check_rows_of(path: DescentPath, rows: InMemory) -> None:
+    """SettingsError unless E at the best weights of a path is over these rows what the path says it was."""
+    r = path.model.predict(path.best_weights, rows.x) - rows.y
+    s = np.ones(len(r)) if rows.sample_weight is None else rows.sample_weight
+    error = 0.5 * float(np.sum(s[:, None] * r**2, dtype=np.float64))
+    recorded = path.error[path.steps == path.best_step]
+    scale = path.error[0]
+    if len(recorded) and not abs(error - recorded[0]) <= _SAME_ROWS * (recorded[0] + _SAME_ROWS * scale):
+        raise SettingsError(
+            f"E at the best weights is {recorded[0]:.6g} on the path and {error:.6g} over these rows: pass the rows that it "
+            "descended on, scaled as they were."
+        )
+
+
+def error_of_mean(rows: InMemory) -> float:
+    """E of predicting each target's mean: what the rows vary; never 0, so that it may divide."""
+    _, y, s = _wide(rows)
+    whole = 0.5 * float(s @ np.sum((y - np.average(y, axis=0, weights=s)) ** 2, axis=1))
+    return whole or 0.5 * float(s @ np.sum(y**2, axis=1)) or 1.0
+
+
+def predict_alike(model: Model, rows: InMemory, one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of ``others`` (m, p) predict what ``one`` (p,) does: the root of the squared difference, in that of the rows."""
+    x, _, s = _wide(rows)
+    predicted, whole = model.predict(one, x), error_of_mean(rows)
+    same = np.zeros(len(others), bool)
+    for at, weights in enumerate(others):
+        difference = model.predict(weights, x) - predicted
+        same[at] = 0.5 * float(s @ np.sum(difference**2, axis=1)) <= _SAME_PREDICTIONS**2 * whole
+    return same
+
+
+def on_plateau(
+    model: Model, rows: InMemory, weights: np.ndarray, unfelt: np.ndarray, strength: np.ndarray
+) -> bool:
+    """Whether a weight of which the error feels nothing, ``unfelt`` (p,) bool, is needed: without it the error is another.
+
+    A weight is not felt where there is nothing to feel, or where it is so large that its unit is saturated.
+    """
+    which = np.flatnonzero(unfelt)
+    points = np.repeat(weights[None, :], len(which) + 1, axis=0)
+    points[np.arange(len(which)) + 1, which] = 0.0
+    here, *without = errors_at(model, rows, points, strength) if len(which) else [0.0]
+    return bool((np.abs(np.array(without) - here) > _FELT * max(here, _FELT * error_of_mean(rows))).any())
+
+
+def _wide(rows: InMemory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y and the row weights s in float64."""
+    s = np.ones(len(rows.y)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
+    return np.asarray(rows.x, np.float64), np.asarray(rows.y, np.float64), s
 
 
 def _weights_of(plane: Plane, points: np.ndarray) -> Iterator[np.ndarray]:

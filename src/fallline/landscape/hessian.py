@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Block, squared_error
+from fallline.error import Block, Request, Sums, squared_error
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.network import Model
 from fallline.rows.memory import (
@@ -28,10 +28,16 @@ from fallline.rows.memory import (
     block_at,
     block_rows,
     check_fit,
+    sum_over_parts,
+    sum_over_rows,
 )
 from fallline.threads import one_blas_thread
 
 LARGEST = 2000  # weights: above, the matrix and its eigenvectors take longer than they are worth
+
+# Shares of the largest eigenvalue in size.
+DOWN = 1e-6  # an eigenvalue so far below 0 is no rounding
+FLAT = 1e-9  # a direction that the error does not bend in
 
 _TOGETHER = 16  # directions that one sweep over the rows multiplies
 _SMALLEST_BLOCK = 64  # rows
@@ -203,22 +209,52 @@ class Curvature:
     eigenvalues: np.ndarray
     eigenvectors: np.ndarray
 
+    @property
+    def slopes(self) -> np.ndarray:
+        """The gradient along each eigenvector: (p,)."""
+        return self.eigenvectors @ self.gradient
+
+    @property
+    def size(self) -> float:
+        """The largest eigenvalue in size."""
+        return float(np.abs(self.eigenvalues).max())
+
+    @property
+    def down(self) -> np.ndarray:
+        """Along which eigenvectors F bends downwards, by more than rounding: (p,) bool."""
+        return self.eigenvalues < -DOWN * self.size
+
+    @property
+    def flat(self) -> np.ndarray:
+        """Along which eigenvectors F does not bend: (p,) bool."""
+        return (self.eigenvalues <= FLAT * self.size) & ~self.down
+
+    @property
+    def unfelt(self) -> np.ndarray:
+        """Weights that neither F nor its gradient depends on here: (p,) bool.
+
+        There is nothing to feel, or a weight is so large that its unit is saturated.
+        """
+        felt = np.linalg.norm(self.eigenvectors * self.eigenvalues[:, None], axis=0)
+        return np.asarray(felt <= FLAT * self.size)
+
     @classmethod
     def at(cls, model: Model, rows: Rows, weights: Any, strength: Any = None) -> "Curvature":
         """That of ``model`` over ``rows`` at ``weights``; the arguments, and what is refused, are those of ``hessian``."""
         rows = check_fit(model, rows)
         error, gradient, square = curvature_matrix(model, rows, weights, strength)
-        values, vectors = _eigh(square)
+        values, vectors = eigenpairs(square)
         return cls(np.asarray(weights, np.float64), error, gradient, rows.count, values, vectors)
 
 
-def _eigh(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def eigenpairs(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues, largest first, and eigenvectors, one a row, each with its largest entry positive."""
     if not np.isfinite(square).all():
         raise FalllineError(
             "the second derivatives are not finite at these weights: take weights where the error is a number."
         )
-    values, vectors = np.linalg.eigh(square)
+    with one_blas_thread():  # of a few hundred weights: threads would wait for each other longer than they work
+        values, vectors = np.linalg.eigh(square)
     rows = vectors.T[::-1]
     return values[::-1].copy(), rows * _signs(rows)
 
@@ -244,6 +280,26 @@ class Extremes:
     converged: bool
 
 
+@functools.partial(jax.jit, static_argnames=("model", "block"))
+def _square_of(request: Request, rows: Capacity | Part, *, model: Model, block: int) -> Sums:
+    return sum_over_rows(model, ("gauss_newton",), request, rows, block)
+
+
+def gauss_newton_matrix(model: Model, rows: Rows, weights: Any) -> np.ndarray:
+    """JᵀsJ at ``weights`` (p,): (p, p), float64, what the Hessian of E is where the residuals are small."""
+    rows = check_fit(model, rows)
+    with jax.enable_x64(True), one_blas_thread():
+        held = rows.held()
+        block = block_rows(model, ("gauss_newton",), held)
+        request = Request(np.int32(0), np.asarray(weights, np.float64), np.zeros(0))
+        sums = (
+            sum_over_parts(model, ("gauss_newton",), request, held, block)
+            if isinstance(held, Parts)
+            else _square_of(request, held, model=model, block=block)
+        )
+        return np.asarray(sums.gauss_newton)
+
+
 def extreme_eigenpairs(
     model: Model, rows: Rows, weights: Any, strength: Any = None, seed: int = 0
 ) -> Extremes:
@@ -254,7 +310,7 @@ def extreme_eigenpairs(
     """
     if model.n_weights <= LARGEST:
         _, _, square = curvature_matrix(model, rows, weights, strength)
-        values, vectors = _eigh(square)
+        values, vectors = eigenpairs(square)
         values, vectors = values[[0, -1]], vectors[[0, -1]]
         residuals = np.linalg.norm(vectors @ square - values[:, None] * vectors, axis=1)
         return Extremes(values, vectors, residuals, 0, True)
@@ -334,4 +390,42 @@ def lanczos(
                 projected[:] = 0.0
                 np.fill_diagonal(projected[: len(kept), : len(kept)], values[kept])
                 k = len(kept)
+        following = image / left
+
+
+@dataclass(frozen=True, eq=False)
+class Krylov:
+    """A symmetric matrix as a vector g sees it: on the space of g, H g, H² g, …
+
+    ``values`` (k,): the eigenvalues there, smallest first; ``vectors`` (k, n) unit vectors that go with them, one a
+    row; ``along`` (k,): g along each. gᵀ f(H) g is Σ along² f(values), exact for polynomials up to degree 2k − 1.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    along: np.ndarray
+
+
+def krylov(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, most: int) -> Krylov:
+    """The Krylov space of ``start`` (n,), of at most ``most`` products v ↦ H v, every vector orthogonal to all before.
+
+    Source: Golub & Meurant (2010), *Matrices, Moments and Quadrature*, ch. 6 and 7.
+    """
+    n, norm = len(start), float(np.linalg.norm(start))
+    room = min(most, n)
+    basis, projected = np.zeros((room, n)), np.zeros((room, room))
+    following, k = start / norm, 0
+    while True:
+        basis[k] = following
+        image = np.array(product(following), np.float64)
+        k += 1
+        along = basis[:k] @ image
+        image -= along @ basis[:k]
+        again = basis[:k] @ image
+        image -= again @ basis[:k]
+        projected[k - 1, :k] = projected[:k, k - 1] = along + again
+        left = float(np.linalg.norm(image))
+        if k == room or left <= n * np.finfo(np.float64).eps * float(np.abs(projected).max()):
+            values, ritz = np.linalg.eigh(projected[:k, :k])
+            return Krylov(values, ritz.T @ basis[:k], norm * ritz[0])
         following = image / left

@@ -11,6 +11,7 @@ from fallline.descent.large import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import SettingsError, ShapeError
+from fallline.landscape.evaluate import error_of_mean, errors_at, on_plateau, predict_alike
 from fallline.landscape.hessian import LARGEST, Curvature
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
@@ -22,10 +23,8 @@ _FOLLOWED = 300  # steps by which an end is followed on to its minimum
 _FOLLOWED_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them
 _SHORT = 10.0  # the damping it begins with
 _SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
-_SAME_ERROR, _SAME_PREDICTIONS = 1e-5, 1e-3  # relative to what the rows vary
+_SAME_ERROR = 1e-5  # relative to what the rows vary
 _AT_REST = 1e-3  # of the weights: the longest Newton step at a minimum
-_DOWN = 1e-6  # of the largest eigenvalue: one so far below 0 is no rounding
-_FLAT = 1e-9  # of the largest eigenvalue: a direction that the error does not bend in
 _LEVEL = 1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
 _ARRIVED = 1e-3  # of the error of the mean
 _SCOUTS = 256
@@ -133,9 +132,7 @@ def _standing(model: Model, rows: InMemory, weights: Any, alpha: Any) -> Ends:
             f"the weights to place beside the starts have shape {weights.shape}: give {model.n_weights} finite numbers for each."
         )
     strength = np.asarray(weight_decay(model, alpha).strength)
-    x, y = np.asarray(rows.x, np.float64), np.asarray(rows.y, np.float64)
-    s = 1.0 if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)[:, None]
-    error = np.array([0.5 * float(np.sum(s * (model.predict(each, x) - y) ** 2)) for each in weights])
+    error = errors_at(model, rows, weights)
     none = np.zeros(len(weights), np.int64)
     return Ends(weights, weights, error, error + 0.5 * weights**2 @ strength, none, none, none, 0.0)
 
@@ -259,11 +256,7 @@ def _told_apart(
         model, rows, follow, starts=weights[first], max_iter=_FOLLOWED, tol=_FOLLOWED_TOL, alpha=alpha
     )
 
-    y, s = np.asarray(rows.y, np.float64), rows.sample_weight
-    s = np.ones(len(y)) if s is None else np.asarray(s, np.float64)
-    whole = 0.5 * float(s @ np.sum((y - np.average(y, axis=0, weights=s)) ** 2, axis=1))
-    whole = whole or 0.5 * float(s @ np.sum(y**2, axis=1)) or 1.0
-
+    whole = error_of_mean(rows)
     order = np.argsort(rest.penalised_error, kind="stable")
     error = rest.penalised_error[order]
     belongs = np.full(len(order), -1)
@@ -274,9 +267,9 @@ def _told_apart(
             continue
         near = error <= error[at] + _SAME_ERROR * max(error[at], 1e-3 * whole)
         same = np.flatnonzero(near & ~seen)
-        same = same[_agree(model, rows, rest.weights[order[at]], rest.weights[order[same]], s, whole)]
+        same = same[predict_alike(model, rows, rest.weights[order[at]], rest.weights[order[same]])]
         seen[same] = True
-        minimum = _minimum(model, rows, rest, int(order[at]), strength, s, whole)
+        minimum = _minimum(model, rows, rest, int(order[at]), strength, whole)
         if minimum is not None:
             belongs[order[same]] = len(found)
             found.append(minimum)
@@ -289,21 +282,8 @@ def _told_apart(
     return minima, np.split(index, cuts), np.split(arrived, cuts)
 
 
-def _agree(
-    model: Model, rows: InMemory, one: np.ndarray, others: np.ndarray, s: np.ndarray, whole: float
-) -> np.ndarray:
-    """Which of ``others`` (m, p) predict what ``one`` (p,) does: the root of the squared difference, in that of the rows."""
-    x = np.asarray(rows.x, np.float64)
-    predicted = model.predict(one, x)
-    same = np.zeros(len(others), bool)
-    for at, weights in enumerate(others):
-        difference = model.predict(weights, x) - predicted
-        same[at] = 0.5 * float(s @ np.sum(difference**2, axis=1)) <= _SAME_PREDICTIONS**2 * whole
-    return same
-
-
 def _minimum(
-    model: Model, rows: InMemory, rest: Ends, at: int, strength: np.ndarray, s: np.ndarray, whole: float
+    model: Model, rows: InMemory, rest: Ends, at: int, strength: np.ndarray, whole: float
 ) -> Minimum | None:
     """The minimum at one end, or None where it is none: a saddle, a plateau, or a point on the way to infinity."""
     weights = rest.weights[at]
@@ -313,25 +293,17 @@ def _minimum(
         2
     ):  # the second after a Newton step: a descent stops where E no longer tells, far from rounding in w
         bend = Curvature.at(model, rows, weights, strength)
-        values = bend.eigenvalues
-        largest = float(np.abs(values).max())
-        if largest == 0.0 or values[-1] < -_DOWN * largest:
+        if bend.size == 0.0 or bend.down.any():
             return None
-        bent = values > _FLAT * largest
-        slopes, long = bend.eigenvectors @ bend.gradient, 1.0 + float(np.linalg.norm(weights))
-        newton = slopes[bent] / values[bent]
+        bent, slopes, long = ~bend.flat, bend.slopes, 1.0 + float(np.linalg.norm(weights))
+        newton = slopes[bent] / bend.eigenvalues[bent]
         if float(np.linalg.norm(newton)) > _AT_REST * long:
             return None
         if float(np.abs(slopes[~bent]).max(initial=0.0)) * long > _LEVEL * max(bend.error, 1e-3 * whole):
             return None  # a valley whose floor still falls
         nearest, weights = weights, weights - newton @ bend.eigenvectors[bent]
     weights = nearest
-    # A weight of which the error feels nothing: there is none to feel, or it is so large that a unit is saturated. Then
-    # without it the error is another, and the point lies on a plateau.
-    unfelt = np.flatnonzero(np.linalg.norm(bend.eigenvectors * values[:, None], axis=0) <= _FLAT * largest)
-    without = np.repeat(weights[None, :], len(unfelt), axis=0)
-    without[np.arange(len(unfelt)), unfelt] = 0.0
-    if not _agree(model, rows, weights, without, s, whole).all():
+    if on_plateau(model, rows, weights, bend.unfelt, strength):
         return None
     penalty = 0.5 * float(weights**2 @ strength)
     return Minimum(
@@ -339,7 +311,7 @@ def _minimum(
         bend.error - penalty,
         bend.error,
         float(np.linalg.norm(bend.gradient)),
-        values,
-        int((~bent).sum()),
+        bend.eigenvalues,
+        int(bend.flat.sum()),
         0,
     )

@@ -21,6 +21,7 @@ from fallline.descent.gradient import GradientDescent
 from fallline.descent.linear import best_heavy_ball, best_nesterov, best_plain_rate, carried_on, remaining
 from fallline.descent.rate import stability_limit
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
+from fallline.landscape.evaluate import check_rows_of
 from fallline.landscape.hessian import Curvature
 from fallline.network import Model
 from fallline.path import DescentPath
@@ -30,7 +31,6 @@ METHODS = ("plain", "heavy ball", "Nesterov")
 
 _MATTERS = 1e-6  # of the largest eigenvalue: below, a direction is left out of what is said of rates
 _NEAR = 0.1  # how far the quadratic may be from the error, as a share of both, where it is said to hold
-_SAME_ROWS = 1e-3  # of E: more than float32 rows lose, less than other rows differ by
 _ROUNDING = 1e-10  # of the error: what lies lower above the minimum than this is not compared
 
 
@@ -114,16 +114,7 @@ class Convergence:
         Raises SettingsError where these are other rows.
         """
         rows = check_fit(path.model, rows)
-        r = path.model.predict(path.best_weights, rows.x) - rows.y
-        s = np.ones(len(r)) if rows.sample_weight is None else rows.sample_weight
-        error = 0.5 * float(np.sum(s[:, None] * r**2, dtype=np.float64))
-        recorded = path.error[path.steps == path.best_step]
-        scale = path.error[0]
-        if len(recorded) and not abs(error - recorded[0]) <= _SAME_ROWS * (recorded[0] + _SAME_ROWS * scale):
-            raise SettingsError(
-                f"E at the best weights is {recorded[0]:.6g} on the path and {error:.6g} over these rows: pass the rows that it "
-                "descended on, scaled as they were."
-            )
+        check_rows_of(path, rows)
         return cls.at(
             path.model, rows, path.best_weights if minimum is None else minimum, path.strength, tol=tol
         )

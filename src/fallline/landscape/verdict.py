@@ -1,0 +1,679 @@
+"""The verdict on the point where a descent stopped: what kind of point it is, and what to do about it.
+
+A flat error curve says nothing of that: a valley, a saddle and weights that grow for ever make one as well as a
+minimum does. The gradient and the Hessian do. What is judged is what was descended, E or, with a penalty, the penalised
+error F. A fall below a thousandth of F counts as none: nobody would go on for it.
+
+Sources: Dauphin et al. (2014), NeurIPS 27:2933, for |H| at a saddle; Golub & Meurant (2010), *Matrices, Moments and
+Quadrature*, for gᵀ|H|⁻¹g without H.
+"""
+
+import enum
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fallline.descent import Stop
+from fallline.descent.penalty import weight_decay
+from fallline.landscape.evaluate import check_rows_of, errors_at, on_plateau
+from fallline.landscape.hessian import (
+    DOWN,
+    FLAT,
+    LARGEST,
+    Curvature,
+    Products,
+    curvature_matrix,
+    eigenpairs,
+    gauss_newton_matrix,
+    krylov,
+    lanczos,
+)
+from fallline.landscape.planes import names_of
+from fallline.network import Layer, Model, Network
+from fallline.path import DescentPath
+from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.threads import one_blas_thread
+
+_NOTHING = 1e-3  # of the error: a fall that nobody would go on for
+_SOFT = 1e-6  # of the largest eigenvalue: along a softer direction a descent by the gradient takes a million steps
+_MOSTLY = 0.9  # of the promised fall: so much of it along soft directions makes a valley
+_ROUNDING = float(np.finfo(np.float64).eps)  # of ½‖y‖²: what E itself cannot tell from 0
+
+_TINY = float(np.finfo(np.float64).tiny)
+
+_DOUBLINGS = 10  # of weights that may run away: a thousand times as large
+_LEVEL = 1e-12  # of the error: by so much its sum may rise by rounding
+_SATURATED = (
+    0.05  # what the Hessian says that a unit without its inputs costs, as a share of what it does cost
+)
+_EXPLAINED = 0.1  # of the promised fall: less than that is not why the descent still moves
+_SATURATING = frozenset({"tanh", "logistic", "softsign"})
+_HOMOGENEOUS = frozenset({"relu", "leaky_relu", "identity"})  # f(c z) = c f(z) for c > 0
+_SYMMETRIC = 1e-6  # how far a symmetry may stand out of the flat directions
+
+_MATTERS = 0.25  # of the weight that matters most: what is named beside it
+_FEW = 500  # weights: in a larger network of identity units their mixing is not looked for
+
+_KICKS = 2.0 ** np.arange(-12, 2)  # of the length of the weights
+_FOLLOWED = 30  # Newton steps after a kick
+_TRIALS = 0.5 ** np.arange(12)  # of a Newton step
+
+_LEAST_UNIT = 1e-6  # of the largest unit of a weight: rounding is not made large
+_KRYLOV = 80  # products for the promised fall, above 2 000 weights
+_LANCZOS, _LANCZOS_RESIDUAL = 300, 1e-5
+_PROBES = 4
+_NAMED = 3
+
+
+class Kind(enum.StrEnum):
+    """What kind of point it is, as a word: ``Kind.SADDLE == "saddle"``."""
+
+    MINIMUM = "minimum"
+    FLAT_MINIMUM = "minimum with flat directions"
+    SADDLE = "saddle"
+    VALLEY = "flat valley, still moving"
+    DESCENDING = "still descending"
+    RUNNING = "running away"
+    STOPPED = "stopped on purpose"
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What kind of point the ``weights`` (p,) are, with the numbers it is read from.
+
+    ``kind``: a ``Kind``. ``point``: what the point would be called if the descent had not been stopped there on
+    purpose; the same as ``kind`` otherwise. ``error`` E and ``penalised_error`` F; F is judged, which is E without a penalty.
+    ``gradient_norm`` of F. ``promised_fall``: ½ gᵀ|H|⁻¹g, flat directions left out and each weight in a unit of its own, as a
+    share of F, or of the rounding of ½‖y‖² where F is lower; ``soft_share``: how much of it lies along directions a
+    million times softer than the steepest; ``drift``: the same share of F for a walk along a flat direction as far as the
+    weights are long. ``largest`` and ``smallest`` eigenvalue of H, of which ``down`` are below 0 and ``flat`` are 0, to
+    rounding; ``eigenvalues`` (p,) all of them, largest first. Above 2 000 weights these come from products with H:
+    ``eigenvalues`` are None, ``down`` is whether there is one, ``flat`` counts weights that nothing depends on, and the
+    promised fall is at least what is said.
+
+    ``names``: the weights that matter most to what is said, those of the flat, downward or running directions.
+    ``symmetries``: how many flat directions are the scaling of rectified units against what follows them.
+    ``kick_fall``: at a saddle, how much lower a kick along its steepest downward direction led, as a share of F. ``trend``
+    (k, 2): how many times their size the running weights are, and F there. ``second_term``: ‖H_E − JᵀJ‖/‖JᵀJ‖ in
+    Frobenius norm, small where residuals are small and JᵀJ is as good as H; None where H was not formed.
+    ``plateau``: a valley without any slope, weights being so large that their units are saturated. ``purpose``: why a
+    descent was stopped on purpose; ``more``: what would carry it on. ``findings`` and ``advice``: a sentence each.
+    """
+
+    kind: Kind
+    point: Kind
+    weights: np.ndarray
+    error: float
+    penalised_error: float
+    gradient_norm: float
+    promised_fall: float
+    soft_share: float
+    drift: float
+    largest: float
+    smallest: float
+    down: int
+    flat: int
+    eigenvalues: np.ndarray | None = None
+    second_term: float | None = None
+    names: tuple[str, ...] = ()
+    symmetries: int = 0
+    kick_fall: float = 0.0
+    trend: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    plateau: bool = False
+    purpose: str = ""
+    more: str = "more steps"
+
+    @property
+    def is_minimum(self) -> bool:
+        """Whether the point is a minimum, with flat directions or without."""
+        return self.point in (Kind.MINIMUM, Kind.FLAT_MINIMUM)
+
+    @property
+    def judged(self) -> str:
+        """What was judged, in words: the error, or the penalised error."""
+        return "error" if self.penalised_error == self.error else "penalised error"
+
+    @property
+    def findings(self) -> str:
+        """What it is, with the numbers, in a sentence."""
+        if self.kind == Kind.STOPPED:
+            return f"Stopped on purpose: {self.purpose}. By itself the point is {_A[self.point]}: {self._numbers}."
+        return f"{_A[self.kind][0].upper()}{_A[self.kind][1:]}: {self._numbers}."
+
+    @property
+    def _numbers(self) -> str:
+        what, listed = self.judged, _listed(self.names)
+        spread = f"curvature {self.smallest:.3g} to {self.largest:.3g}"
+        match self.point:
+            case Kind.MINIMUM | Kind.FLAT_MINIMUM:
+                fall = max(self.promised_fall, self.drift)
+                lower = f"no step lowers the {what} {self.penalised_error:.6g} by more than {_percent(fall)}"
+                flat = (
+                    "" if not self.flat else f"; {_count(self.flat, 'direction')} of no curvature ({listed})"
+                )
+                scaling = (
+                    f", {self.symmetries} of them a unit scaled against what follows it"
+                    if self.symmetries
+                    else ""
+                )
+                return f"{lower}, {spread}{flat}{scaling}"
+            case Kind.SADDLE:
+                ways = _count(self.down, "direction")
+                return (
+                    f"the gradient is as good as 0, but along {ways} ({listed}) the {what} {self.penalised_error:.6g} bends "
+                    f"downwards, {spread}; a push that way led {_percent(self.kick_fall)} lower"
+                )
+            case Kind.VALLEY if self.plateau:
+                return (
+                    f"a plateau, on which the {what} {self.penalised_error:.6g} feels nothing of {listed}, though the "
+                    "predictions need them"
+                )
+            case Kind.VALLEY:
+                return (
+                    f"the {what} {self.penalised_error:.6g} may still fall by {_percent(max(self.promised_fall, self.drift))}, "
+                    f"nearly all of it along directions that hardly bend ({listed}), {spread}"
+                )
+            case Kind.RUNNING:
+                factor, falls = self.trend[-1]
+                return (
+                    f"the {what} falls for ever as {listed} grow: {self.penalised_error:.6g} here, {falls:.6g} where they are "
+                    f"{factor:.4g} times as large"
+                )
+        return (
+            f"the {what} {self.penalised_error:.6g} promises to fall by {_percent(self.promised_fall)}, gradient "
+            f"{self.gradient_norm:.3g}, {spread}"
+        )
+
+    @property
+    def advice(self) -> str:
+        """What to do, in a sentence."""
+        match self.kind:
+            case Kind.MINIMUM:
+                return "Nothing is left to do here; other starts may end in lower minima."
+            case Kind.FLAT_MINIMUM if self.symmetries == self.flat:
+                return "Nothing is left to do here: the predictions are the same all along them."
+            case Kind.FLAT_MINIMUM:
+                return (
+                    "Nothing is left to do here; the rows do not determine those weights, and a smaller network or a larger "
+                    "alpha would do without them."
+                )
+            case Kind.SADDLE:
+                return "Start from other weights (another seed), or go on from a point a little beside these."
+            case Kind.VALLEY if self.plateau:
+                return "Start from smaller weights, and standardise the inputs if they are not."
+            case Kind.VALLEY:
+                return (
+                    f"A larger alpha bends its floor; {self.more} gain little each, and "
+                    "LevenbergMarquardt walks such floors best."
+                )
+            case Kind.RUNNING:
+                return "There is no minimum that way: a weight decay, such as alpha = 0.01, makes one."
+            case Kind.STOPPED:
+                return "Nothing is left to do: going on would go past the point that was wanted."
+        return f"Go on with {self.more}."
+
+    def __str__(self) -> str:
+        return f"{self.findings} {self.advice}"
+
+
+_A = {
+    Kind.MINIMUM: "a minimum",
+    Kind.FLAT_MINIMUM: "a minimum with flat directions",
+    Kind.SADDLE: "a saddle",
+    Kind.VALLEY: "a flat valley, still moving",
+    Kind.DESCENDING: "still descending",
+    Kind.RUNNING: "running away",
+}
+
+
+def verdict_of(path: DescentPath, rows: Rows, *, matrix: bool | None = None) -> Verdict:
+    """The verdict on the weights that a descent kept, over the rows that it descended on.
+
+    Judged is what was descended, E or the penalised error, at ``path.best_weights``. A descent that early stopping, a
+    callback or Ctrl-C ended while it still moved was stopped on purpose. matrix: see ``verdict_at``. Raises
+    SettingsError where these are other rows.
+    """
+    rows = check_fit(path.model, rows)
+    check_rows_of(path, rows)
+    found = _verdict(path.model, rows, path.best_weights, path.strength, matrix, path.weight_names)
+    if path.stop == Stop.NO_CHANGE:
+        found = replace(found, more="a smaller tol and more steps")
+    purpose = _purpose(path)
+    if purpose and found.point in (Kind.VALLEY, Kind.DESCENDING, Kind.RUNNING) and not found.plateau:
+        found = replace(found, kind=Kind.STOPPED, purpose=purpose)
+    return found
+
+
+def verdict_at(
+    model: Model,
+    rows: Rows,
+    weights: Any,
+    *,
+    alpha: float = 0.0,
+    strength: Any = None,
+    matrix: bool | None = None,
+) -> Verdict:
+    """The verdict on ``weights`` (p,) of ``model`` over ``rows``: what kind of point they are.
+
+    Judged is E, with a weight decay ``alpha`` or ``strength`` (p,), one for each weight, the penalised error. matrix:
+    whether the whole Hessian is formed; by default up to 2 000 weights, above which products with it tell, by
+    Lanczos. Raises ShapeError, TableError or SettingsError for rows, weights or a decay that do not fit,
+    FalllineError where the error is not finite.
+    """
+    rows = check_fit(model, rows)
+    if strength is None:
+        strength = weight_decay(model, alpha).strength
+    return _verdict(model, rows, weights, np.asarray(strength, np.float64), matrix, names_of(model))
+
+
+def _purpose(path: DescentPath) -> str:
+    """Why the descent ended where it did although it could have gone on, empty if nobody wanted that."""
+    match path.stop:
+        case Stop.INTERRUPTED:
+            return "it was interrupted"
+        case Stop.ASKED:
+            return "a callback asked for it"
+    kept = path.penalised_error[path.steps == path.best_step]
+    judged = kept.size and kept[0] > path.penalised_error.min() and "effective_weights" not in path.shown
+    if path.stop == Stop.VALIDATION or (judged and path.watched):
+        return f"the weights of step {path.best_step} predicted the validation rows best"
+    return ""
+
+
+class _Falls(NamedTuple):
+    """How far F may fall, in units of F, from its bend and slope along conjugate directions.
+
+    promised: ½ gᵀ|H|⁻¹g, and soft, how much of it along soft directions; drift: the most along one that does not bend;
+    soft_each (k,): what each soft or flat direction has of both. ways (m, p): −|H|⁻¹g along the directions that promise most,
+    all of them together first.
+    """
+
+    promised: float
+    soft: float
+    drift: float
+    soft_each: np.ndarray
+    ways: np.ndarray
+
+    @classmethod
+    def of(
+        cls, values: np.ndarray, slopes: np.ndarray, directions: np.ndarray, weights: np.ndarray
+    ) -> "_Falls":
+        """From eigenvalues (k,) and slopes (k,) along ``directions`` (k, p), which need not be of length 1."""
+        size = float(np.abs(values).max(initial=0.0))
+        bent = (values > FLAT * size) | (values < -DOWN * size)
+        safe = np.where(bent, np.abs(values), 1.0)
+        falls = np.where(bent, 0.5 * slopes**2 / safe, 0.0)
+        # Along a flat direction: no further than its own little bend says, nor than the weights are long.
+        lengths = np.linalg.norm(directions, axis=1)
+        reach = np.abs(slopes) * (1.0 + float(np.linalg.norm(weights))) / np.where(lengths > 0, lengths, 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bends = np.where(slopes == 0, 0.0, 0.5 * slopes**2 / np.abs(values))
+        drifts = np.where(bent, 0.0, np.minimum(bends, reach))
+        soft = np.where(bent & (np.abs(values) <= _SOFT * size), falls, 0.0)
+        # What little the step has along other directions would grow on a long way.
+        each = falls + drifts
+        main = each >= max(_EXPLAINED * float(each.sum()), _TINY)
+        steps = -(slopes / safe)[main, None] * directions[main]
+        return cls(
+            float(falls.sum()),
+            float(soft.sum()),
+            float(drifts.max(initial=0.0)),
+            soft + drifts,
+            np.concatenate([steps.sum(axis=0)[None, :], steps])[: 1 + len(steps) * (len(steps) > 1)],
+        )
+
+
+class _Ground(NamedTuple):
+    """What the curvature says of a point, from the whole Hessian or from products with it.
+
+    ways (m, p): where the next steps lead; downward (p,): where F bends downwards most. weigh_flat and weigh_soft (p,): how
+    much each weight has of the flat, and of the moving soft directions. Which directions are flat or soft is told with each
+    weight in units of its own, the length of its row of H, so that the scale of an input or of a penalty does not make
+    the others flat.
+    """
+
+    error: float
+    gradient: np.ndarray
+    falls: _Falls
+    ways: np.ndarray
+    largest: float
+    smallest: float
+    downward: np.ndarray
+    down: int
+    flat: int
+    unfelt: np.ndarray
+    weigh_flat: np.ndarray
+    weigh_soft: np.ndarray
+    eigenvalues: np.ndarray | None
+    second_term: float | None
+    product: Callable[[np.ndarray], np.ndarray]
+
+
+def _units(felt: np.ndarray, by_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which weights are not felt, (p,) bool, and the units of the others, (p,): the roots of the lengths of the rows of H.
+
+    ``by_rows`` (p,): the same lengths without the penalty, which says what is little.
+    """
+    largest = float(by_rows.max()) or float(felt.max())
+    least = _LEAST_UNIT * largest or 1.0
+    return felt <= FLAT * largest, np.sqrt(np.maximum(felt, least))
+
+
+def _by_matrix(
+    model: Model, rows: InMemory, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray
+) -> _Ground:
+    error, gradient, hessian = curvature_matrix(model, rows, weights, strength)
+    across = _without(hessian, orbits)
+    raw, own = eigenpairs(across)
+    felt = np.linalg.norm(across, axis=1)
+    unfelt, d = _units(felt, np.linalg.norm(hessian - np.diag(strength), axis=1))
+    matters = np.outer(~unfelt, ~unfelt)
+    bend = Curvature(weights, error, gradient / d, rows.count, *eigenpairs(matters * across / d / d[:, None]))
+    vectors = bend.eigenvectors
+    falls = _Falls.of(bend.eigenvalues, bend.slopes, vectors / d, weights)
+    square = gauss_newton_matrix(model, rows, weights)
+    rest = hessian - np.diag(strength) - square
+    size = float(np.linalg.norm(square))
+    return _Ground(
+        error=error,
+        gradient=gradient,
+        falls=falls,
+        ways=_Falls.of(raw, own @ gradient, own, weights).ways,
+        largest=float(raw[0]),
+        smallest=float(raw[-1]),
+        downward=vectors[-1] / d / np.linalg.norm(vectors[-1] / d),
+        down=int(bend.down.sum()),
+        flat=int(bend.flat.sum()),
+        unfelt=unfelt,
+        weigh_flat=(vectors[bend.flat] ** 2).sum(axis=0),
+        weigh_soft=falls.soft_each @ vectors**2,
+        eigenvalues=raw,
+        second_term=float(np.linalg.norm(rest)) / size if size > 0 else None,
+        product=lambda v: hessian @ v,
+    )
+
+
+def _by_products(
+    model: Model, rows: InMemory, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray
+) -> _Ground:
+    p = len(weights)
+
+    def across(v: np.ndarray) -> np.ndarray:
+        return np.asarray(v - (v @ orbits.T) @ orbits)
+
+    with jax.enable_x64(True), one_blas_thread():
+        products = Products(model, rows, weights, strength)
+        probes = np.random.default_rng(0).choice((-1.0, 1.0), (_PROBES, p))
+        error, gradient, images = products(probes)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        with jax.enable_x64(True), one_blas_thread():
+            return np.asarray(products(v[None, :]).products[0])
+
+    def bent_by(v: np.ndarray) -> np.ndarray:
+        return across(product(across(v)))
+
+    # The length of a row of H is what it makes of such a probe, squared, on average; a row of zeros makes 0 of each.
+    felt = np.sqrt(np.mean(images**2, axis=0))
+    unfelt, d = _units(felt, np.sqrt(np.mean((images - strength * probes) ** 2, axis=0)))
+    ends = lanczos(bent_by, p, residual=_LANCZOS_RESIDUAL, most_products=_LANCZOS)
+    size, smallest = float(np.abs(ends.values).max()), float(ends.values[1])
+    values, along, vectors = np.zeros(0), np.zeros(0), np.zeros((0, p))
+    if gradient.any():
+        seen = krylov(lambda v: bent_by(v / d) / d, gradient / d, _KRYLOV)
+        values, along, vectors = seen.values, seen.along, seen.vectors
+    falls = _Falls.of(values, along, vectors / d, weights)
+    ways = np.zeros((0, p))
+    if gradient.any():
+        seen = krylov(bent_by, gradient, _KRYLOV)
+        ways = _Falls.of(seen.values, seen.along, seen.vectors, weights).ways
+    return _Ground(
+        error=error,
+        gradient=gradient,
+        falls=falls,
+        ways=ways,
+        largest=float(ends.values[0]),
+        smallest=smallest,
+        downward=ends.vectors[1],
+        down=int(smallest < -DOWN * size),
+        flat=int(unfelt.sum()) + len(orbits),
+        unfelt=unfelt,
+        weigh_flat=unfelt + (orbits**2).sum(axis=0),
+        weigh_soft=falls.soft_each @ vectors**2,
+        eigenvalues=None,
+        second_term=None,
+        product=product,
+    )
+
+
+def _verdict(
+    model: Model,
+    rows: InMemory,
+    weights: Any,
+    strength: np.ndarray,
+    matrix: bool | None,
+    names: Sequence[str],
+) -> Verdict:
+    with one_blas_thread():
+        return _judged(model, rows, weights, strength, matrix, names)
+
+
+def _judged(
+    model: Model,
+    rows: InMemory,
+    weights: Any,
+    strength: np.ndarray,
+    matrix: bool | None,
+    names: Sequence[str],
+) -> Verdict:
+    formed = model.n_weights <= LARGEST if matrix is None else matrix
+    weights = np.asarray(weights, np.float64)
+    orbits = _orbits(model, weights, strength)
+    ground = (_by_matrix if formed else _by_products)(model, rows, weights, strength, orbits)
+    y = np.asarray(rows.y, np.float64)
+    s = 1.0 if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)[:, None]
+    scale = max(ground.error, _ROUNDING * 0.5 * float(np.sum(s * y**2)), _TINY)
+    promised, drift = ground.falls.promised / scale, ground.falls.drift / scale
+    found = Verdict(
+        kind=Kind.MINIMUM,
+        point=Kind.MINIMUM,
+        weights=weights,
+        error=ground.error - 0.5 * float(weights**2 @ strength),
+        penalised_error=ground.error,
+        gradient_norm=float(np.linalg.norm(ground.gradient)),
+        promised_fall=promised,
+        soft_share=ground.falls.soft / ground.falls.promised if ground.falls.promised > 0 else 0.0,
+        drift=drift,
+        largest=ground.largest,
+        smallest=ground.smallest,
+        down=ground.down,
+        flat=ground.flat,
+        eigenvalues=ground.eigenvalues,
+        second_term=ground.second_term,
+    )
+    errors = functools.partial(errors_at, model, rows, strength=strength)
+    moving = max(promised, drift) > _NOTHING
+
+    def called(kind: Kind, matter: np.ndarray, **said: Any) -> Verdict:
+        return replace(found, kind=kind, point=kind, names=_most(names, matter), **said)
+
+    if not moving and ground.down:
+        lower = _kicked(errors, weights, ground)
+        fall = (ground.error - float(errors(lower)[0])) / scale
+        if fall > _NOTHING:
+            if formed:
+                fall = (ground.error - _followed(model, rows, errors, lower, strength)) / scale
+            return called(Kind.SADDLE, ground.downward**2, kick_fall=fall)
+    runs = _running(model, errors, weights, strength, ground, moving)
+    if runs is not None:
+        return called(Kind.RUNNING, runs.matter, trend=runs.trend)
+    if moving:
+        flat = ground.falls.drift + ground.falls.soft >= _MOSTLY * (
+            ground.falls.drift + ground.falls.promised
+        )
+        return called(Kind.VALLEY if flat else Kind.DESCENDING, ground.weigh_soft)
+    if on_plateau(model, rows, weights, ground.unfelt, strength):
+        return called(Kind.VALLEY, ground.unfelt * (1.0 + np.abs(weights)), plateau=True)
+    if not ground.flat:
+        return found
+    return called(Kind.FLAT_MINIMUM, ground.weigh_flat, symmetries=len(orbits))
+
+
+def _kicked(errors: Any, weights: np.ndarray, ground: _Ground) -> np.ndarray:
+    """The lowest point on the line through a saddle along its softest direction."""
+    long = 1.0 + float(np.linalg.norm(weights))
+    steps = np.concatenate([-_KICKS, _KICKS]) * long
+    points = weights + steps[:, None] * ground.downward
+    return np.asarray(points[int(np.argmin(errors(points)))])
+
+
+def _followed(model: Model, rows: InMemory, errors: Any, weights: np.ndarray, strength: np.ndarray) -> float:
+    """F where a descent from there leads, by steps −|H|⁻¹g, each as long as lowers F most."""
+    lowest = float(errors(weights)[0])
+    for _ in range(_FOLLOWED):
+        bend = Curvature.at(model, rows, weights, strength)
+        bent = ~bend.flat
+        step = -(bend.slopes[bent] / np.abs(bend.eigenvalues[bent])) @ bend.eigenvectors[bent]
+        points = weights + _TRIALS[:, None] * step
+        found = errors(points)
+        best = int(np.argmin(found))
+        if not found[best] < lowest * (1.0 - 0.01 * _NOTHING):
+            break
+        weights, lowest = points[best], float(found[best])
+    return lowest
+
+
+class _Runs(NamedTuple):
+    """Weights that run away: how much each takes part (p,), and how F goes on, (k, 2) of times as large and F."""
+
+    matter: np.ndarray
+    trend: np.ndarray
+
+
+def _running(
+    model: Model,
+    errors: Any,
+    weights: np.ndarray,
+    strength: np.ndarray,
+    ground: _Ground,
+    moving: bool,
+) -> _Runs | None:
+    """Whether F falls for ever as weights grow: along the next step, or as the weights into one saturated unit do.
+
+    Where the descent still moves, that must be why. What a penalty acts on cannot run away. A unit is saturated where
+    the Hessian sees next to nothing of what its inputs are worth.
+    """
+    allowed = _LEVEL * ground.error
+    factors = 2.0 ** np.arange(_DOUBLINGS + 1)
+    explained = max(_EXPLAINED * ground.falls.promised, _NOTHING * ground.falls.drift) if moving else 0.0
+
+    def falls_for_ever(values: np.ndarray) -> bool:
+        level = np.isfinite(values).all() and (np.diff(values) <= allowed).all()
+        return bool(level and values[0] - values[-1] >= explained)
+
+    matter, trend = np.zeros(len(weights)), np.zeros((0, 2))
+    for group in _groups(model):
+        outward = np.where(group, weights, 0.0)
+        if (strength[group] > 0).any() or not outward.any():
+            continue
+        worth = float(errors(weights - outward)[0]) - ground.error
+        seen = 0.5 * float(outward @ ground.product(outward))
+        if not worth > _NOTHING * ground.error or abs(seen) > _SATURATED * worth:
+            continue
+        values = errors(weights + (factors - 1.0)[:, None] * outward)
+        if falls_for_ever(values):
+            matter += np.abs(outward)
+            if not len(trend) or values[-1] < trend[-1, 1]:
+                trend = np.stack([factors, values], axis=1)
+    if len(trend):
+        return _Runs(matter, trend)
+    if not moving or strength.any():
+        return None
+    long = 1.0 + float(np.linalg.norm(weights))
+    for step in ground.ways:
+        reach = float(np.linalg.norm(step))
+        if reach == 0.0:
+            continue
+        along = np.concatenate([[0.0], max(reach, 0.1 * long) * factors]) / reach
+        points = weights + along[:, None] * step
+        values = errors(points)
+        if falls_for_ever(values):
+            times = np.linalg.norm(points, axis=1) / max(float(np.linalg.norm(weights)), _ROUNDING)
+            return _Runs(step**2, np.stack([times, values], axis=1))
+    return None
+
+
+def _groups(model: Model) -> Iterable[np.ndarray]:
+    """Weights that may run away together, masks (p,): those into a unit that saturates; of a curve, each by itself."""
+    if not isinstance(model, Network):
+        return iter(np.eye(model.n_weights, dtype=bool))
+    unit, hidden = model.units(), sum(model.hidden)
+    saturates = [
+        *(number for number in range(hidden) if model.activation in _SATURATING),
+        *(hidden + j for j in range(model.outputs) if model.output_activation in _SATURATING),
+    ]
+    return (unit == number for number in saturates)
+
+
+def _orbits(model: Model, weights: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """Orthonormal directions (k, p) along which F is exactly the same: a unit scaled against what follows it.
+
+    f(c z) = c f(z) for rectified and for identity units, so that what enters a unit may be multiplied by c > 0 and what
+    leaves it divided; identity units of one layer may be mixed as well. A penalty breaks it. Other activations have none.
+    """
+    none = np.zeros((0, len(weights)))
+    if not isinstance(model, Network) or model.activation not in _HOMOGENEOUS or not model.hidden:
+        return none
+    layers, decays = model.layers(weights), model.layers(strength)
+    found = []
+    for at, size in enumerate(model.hidden):
+        into, out = layers[at], layers[at + 1]
+        for i, j in np.ndindex(size, size):
+            if i != j and (model.activation != "identity" or len(weights) > _FEW):
+                continue
+            held = [decays[at].coef[:, [i, j]], decays[at + 1].coef[[i, j]]]
+            if any(each.any() for each in held):
+                continue
+            change = [Layer(np.zeros_like(a), None if b is None else np.zeros_like(b)) for a, b in layers]
+            # A mixing of units, z → z (1 + ε e_i e_jᵀ), undone by the layer after it.
+            change[at].coef[:, j] = into.coef[:, i]
+            if into.intercept is not None:
+                change[at].intercept[j] = into.intercept[i]
+            change[at + 1].coef[i] = -out.coef[j]
+            found.append(model.vector(change))
+    if not found:
+        return none
+    _, sizes, rows = np.linalg.svd(np.stack(found), full_matrices=False)
+    return np.asarray(rows[sizes > _SYMMETRIC * sizes[0]]) if sizes[0] > 0 else none
+
+
+def _without(hessian: np.ndarray, orbits: np.ndarray) -> np.ndarray:
+    """H across the orbits: beside rest it bends along them, too, but F does not."""
+    if not len(orbits):
+        return hessian
+    half = hessian - (hessian @ orbits.T) @ orbits
+    across = half - orbits.T @ (orbits @ half)
+    return np.asarray(0.5 * (across + across.T))
+
+
+def _most(names: Sequence[str], matter: np.ndarray) -> tuple[str, ...]:
+    """The weights that matter most, the first of them first."""
+    order = np.argsort(-matter, kind="stable")
+    return tuple(names[i] for i in order if matter[i] > 0 and matter[i] >= _MATTERS * matter.max())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
+def _count(n: int, one: str) -> str:
+    return f"{n} {one}{'' if n == 1 else 's'}"
+
+
+def _percent(share: float) -> str:
+    """A share, never rounded to nothing; a quadratic may promise more than all there is."""
+    return "as good as all of it" if share >= 0.995 else f"{100 * share:.2g} %"
