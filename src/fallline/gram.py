@@ -98,10 +98,9 @@ def _sensitivities(network: Network, weights: Any, slopes: list[Any]) -> list[An
     deltas: list[Any] = []
     for number in range(len(layers) - 2, -1, -1):
         coef = layers[number + 1].coef
-        above = (
-            jnp.einsum("hk,jkn->jhn", coef, deltas[0]) if deltas else coef.T[:, :, None] * slopes[-1][:, None]
-        )
-        deltas.insert(0, above * slopes[number][None])
+        top = not deltas
+        back = coef.T[:, :, None] * slopes[-1][:, None] if top else jnp.einsum("hk,jkn->jhn", coef, deltas[0])
+        deltas.insert(0, back * slopes[number][None])
     return deltas
 
 

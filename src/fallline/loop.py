@@ -207,6 +207,7 @@ def _run(
     began = time.perf_counter()
     p, names = model.n_weights, list(watched)
     given, exact, moments, undetermined = descent, None, None, ""
+    descent = descent.suited(model)
     if isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
         moments = moments_of_all(model, rows, watched, refined=max_iter == math.inf)
         if moments is not None:

@@ -142,6 +142,7 @@ def descend_from(
         descent, _ = choose(descent, model, len(rows.x), all_rows=True)
     descent = wrapped(descent)
     descent.check()
+    descent = descent.suited(model)
     if getattr(descent, "batch_size", None) is not None:
         raise SettingsError(
             f"descend_from takes all rows at every step, but {type(descent).__name__} has batch_size={descent.batch_size}: "

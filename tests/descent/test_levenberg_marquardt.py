@@ -7,7 +7,7 @@ from fallline.curve import Curve
 from fallline.descent import Stop
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt, by_cholesky, by_qr
 from fallline.descent.penalty import Penalised
-from fallline.exceptions import SettingsError
+from fallline.exceptions import FalllineError, SettingsError
 from fallline.loop import descend
 from fallline.network import Network
 from fallline.rows.memory import InMemory
@@ -138,6 +138,8 @@ ALONE = {
     "longest_step": LevenbergMarquardt(longest_step=0.3),
     "memory": LevenbergMarquardt(memory=0.5),
     "polish": LevenbergMarquardt(polish=True),
+    "MATLAB's rule": LevenbergMarquardt(rule="matlab"),
+    "unscaled": LevenbergMarquardt(scaled=False),
     "wide bounds": LevenbergMarquardt(lower=(-1e9,) * 3, upper=(1e9,) * 3),
     "for curves": FOR_CURVES,
 }
@@ -240,8 +242,17 @@ def test_a_descent_by_qr_over_many_blocks_goes_the_way_of_the_whole(random):
         (LevenbergMarquardt(factor="svd"), "factor='svd' is not possible.*'cholesky' or 'qr'"),
         (LevenbergMarquardt(memory=2.0), "memory=2.0 is not possible"),
         (LevenbergMarquardt(longest_step=0.0), "longest_step=0.0 is not possible"),
+        (LevenbergMarquardt(rule="marquardt"), "rule='marquardt' is not possible.*'nielsen' or 'matlab'"),
+        (
+            LevenbergMarquardt(project_output=True),
+            "a linear output layer above a hidden one, but this model has none",
+        ),
+        (
+            LevenbergMarquardt(project_output=True, polish=True),
+            "not possible together with bounds, accel.*polish",
+        ),
     ],
-    ids=["factor", "memory", "longest_step"],
+    ids=["factor", "memory", "longest_step", "rule", "nothing to project", "projection and polish"],
 )
 def test_a_setting_out_of_its_range_is_refused(descent, message):
     with pytest.raises(SettingsError, match=message):
@@ -258,3 +269,175 @@ def test_a_step_into_a_corner_is_the_best_one_in_the_box(x64):
     np.testing.assert_allclose(damped.move, [1.0, 2.6], rtol=1e-9)
     promised = -(gradient @ damped.move + 0.5 * damped.move @ square @ damped.move)
     np.testing.assert_allclose(descent._promised(here, damped, 1e-12), promised, rtol=1e-9)
+
+
+def by_hand(rule, scaled, x, y, w, passes, damping=1e-3):
+    """Levenberg–Marquardt in NumPy on a network of one input and tanh units: all weights stood at, and the damping after each."""
+    units = (len(w) - 1) // 3
+
+    def look(w):
+        a, b, c, d = w[:units], w[units : 2 * units], w[2 * units : -1], w[-1]
+        h = np.tanh(x * a + b)
+        slope = (1 - h**2) * c
+        return h @ c + d - y, np.column_stack([x * slope, slope, h, np.ones(len(x))])
+
+    (r, j), growth, unit = look(w), 2.0, np.zeros(len(w))
+    walked, dampings = [w], [damping]
+    for _ in range(passes):
+        unit = np.maximum(unit, np.linalg.norm(j, axis=0)) if scaled else np.ones(len(w))
+        step = np.linalg.solve(j.T @ j + damping * np.diag(unit**2), -j.T @ r)
+        r2, j2 = look(w + step)
+        fall = 0.5 * r @ r - 0.5 * r2 @ r2
+        ratio = fall / (0.5 * step @ (damping * unit**2 * step - j.T @ r))
+        if fall > 0:
+            w, r, j = w + step, r2, j2
+            easier = max(1 / 3, 1 - (2 * ratio - 1) ** 3) if rule == "nielsen" else 0.1
+            damping = max(easier * damping, 1e-12)
+            growth = 2.0
+            walked, dampings = [*walked, w], [*dampings, damping]
+        else:
+            damping, growth = damping * (growth if rule == "nielsen" else 10.0), 2 * growth
+    return np.array(walked), np.array(dampings)
+
+
+@pytest.mark.parametrize("scaled", [True, False], ids=["Moré's scaling", "unscaled"])
+@pytest.mark.parametrize("rule", ["nielsen", "matlab"])
+def test_the_walk_is_that_of_the_rule_written_out(rule, scaled, random):
+    network, rows = Network((1, 3, 1)), wave(random)
+    walked, dampings = by_hand(rule, scaled, rows.x, rows.y[:, 0], network.initial(1), passes=25)
+    descent = LevenbergMarquardt(rule=rule, scaled=scaled)
+    path = descend(network, rows, descent, seed=1, max_iter=len(walked) - 1)
+    assert 10 < len(walked) < 25  # some trials were steps, some were not
+    np.testing.assert_allclose(path.weights, walked, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(path.shown["damping"], dampings, rtol=1e-4)
+
+
+PROJECTED = LevenbergMarquardt(project_output=True)
+
+
+def with_decay(network, weights, x, y, alpha=0.1):
+    """Φ, what the output layer sees, and y, with the rows that weight decay adds: √alpha for each unit, 0 for the bias."""
+    first = network.layers(weights)[0]
+    phi = np.column_stack([np.tanh(x @ first.coef + first.intercept), np.ones(len(x))])
+    decay = np.sqrt(alpha) * np.eye(phi.shape[1])[:-1]
+    return np.vstack([phi, decay]), np.vstack([y, np.zeros((len(decay), y.shape[1]))])
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_under_projection_every_output_layer_is_the_least_squares_solution(outputs, random):
+    network, x = Network((2, 4, outputs)), random.normal(size=(60, 2))
+    y = np.sin(2 * x @ random.normal(size=(2, outputs))) + 0.1 * random.normal(size=(60, outputs))
+    path = descend(network, InMemory(x, y), PROJECTED, seed=0, max_iter=30, alpha=0.1)
+    assert path.n_steps >= 10
+    best = [np.linalg.lstsq(*with_decay(network, w, x, y), rcond=None)[0] for w in path.weights[1:]]
+    np.testing.assert_allclose(path.weights[1:, -5 * outputs :], np.reshape(best, (len(best), -1)), atol=1e-6)
+
+
+def test_a_projected_step_is_kaufmans(random):
+    network, rows = Network((1, 4, 1)), wave(random)
+    start = network.initial(2)
+    start[-5:] = np.linalg.lstsq(*with_decay(network, start, rows.x, rows.y), rcond=None)[0][:, 0]
+    descent = LevenbergMarquardt(1.0, project_output=True)
+    stepped = descend(network, rows, descent, weights=start, max_iter=1, alpha=0.1)
+    assert stepped.n_passes == 3  # at the start, for the output layer, and there
+    x, (phi, y), coef = (
+        rows.x,
+        with_decay(network, start, rows.x, rows.y),
+        network.layers(start)[1].coef[:, 0],
+    )
+    slope = (1 - phi[:80, :4] ** 2) * coef
+    none, pull = np.zeros((4, 8)), np.sqrt(0.1) * np.eye(8)[:4]
+    tangent = np.vstack([np.column_stack([x * slope, slope]), none, pull])  # ∂ŷ/∂θ, and the decay of θ itself
+    phi, y = np.vstack([phi, np.zeros((4, 5))]), np.append(y[:, 0], np.zeros(4))
+    residual = phi @ start[-5:] - y + np.append(np.zeros(84), np.sqrt(0.1) * start[:4])
+    reduced = tangent - phi @ np.linalg.lstsq(phi, tangent, rcond=None)[0]
+    damped = reduced.T @ reduced + np.diag(np.sum(tangent**2, axis=0))
+    np.testing.assert_allclose(
+        stepped.weights[1, :8] - start[:8], np.linalg.solve(damped, -reduced.T @ residual), rtol=1e-5
+    )
+
+
+def test_the_gradient_under_projection_is_that_of_the_reduced_error(random):
+    network, rows = Network((1, 3, 1)), wave(random)
+    path = descend(network, rows, PROJECTED, seed=0, max_iter=5, alpha=0.1)
+
+    def reduced(hidden):
+        phi, y = with_decay(network, np.append(hidden, np.zeros(4)), rows.x, rows.y)
+        residual = phi @ np.linalg.lstsq(phi, y, rcond=None)[0] - y
+        return 0.5 * np.sum(residual**2) + 0.05 * np.sum(hidden[:3] ** 2)
+
+    at = path.final_weights[:6]
+    slopes = [(reduced(at + e) - reduced(at - e)) / 2e-6 for e in 1e-6 * np.eye(6)]
+    np.testing.assert_allclose(path.gradient[-1, :6], slopes, rtol=1e-4, atol=1e-6)
+
+
+def test_projection_and_weight_decay_arrive_where_scipy_finds_nothing_lower(random):
+    network, rows = Network((1, 3, 1)), wave(random)
+    path = descend(network, rows, PROJECTED, seed=1, max_iter=300, alpha=0.05)
+    root = np.sqrt(0.05) * network.penalised()
+    judge = scipy.optimize.least_squares(
+        lambda w: np.concatenate([(network.predict(w, rows.x) - rows.y)[:, 0], root * w]),
+        path.best_weights,
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-15,
+    )
+    assert path.penalised_error[-1] <= judge.cost * (1 + 1e-9)
+
+
+def test_projection_and_found_precisions_exclude_each_other(random):
+    with pytest.raises(
+        SettingsError, match="project_output=True is not possible together with alpha='evidence'"
+    ):
+        descend(Network((1, 3, 1)), wave(random), PROJECTED, seed=0, alpha="evidence")
+
+
+SINGULAR = {
+    "twin columns": lambda x, y: (x[:, [0, 0, 1]], y),
+    "constant columns": lambda x, y: (np.column_stack([x[:, 0], np.full(len(x), 3.0), np.zeros(len(x))]), y),
+    "columns nearly alike": lambda x, y: (
+        np.column_stack([x[:, 0], x[:, 0] + 1e-7 * x[:, 1], x[:, 1].astype(np.float32)]), y
+    ),
+    "fewer rows than weights": lambda x, y: (x[:3], y[:3]),
+    "a single row": lambda x, y: (x[:1], y[:1]),
+    "the same row again and again": lambda x, y: (x[[0] * 40], y[[0] * 40]),
+    "huge inputs": lambda x, y: (1e8 * x, y),
+    "inputs from tiny to huge": lambda x, y: (x * [1e-12, 1.0, 1e12], y),
+    "targets that are all zero": lambda x, y: (x, 0 * y),
+    "targets of 1e150": lambda x, y: (x, 1e150 * y),
+    "targets of 1e-150": lambda x, y: (x, 1e-150 * y),
+}  # fmt: skip
+FROM = {
+    "random weights": lambda network: network.initial(0),
+    "zero weights": lambda network: np.zeros(network.n_weights),
+    "saturated units": lambda network: 1e3 * network.initial(0),
+    "silent units": lambda network: np.where(network.penalised(), network.initial(0), -50.0),
+}
+WALKS = {
+    "default": LevenbergMarquardt(),
+    "MATLAB's, unscaled": LevenbergMarquardt(rule="matlab", scaled=False),
+    "for curves": FOR_CURVES,
+    "projected": PROJECTED,
+}
+
+
+@pytest.mark.parametrize("descent", WALKS.values(), ids=WALKS)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_no_rows_and_no_start_make_it_fail_or_climb(activation, descent):
+    random = np.random.default_rng(7)
+    x, y = random.normal(size=(40, 3)), random.normal(size=(40, 1))
+    network = Network((3, 6, 1), activation)
+    paths = [
+        descend(network, InMemory(*change(x, y)), descent, weights=start(network), max_iter=25)
+        for change in SINGULAR.values()
+        for start in FROM.values()
+    ]
+    assert all(np.isfinite(path.best_weights).all() for path in paths)
+    assert all(np.isfinite(path.error).all() for path in paths)
+    assert all(path.error[path.steps == path.best_step] <= path.error[0] for path in paths)
+
+
+def test_targets_whose_squares_overflow_are_named_in_a_sentence(random):
+    rows = InMemory(random.normal(size=(20, 1)), np.full((20, 1), 1e200))
+    with pytest.raises(FalllineError, match="not finite"):
+        descend(Network((1, 3, 1)), rows, LevenbergMarquardt(), seed=0)

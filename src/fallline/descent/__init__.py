@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from fallline.descent.penalty import Penalty
 from fallline.error import Request, Sums
 from fallline.exceptions import SettingsError
+from fallline.network import Model
 
 # An error that has grown by this factor over the lowest seen will not come back by itself, whatever the descent.
 RUNAWAY = 1e8
@@ -81,6 +82,10 @@ class Descent:
 
     def check(self) -> None:
         """Raises SettingsError, naming the setting, where one is out of its range."""
+
+    def suited(self, model: Model) -> Self:
+        """The settings as they are for one model. Raises SettingsError where they cannot be."""
+        return self
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
         """The names of ``walk.shown``."""

@@ -4,7 +4,7 @@ Each pass asks the rows for the triple (E, g, JᵀJ) at a trial point, or for th
 they are summed block by block, so that J never exists whole.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -15,12 +15,13 @@ from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_wa
 from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
 from fallline.error import Request, Sums, nothing
 from fallline.exceptions import SettingsError
+from fallline.network import Model, Network
 
 # The damping is in units of the scaled curvature, whose diagonal is 1. At the floor the step is Gauss–Newton's;
-# at the ceiling it is a gradient step 1e16 times shorter than the scale of the surface: no step helps any more.
+# at Nielsen's ceiling it is a gradient step 1e16 times shorter than the scale of the surface: no step helps any more.
 # A triangle has the digits for a lower floor.
 _LEAST_DAMPING = {"cholesky": 1e-12, "qr": 1e-30}
-_MOST_DAMPING = 1e16
+_RULES = {"nielsen": 1e16, "matlab": 1e10}  # the damping at which each gives up
 _LONGER = 4.0  # factor for the damping while a step is longer than it may be: costs no pass
 _TRIES = 64
 
@@ -68,6 +69,7 @@ class LevenbergMarquardtState(NamedTuple):
     bending: Any  # whether the next pass reads how ŷ bends along the step
     polishing: Any  # whether the trial is a step of the polish
     size: Any  # length of that step, in units of D
+    solving: Any  # whether the trial is there for its output layer to be solved for
     damped: Damped  # the equations that the step solves
 
 
@@ -79,18 +81,24 @@ class LevenbergMarquardt(Descent):
     ``damping`` (> 0) is its first value; it falls after a step that the local quadratic foretold and
     grows after one that it did not. A trial that does not lower F is not a step: it costs a pass.
 
-    factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the digits and costs more.
+    rule: ``"nielsen"``: the damping falls by as much as the step was foretold, to a third at most, and grows ever faster while
+    trials fail; ``"matlab"``: × 0.1 after each step and × 10 after each trial that is none, ending above 1e10, as ``trainlm``.
+    scaled: D as said; False: D = 1, MATLAB's JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the digits and costs more.
     acceleration: a step also follows the bend of ŷ along it, at the cost of a pass where the last step was not
     foretold to a tenth (geodesic acceleration). longest_step: at most so many lengths of the weights in units of D, None for
     no bound. memory: what is left of D at the next pass; 1 for ever, less where columns shrink by orders of magnitude on the way.
     polish: end with undamped steps, as long as each is shorter than the last, because near the minimum F changes by less
     than its rounding, and half the digits of the weights would go unseen. lower, upper: a bound for each weight, or None.
+    project_output: go down the error that is left when the output layer is solved for (variable projection), for
+    networks with a hidden layer and identity outputs: the damping holds the hidden weights alone, and a trial's output layer is replaced by
+    the best one, for a pass more a step. It excludes bounds, acceleration, polish, scaled=False and ``alpha="evidence"``.
     The default suits networks; ``for_curves()`` has what functions of few parameters and any scale need.
     Raises SettingsError, when the descent begins, for a setting out of its range.
 
     Source: Madsen, Nielsen & Tingleff (2004), *Methods for Non-linear Least Squares Problems*, alg. 3.16;
     scaling, Moré (1978), in *Numerical Analysis*, Lecture Notes in Mathematics 630, sec. 3;
-    acceleration, Transtrum, Machta & Sethna (2011), Phys. Rev. E 83:036701, sec. VIII.
+    acceleration, Transtrum, Machta & Sethna (2011), Phys. Rev. E 83:036701, sec. VIII; projection, Golub & Pereyra (1973),
+    SIAM J. Numer. Anal. 10:413, in the form of Kaufman (1975), BIT 15:49.
     """
 
     damping: float = 1e-3
@@ -101,8 +109,14 @@ class LevenbergMarquardt(Descent):
     polish: bool = False
     lower: Any = None
     upper: Any = None
+    rule: str = "nielsen"
+    scaled: bool = True
+    project_output: Any = (
+        False  # suited to a model: how many weights, the last ones, are those of its output layer
+    )
 
     finds_penalty: ClassVar[bool] = True
+    lengths: ClassVar[tuple[str, ...]] = ("project_output",)
 
     @classmethod
     def for_curves(cls, lower: Any = None, upper: Any = None) -> "LevenbergMarquardt":
@@ -137,12 +151,34 @@ class LevenbergMarquardt(Descent):
             raise SettingsError(
                 f"factor={self.factor!r} is not possible for LevenbergMarquardt: expected 'cholesky' or 'qr'."
             )
+        if self.rule not in _RULES:
+            raise SettingsError(
+                f"rule={self.rule!r} is not possible for LevenbergMarquardt: expected 'nielsen' or 'matlab'."
+            )
+        if self.project_output and (self.bounded or self.acceleration or self.polish or not self.scaled):
+            raise SettingsError(
+                "project_output=True is not possible together with bounds, acceleration, polish or scaled=False: leave one out."
+            )
+
+    def suited(self, model: Model) -> "LevenbergMarquardt":
+        if not self.project_output:
+            return self
+        if not (isinstance(model, Network) and model.hidden and model.output_activation == "identity"):
+            raise SettingsError(
+                f"project_output=True solves for a linear output layer above a hidden one, but this model has none ({model}): "
+                "leave it out, or take identity outputs and hidden_layer_sizes."
+            )
+        return replace(self, project_output=(model.hidden[-1] + model.bias) * model.outputs)
 
     def shows(self, penalty: Penalty) -> tuple[str, ...]:
         found = ("effective_weights", "noise_precision", "log_evidence")
         return ("damping", *found) if penalty.adapts else ("damping",)
 
     def start(self, weights: Any, penalty: Penalty) -> LevenbergMarquardtState:
+        if self.project_output and penalty.adapts:
+            raise SettingsError(
+                "project_output=True is not possible together with alpha='evidence': give a number."
+            )
         n, dtype = weights.shape[0], weights.dtype
         weights = self._within(weights)
         return LevenbergMarquardtState(
@@ -153,11 +189,12 @@ class LevenbergMarquardt(Descent):
             sums=nothing(self.kinds, n),
             scale=jnp.zeros(n, dtype),
             damping=jnp.asarray(self.damping, dtype),
-            growth=jnp.full((), 2.0, dtype),
+            growth=jnp.full((), 2.0 if self.rule == "nielsen" else 10.0, dtype),
             penalty=jax.tree.map(jnp.asarray, penalty),
             bending=jnp.zeros((), bool),
             polishing=jnp.zeros((), bool),
             size=jnp.full((), jnp.inf, dtype),
+            solving=jnp.zeros((), bool),
             damped=_unsolved(n),
         )
 
@@ -168,6 +205,8 @@ class LevenbergMarquardt(Descent):
         return Request(state.bending.astype(jnp.int32), where, state.step)
 
     def tell(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
+        if self.project_output:
+            return jax.lax.cond(state.solving, self._solve_output, self._arrive, state, sums)
         if not self.acceleration:
             return self._arrive(state, sums)
         return jax.lax.cond(state.bending, self._bend, self._arrive, state, sums)
@@ -189,10 +228,7 @@ class LevenbergMarquardt(Descent):
         accepted = finite & (start | low)
 
         ratio = jnp.where(start, 1.0, fall / jnp.where(state.gain > 0, state.gain, 1.0))
-        easier = state.damping * jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
-        damping = jnp.where(start, state.damping, jnp.where(accepted, easier, state.damping * state.growth))
-        damping = jnp.maximum(damping, _LEAST_DAMPING[self.factor])
-        growth = jnp.where(accepted, 2.0, 2.0 * state.growth)
+        damping, growth = self._next_damping(state, start, accepted, ratio)
 
         weights = jnp.where(accepted, state.trial, walk.weights)
         sums = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), sums, state.sums)
@@ -208,14 +244,14 @@ class LevenbergMarquardt(Descent):
             settled = due & jnp.all(change <= _SETTLED * state.penalty.strength)
         here = self._held(penalise(penalty, weights, full), weights)
         norms = jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0))
-        scale = jnp.maximum(self.memory * state.scale, norms)
+        scale = jnp.maximum(self.memory * state.scale, norms) if self.scaled else jnp.ones_like(norms)
         damping, damped = self._short_enough(here, sums, penalty, weights, scale, damping)
         step, gain = damped.move / damped.unit, self._promised(here, damped, damping)
 
         # Below the rounding of F itself a fall can be neither promised nor seen.
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
         flat = settled & (((gain <= rounding) & accepted) | jnp.all(here.gradient == 0))
-        stalled = ~accepted & ((damping > _MOST_DAMPING) | ((state.gain <= rounding) & settled))
+        stalled = ~accepted & ((damping > _RULES[self.rule]) | ((state.gain <= rounding) & settled))
         stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
         polishing, size = state.polishing, state.size
         if self.polish:
@@ -260,7 +296,60 @@ class LevenbergMarquardt(Descent):
             bending,
             polishing,
             size,
+            jnp.full((), bool(self.project_output)),
             damped,
+        )
+
+    def _next_damping(self, state: LevenbergMarquardtState, start: Any, accepted: Any, ratio: Any) -> Any:
+        """The damping after a trial, and the factor by which it grows at the next rejection."""
+        if self.rule == "nielsen":
+            easier = state.damping * jnp.maximum(1.0 / 3.0, 1.0 - (2.0 * ratio - 1.0) ** 3)
+            growth = jnp.where(accepted, 2.0, 2.0 * state.growth)
+        else:
+            easier, growth = 0.1 * state.damping, state.growth
+        damping = jnp.where(start, state.damping, jnp.where(accepted, easier, state.damping * state.growth))
+        return jnp.maximum(damping, _LEAST_DAMPING[self.factor]), growth
+
+    def _faster(self, growth: Any) -> Any:
+        return 2.0 * growth if self.rule == "nielsen" else growth
+
+    def _solve_output(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
+        """The next state after a pass at the trial point that was made for its output layer.
+
+        ŷ is linear in that layer, and F in it an exact quadratic: one step leads to its minimum, and what F is there is known
+        without a pass. A trial that is not lower there is none, and the damping grows as after any other.
+        """
+        k, walk, penalty = self.project_output, state.walk, state.penalty
+        there = penalise(penalty, state.trial, _with_square(sums))
+        output = Penalised(there.error, there.gradient[-k:], there.gauss_newton[-k:, -k:])
+        norms = jnp.sqrt(jnp.maximum(jnp.diagonal(output.gauss_newton), 0.0))
+        best = by_cholesky(output, norms, jnp.asarray(_LEAST_DAMPING["cholesky"], norms.dtype))
+        lower = there.error + 0.5 * best.slope @ best.move
+        solved = state.trial.at[-k:].add(best.move / best.unit)
+        goes_on = jnp.isfinite(lower) & (lower < walk.penalised) & jnp.all(jnp.isfinite(solved))
+
+        here = penalise(penalty, walk.weights, _with_square(state.sums))
+        harder = jnp.maximum(state.damping * state.growth, _LEAST_DAMPING[self.factor])
+        harder, shorter = self._short_enough(here, state.sums, penalty, walk.weights, state.scale, harder)
+        step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
+        rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
+        over = ~goes_on & ((harder > _RULES[self.rule]) | (state.gain <= rounding))
+        damping = jnp.where(goes_on, state.damping, harder)
+        walk = walk._replace(
+            passes=walk.passes + 1,
+            moved=jnp.zeros((), bool),
+            shown=walk.shown.at[0].set(damping),
+            stop=jnp.where(over, Stop.STALLED, Stop.GOING_ON).astype(jnp.int32),
+        )
+        return state._replace(
+            walk=walk,
+            trial=jnp.where(goes_on, solved, walk.weights + step),
+            step=jnp.where(goes_on, state.step, step),
+            gain=jnp.where(goes_on, state.gain, gain),
+            damping=damping,
+            growth=jnp.where(goes_on, state.growth, self._faster(state.growth)),
+            solving=~goes_on,
+            damped=jax.tree.map(lambda old, new: jnp.where(goes_on, old, new), state.damped, shorter),
         )
 
     def _bend(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
@@ -278,7 +367,7 @@ class LevenbergMarquardt(Descent):
         harder = state.damping * state.growth
         harder, shorter = self._short_enough(here, state.sums, penalty, weights, state.scale, harder)
         step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
-        stop = jnp.where(~fits & (harder > _MOST_DAMPING), Stop.STALLED, Stop.GOING_ON)
+        stop = jnp.where(~fits & (harder > _RULES[self.rule]), Stop.STALLED, Stop.GOING_ON)
         damping = jnp.where(fits, state.damping, harder)
         shown = walk.shown.at[0].set(damping)
         walk = walk._replace(
@@ -290,7 +379,7 @@ class LevenbergMarquardt(Descent):
             step=jnp.where(fits, state.step, step),
             gain=jnp.where(fits, state.gain, gain),
             damping=damping,
-            growth=jnp.where(fits, state.growth, 2.0 * state.growth),
+            growth=jnp.where(fits, state.growth, self._faster(state.growth)),
             bending=~fits,
             damped=jax.tree.map(lambda old, new: jnp.where(fits, old, new), damped, shorter),
         )
@@ -325,6 +414,9 @@ class LevenbergMarquardt(Descent):
         Weights that would go past a bound go as far as it, and the others are solved for anew, until none does.
         """
         none = jnp.zeros_like(weights)
+        if self.project_output:
+            hidden = jnp.arange(weights.shape[0]) < weights.shape[0] - self.project_output
+            damping = jnp.where(hidden, damping, _LEAST_DAMPING[self.factor])
         if not self.bounded:
             return _damped(self.factor, here, sums, penalty, weights, scale, damping, none)
 
@@ -349,7 +441,8 @@ class LevenbergMarquardt(Descent):
     def _promised(self, here: Penalised, damped: Damped, damping: Any) -> Any:
         """The fall in F that the local quadratic promises for a step."""
         if not self.bounded:
-            return 0.5 * damped.move @ (damping * damped.move - damped.slope)
+            moved = damped.move[: -self.project_output] if self.project_output else damped.move
+            return 0.5 * (damping * (moved @ moved) - damped.move @ damped.slope)
         step = damped.move / damped.unit
         gain = -(here.gradient @ step) - 0.5 * (step @ (here.gauss_newton @ step))
         # A step cut off at bounds may promise a rise: nothing is at rest then, and nothing was foretold.
