@@ -264,7 +264,7 @@ def _begins(network: Network, seed: int | np.random.Generator | None, count: int
     """Weights to start from, other ones each time; the first are those of a single start."""
     given: Any = seed  # a number is followed by others of its own, a generator by what comes next
     seeds = [[seed, k] if isinstance(seed, (int, np.integer)) and k else given for k in range(count)]
-    return [network.initial(each) for each in seeds]
+    return [network.initial(each) for each in seeds]  # type: ignore[arg-type]
 
 
 def _scaling_of(
