@@ -4,18 +4,22 @@ Every start says by itself what the rows know of its weights (``uncertainty.py``
 their average, with a scale that is read off rows left out. Nothing here knows units, nor how an interval is drawn.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from fallline.error import Block, residuals
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
-from fallline.uncertainty import Uncertainty, directions_in_words, leverage_at, students_quantile, uncertainty_of
+from fallline.uncertainty import (
+    Uncertainty,
+    directions_in_words,
+    leverage_at,
+    students_quantile,
+    uncertainty_of,
+)
 
 # Beyond so many weights A = JᵀJ + … is not formed: a p × p matrix for each start would take longer than its descent.
 _MOST_WEIGHTS = 1000
@@ -24,7 +28,9 @@ _KEPT_BYTES = 3 << 20  # of the triangles of all starts together: they go into t
 _TOP, _SPACED = 200, 800  # of the standardised residuals kept: the largest, and of the others evenly
 # The starts may differ more than their average is off; the noise is then still a tenth of what it is without their spread.
 _LEAST_NOISE = 0.1
-_UNSEEN_AT_MOST = 0.5  # the largest share of its own residual that a row hides, where leverages are only known on average
+_UNSEEN_AT_MOST = (
+    0.5  # the largest share of its own residual that a row hides, where leverages are only known on average
+)
 
 
 class Start(NamedTuple):
@@ -42,7 +48,8 @@ class Intervals:
     learn from the same rows, so that averaging does not make it smaller; spread is the variance of ŷ between starts
     times ``spread_scale`` (k,).
     scores (q, k) and shares (q,): a share of the rows, left out, is off by at most so many of its own standard errors.
-    freedom: the degrees of freedom of Student's t that is followed beyond the last of them.
+    typical (k,) is their mean. freedom: the rows less the directions they determine; of that many is the Student's t that is
+    followed beyond the last score.
     weights (K, p). triangles (m, p, p), scale (m, p), undetermined (m, p, d): A⁻¹ of the first m starts,
     D⁻¹TᵀTD⁻¹ with D of ``scale``, and what their rows leave undetermined. m is 0 where the network is large; then v is
     ``mean_leverage`` (k,) everywhere.
@@ -54,6 +61,7 @@ class Intervals:
     spread_scale: np.ndarray
     scores: np.ndarray
     shares: np.ndarray
+    typical: np.ndarray
     freedom: float
     mean_leverage: np.ndarray
     triangles: np.ndarray
@@ -86,8 +94,8 @@ class Intervals:
     def reach(self, coverage: float = 0.95) -> np.ndarray:
         """How many standard errors (k,) an interval goes to either side.
 
-        Of n rows the ⌈coverage (n + 1)⌉-th smallest, each as many of its own standard errors off as it was where left out; beyond the
-        largest it grows as Student's t does. Raises SettingsError for a coverage outside (0, 1).
+        So many as the ⌈coverage (n + 1)⌉-th of n rows, the nearest first, is off where left out; beyond the last row it grows
+        as Student's t does. Raises SettingsError for a coverage outside (0, 1).
         Source: Barber, Candès, Ramdas & Tibshirani (2021), Annals of Statistics 49:486; Lei et al. (2018), JASA
         113:1094, sec. 5.2 (residuals in units of their own spread).
         """
@@ -102,11 +110,23 @@ class Intervals:
         predicted, variance = self._parts(x)
         return (predicted - np.asarray(y, np.float64)) / np.sqrt(self.noise_variance + variance)
 
+    def further_off(self, x: np.ndarray, y: np.ndarray, s: np.ndarray | None = None) -> np.ndarray:
+        """How many times further off (k,) rows that no fit has seen are than the rows left out were, of weights s (m,).
+
+        Both in their own standard errors, the mean of their sizes: 1 where the intervals are as wide as these rows ask for.
+        """
+        sizes = np.abs(self.standardised(x, y))
+        return np.asarray(
+            np.average(sizes, axis=0, weights=s) / np.where(self.typical > 0, self.typical, 1.0)
+        )
+
     def widened(self, by: np.ndarray | float) -> Self:
-        """The same with all standard errors ``by`` (k,) times as large."""
+        """The same with all standard errors ``by`` (k,) times as large. Raises SettingsError for what is no such factor."""
         by = np.broadcast_to(np.asarray(by, np.float64), self.noise_variance.shape)
         if not (np.isfinite(by).all() and (by > 0).all()):
-            raise SettingsError(f"standard errors cannot be {by} times as large: give finite numbers above 0.")
+            raise SettingsError(
+                f"standard errors cannot be {by} times as large: give finite numbers above 0."
+            )
         return replace(
             self, noise_variance=self.noise_variance * by**2, spread_scale=self.spread_scale * by**2
         )
@@ -119,7 +139,9 @@ class Intervals:
             if self.known_starts
             else f"the noise ({self.model.n_weights:,} weights are too many to say row by row what is uncertain of them)"
         )
-        said = f"Intervals are made of {made}{f' and the spread between {starts} starts' if starts > 1 else ''}."
+        said = (
+            f"Intervals are made of {made}{f' and the spread between {starts} starts' if starts > 1 else ''}."
+        )
         for undetermined in self.undetermined:
             if undetermined.any():
                 kept = undetermined[:, undetermined.any(axis=0)]
@@ -135,7 +157,8 @@ class Intervals:
             "spread_scale": self.spread_scale,
             "scores": self.scores,
             "shares": self.shares,
-            "freedom": np.array([self.freedom if np.isfinite(self.freedom) else 0.0]),
+            "typical": self.typical,
+            "freedom": np.array([self.freedom]),
             "mean_leverage": self.mean_leverage,
             "triangles": self.triangles[:, *upper],
             "scale": self.scale,
@@ -154,21 +177,24 @@ class Intervals:
             "spread_scale": (k,),
             "scores": (q, k),
             "shares": (q,),
+            "typical": (k,),
             "freedom": (1,),
             "mean_leverage": (k,),
             "triangles": (m, p * (p + 1) // 2),
             "scale": (m, p),
             "undetermined": (m, p, given["undetermined"].shape[-1]),
         }
-        whole = all(given[name].shape == shape for name, shape in shapes.items()) and 0 < starts >= m and q > 0
+        whole = (
+            all(given[name].shape == shape for name, shape in shapes.items()) and 0 < starts >= m and q > 0
+        )
         if not whole or not all(np.isfinite(each).all() for each in given.values()):
             raise ValueError("the intervals and the network do not fit each other")
         if (np.diff(given["shares"]) < 0).any() or (given["noise_variance"] < 0).any():
             raise ValueError("the intervals have shares that fall, or a noise below 0")
         triangles = np.zeros((m, p, p), np.float32)
         triangles[:, *np.triu_indices(p)] = given["triangles"]
-        freedom = float(given["freedom"][0]) or np.inf
-        return cls(model, **(given | {"triangles": triangles, "freedom": freedom}))
+        kept: dict[str, Any] = given | {"triangles": triangles, "freedom": float(given["freedom"][0])}
+        return cls(model, **kept)
 
     def _predictions(self, x: np.ndarray) -> np.ndarray:
         """ŷ of each start, (K, m, k)."""
@@ -187,13 +213,15 @@ class Intervals:
             self.weights, self.triangles, self.scale, self.undetermined, strict=False
         ):
             root = np.asarray(triangle, np.float64).T / scale[:, None]
-            leverage = leverage + leverage_at(self.model, weights, root, undetermined, scale, x) / self.known_starts
+            leverage = (
+                leverage + leverage_at(self.model, weights, root, undetermined, scale, x) / self.known_starts
+            )
         return each.mean(axis=0), self.noise_variance * leverage + self.spread_scale * _variance(each)
 
 
 _ARRAYS = (
-    "weights", "noise_variance", "spread_scale", "scores", "shares", "freedom", "mean_leverage", "triangles", "scale",
-    "undetermined",
+    "weights", "noise_variance", "spread_scale", "scores", "shares", "typical", "freedom", "mean_leverage", "triangles",
+    "scale", "undetermined",
 )  # fmt: skip
 
 
@@ -202,7 +230,7 @@ def intervals_of(model: Model, starts: Sequence[Start], rows: Rows) -> Intervals
 
     The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is
     that of the standard errors, and their distribution, in units of these, says how far an interval of any coverage reaches.
-    They know nothing of what the choice of a minimum owes to a row: see ``Intervals.standardised`` and ``widened``.
+    They know nothing of what the choice of a minimum owes to a row: see ``Intervals.further_off`` and ``widened``.
     Of more than 10 000 rows as many stand for all. Raises ShapeError for what does not fit, TableError where the rows leave
     nothing to see the noise by.
     """
@@ -210,7 +238,7 @@ def intervals_of(model: Model, starts: Sequence[Start], rows: Rows) -> Intervals
     if not starts:
         raise SettingsError("intervals need at least one start: give its weights and its weight decay.")
     rows = _fewer(rows)
-    s = (np.ones(len(rows.x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64))
+    s = np.ones(len(rows.x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
     known = [_known(model, start, rows) for start in starts]
     left_out = np.stack([each.left_out for each in known])  # (K, n, k)
     kept = min(len(known), max(_KEPT_BYTES // (2 * model.n_weights * (model.n_weights + 1)), 1))
@@ -229,10 +257,15 @@ def intervals_of(model: Model, starts: Sequence[Start], rows: Rows) -> Intervals
     without = total(error**2) / total(1.0 + leverage)
     noise = np.maximum(total(error**2 - spread) / total(1.0 + leverage), _LEAST_NOISE * without)
     variance = noise * (1.0 + leverage) + spread
-    scale = np.where(total(variance) > 0, total(error**2) / np.where(total(variance) > 0, total(variance), 1.0), 1.0)
+    scale = np.where(
+        total(variance) > 0, total(error**2) / np.where(total(variance) > 0, total(variance), 1.0), 1.0
+    )
     std = np.sqrt(scale * variance)
-    scores, shares = _quantiles(np.abs(error) / np.where(std > 0, std, 1.0), weight)
-    freedom = max(rows.count - float(np.mean([each.effective_weights for each in known])) / model.outputs, 1.0)
+    score = np.abs(error) / np.where(std > 0, std, 1.0)
+    scores, shares = _quantiles(score, weight)
+    freedom = max(
+        rows.count - float(np.mean([each.effective_weights for each in known])) / model.outputs, 1.0
+    )
     return Intervals(
         model=model,
         weights=np.stack([start.weights for start in starts]).astype(np.float64),
@@ -240,9 +273,12 @@ def intervals_of(model: Model, starts: Sequence[Start], rows: Rows) -> Intervals
         spread_scale=scale,
         scores=scores,
         shares=shares,
+        typical=total(score) / weight.sum(axis=0),
         freedom=freedom,
         mean_leverage=total(leverage) / weight.sum(axis=0),
-        triangles=_stacked([each.triangle for each in inverses], (model.n_weights, model.n_weights), np.float32),
+        triangles=_stacked(
+            [each.triangle for each in inverses], (model.n_weights, model.n_weights), np.float32
+        ),
         scale=_stacked([each.scale for each in inverses], (model.n_weights,)),
         undetermined=_stacked([each.undetermined for each in inverses], (model.n_weights, 0)),
     )

@@ -214,7 +214,12 @@ def directions_in_words(model: Model, undetermined: np.ndarray, names: Sequence[
 
 
 def leverage_at(
-    model: Model, weights: np.ndarray, root: np.ndarray, undetermined: np.ndarray, scale: np.ndarray, x: np.ndarray
+    model: Model,
+    weights: np.ndarray,
+    root: np.ndarray,
+    undetermined: np.ndarray,
+    scale: np.ndarray,
+    x: np.ndarray,
 ) -> np.ndarray:
     """jᵀA⁻¹j (m, k) at x (m, inputs), with ``root``, ``undetermined`` and ``scale`` as an ``Uncertainty`` has them.
 
