@@ -14,7 +14,7 @@ from fallline.columns import Scaling
 from fallline.descent import Stop
 from fallline.exceptions import TableError
 from fallline.fit import MAX_ITER, N_ITER_NO_CHANGE, TOL, FittedNetwork, content_keys
-from fallline.intervals import Intervals, Start, intervals_of
+from fallline.intervals import Intervals, Start, enough_rows, intervals_of
 from fallline.loop import descend
 from fallline.network import Network
 from fallline.path import DescentPath
@@ -64,6 +64,39 @@ class FittedIntervals:
         return np.concatenate(blocks) if blocks else np.empty((0, self.scaled.model.outputs, *last))
 
 
+class IntervalsOnDemand:
+    """The intervals of a fit, made when they are first asked for: until then the rows they are made of are kept.
+
+    x, y, s: rows, targets and row weights of the fit in the user's units, of a long table as many as are needed;
+    ``unseen``: the same of rows that the fit has not seen. The settings are those of ``intervals_of_fit``.
+    """
+
+    def __init__(
+        self,
+        fitted: FittedNetwork,
+        path: DescentPath,
+        rows: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+        unseen: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
+        **settings: Any,
+    ) -> None:
+        self._given: Any = (fitted, path, fitted.rows(*enough_rows(*rows)), settings)
+        self._unseen = None if unseen is None else fitted.rows(*enough_rows(*unseen))
+        self._found: FittedIntervals | None = None
+
+    def get(self) -> FittedIntervals:
+        """The intervals. Raises what ``intervals_of_fit`` raises."""
+        if self._found is None:
+            fitted, path, rows, settings = self._given
+            self._found = intervals_of_fit(fitted, path, rows, unseen=self._unseen, **settings)
+            self._given = self._unseen = None
+        return self._found
+
+
+def starts_of(fitted: FittedNetwork, path: DescentPath) -> list[Start]:
+    """The starts that a fit averages, each with its own weight decay."""
+    return [Start(fitted.weights, path.strength)]
+
+
 def intervals_of_fit(
     fitted: FittedNetwork,
     path: DescentPath,
@@ -83,7 +116,7 @@ def intervals_of_fit(
     seen (a test part), take their place. The other arguments are those of the fit. Raises what ``intervals_of`` raises.
     """
     network = fitted.network
-    found = intervals_of(network, [Start(fitted.weights, path.strength)], rows)
+    found = intervals_of(network, starts_of(fitted, path), rows)
     if unseen is not None:
         factor = found.further_off(unseen.x, unseen.y, unseen.sample_weight)
     elif rows.count - found.freedom > _FLEXIBLE * rows.count and max_iter > 0:

@@ -182,7 +182,7 @@ class Intervals:
             "mean_leverage": (k,),
             "triangles": (m, p * (p + 1) // 2),
             "scale": (m, p),
-            "undetermined": (m, p, given["undetermined"].shape[-1]),
+            "undetermined": (m, p, *given["undetermined"].shape[2:3]),
         }
         whole = (
             all(given[name].shape == shape for name, shape in shapes.items()) and 0 < starts >= m and q > 0
@@ -237,7 +237,7 @@ def intervals_of(model: Model, starts: Sequence[Start], rows: Rows) -> Intervals
     rows = check_fit(model, rows)
     if not starts:
         raise SettingsError("intervals need at least one start: give its weights and its weight decay.")
-    rows = _fewer(rows)
+    rows = InMemory(*enough_rows(np.asarray(rows.x), np.asarray(rows.y), rows.sample_weight))
     s = np.ones(len(rows.x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
     known = [_known(model, start, rows) for start in starts]
     left_out = np.stack([each.left_out for each in known])  # (K, n, k)
@@ -333,16 +333,17 @@ def _variance(each: np.ndarray) -> np.ndarray:
     return each.var(axis=0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
 
 
-def _fewer(rows: InMemory) -> InMemory:
-    """At most ``_ENOUGH`` rows, drawn at random: each counts for all that it stands for."""
-    n = len(rows.x)
+def enough_rows(
+    x: np.ndarray, y: np.ndarray, s: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """At most 10 000 of the rows x, y and their weights s, drawn at random: each then counts for all that it stands for."""
+    n = len(x)
     if n <= _ENOUGH:
-        return rows
+        return x, y, s
     drawn = np.sort(np.random.default_rng(0).choice(n, _ENOUGH, replace=False))
-    s = np.ones(n) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
-    given = s[drawn].sum()
-    counts = s[drawn] * (s.sum() / given if given > 0 else 1.0)
-    return InMemory(np.asarray(rows.x)[drawn], np.asarray(rows.y)[drawn], counts)
+    counts = np.ones(n) if s is None else np.asarray(s, np.float64)
+    given = counts[drawn].sum()
+    return x[drawn], y[drawn], counts[drawn] * (counts.sum() / given if given > 0 else 1.0)
 
 
 def _quantiles(scores: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
