@@ -35,8 +35,10 @@ ROOMS = (
     "starts",
     "landscape",
     "uncertainty",
+    "intervals",
     "curve_fit",
     "fit",
+    "fitted_intervals",
 )
 FACES = (
     "compile_cache", "table", "model_file", "plot", "report", "table_fit", "estimators", "curve_estimator", "cli",

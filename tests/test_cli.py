@@ -244,6 +244,33 @@ def test_predictions_stand_beside_the_rows(folder, suffix):
     assert "height: RMSE" in done.stderr
 
 
+def test_the_ends_of_intervals_stand_beside_the_predictions(folder):
+    path = table(folder, 200)
+    done = run("fit", path, "-t", "height", *QUICK)
+    assert re.search(r"The 95 % intervals hold (\d+\.\d) % of the 40 held-out rows\.", done.stdout)
+    done = run("predict", "trees-height.fallline", path, "-o", "out.csv", "--interval", "0.9", "--std")
+    assert done.exit_code == 0, done.output
+    out, saved = read_table(folder / "out.csv"), load_model(folder / "trees-height.fallline")
+    assert list(out.columns)[3:] == ["predicted height", "std height", "lower height", "upper height"]
+    x = saved.columns.encode(read_table(path).columns)
+    low, high = saved.intervals.interval(x, 0.9)[:, 0].T
+    np.testing.assert_allclose(out.columns["lower height"], low, rtol=1e-12)
+    np.testing.assert_allclose(out.columns["upper height"], high, rtol=1e-12)
+    np.testing.assert_allclose(out.columns["std height"], saved.intervals.std(x)[:, 0], rtol=1e-12)
+    inside = np.mean((low <= out.columns["height"]) & (out.columns["height"] <= high))
+    assert f"; {100 * inside:.1f} % of them lie in their 90 % interval" in done.stderr
+    assert 0.82 < inside < 0.97
+
+
+def test_a_model_without_intervals_says_how_to_get_them(folder):
+    path = table(folder)
+    done = run("fit", path, "-t", "height", *QUICK, "--no-intervals")
+    assert "intervals" not in done.stdout
+    done = run("predict", "trees-height.fallline", path, "--interval", "0.95")
+    assert done.exit_code == 1
+    assert "fit again, without --no-intervals" in done.stderr
+
+
 def test_predictions_without_an_output_go_to_stdout(folder):
     path = table(folder)
     run("fit", path, "-t", "height", *QUICK, "-q")

@@ -17,7 +17,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fallline import DescentWarning, GradientDescent, LevenbergMarquardt, NetworkRegressor
-from fallline.exceptions import ShapeError
+from fallline.exceptions import SettingsError, ShapeError
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # the checks set max_iter to 5
@@ -431,3 +431,70 @@ def test_the_rows_of_the_fit_have_the_error_of_its_path(random):
     assert 0.5 * (rows.sample_weight[:, None] * r**2).sum() == pytest.approx(fit.path_.error[at], rel=1e-9)
     with pytest.raises(ShapeError, match="X has 49 rows, but the fit had 50"):
         fit.descended_rows(x[1:], y[1:])
+
+
+def test_intervals_come_beside_the_predictions(waves):
+    x, y = waves
+    y = y + 0.2 * np.random.default_rng(1).normal(size=len(y))
+    fit = small(alpha=0.1).fit(x, y)
+    predicted, std, interval = fit.predict(x, return_std=True, return_interval=0.95)
+    np.testing.assert_array_equal(predicted, fit.predict(x))
+    assert (std.shape, interval.shape) == ((120,), (120, 2))
+    np.testing.assert_allclose(interval.mean(axis=1), predicted, rtol=1e-9)
+    np.testing.assert_allclose(np.ptp(interval, axis=1) / std, np.ptp(interval[0]) / std[0], rtol=1e-9)
+    assert 0.15 < std.mean() < 0.3
+    np.testing.assert_array_equal(fit.predict(x, return_interval=0.95)[1], interval)
+    np.testing.assert_array_equal(fit.predict(x, return_std=True)[1], std)
+    assert 0.9 < np.mean((interval[:, 0] <= y) & (y <= interval[:, 1])) <= 1.0
+
+
+def test_intervals_of_several_targets_stand_beside_their_predictions(waves):
+    x, y = waves
+    predicted, std, interval = (
+        small(alpha=0.1).fit(x, np.column_stack([y, -3 * y])).predict(x, return_std=True, return_interval=0.8)
+    )
+    assert (predicted.shape, std.shape, interval.shape) == ((120, 2), (120, 2), (120, 2, 2))
+
+
+def test_intervals_of_a_pickled_fit_and_of_a_data_frame_are_those_of_the_arrays(waves):
+    x, y = waves
+    fit = small(alpha=0.1).fit(x, y)
+    again = pickle.loads(pickle.dumps(fit))
+    np.testing.assert_array_equal(
+        again.predict(x, return_interval=0.9)[1], fit.predict(x, return_interval=0.9)[1]
+    )
+    named = pd.DataFrame(x, columns=["a", "b"])
+    framed = small(alpha=0.1).fit(named, y)
+    np.testing.assert_array_equal(
+        framed.predict(named, return_interval=0.9)[1], fit.predict(x, return_interval=0.9)[1]
+    )
+
+
+def test_an_interval_without_an_end_is_said_with_the_directions_that_the_rows_leave_undetermined(random):
+    x = random.normal(size=(40, 2)) @ np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
+    fit = small(hidden_layer_sizes=(), alpha=0.0).fit(x, x[:, 0] + random.normal(size=40))
+    with pytest.warns(UserWarning, match=r"some intervals have no end.*undetermined: .*x1->y1"):
+        interval = fit.predict([[1.0, 0.0, 0.0]], return_interval=0.95)[1]
+    assert np.isinf(interval).all()
+    assert np.isfinite(fit.predict(x, return_interval=0.95)[1]).all()
+
+
+def test_with_early_stopping_the_test_part_says_how_wide_they_are(random):
+    x = random.uniform(-2, 2, size=(400, 2))
+    y = np.sin(2 * x[:, 0]) + 0.2 * random.normal(size=400)
+    fit = small(early_stopping=True, test_fraction=0.3).fit(x, y)
+    part = fit.test_rows_
+    low, high = fit.predict(x[part], return_interval=0.9)[1].T
+    assert 0.85 < np.mean((low <= y[part]) & (y[part] <= high)) < 0.96
+
+
+@pytest.mark.parametrize("coverage", [0, 1, 95, True, -0.5])
+def test_a_coverage_that_cannot_be_is_refused(coverage, waves):
+    with pytest.raises(SettingsError, match=r"give a share between 0 and 1, such as 0\.95"):
+        small(hidden_layer_sizes=()).fit(*waves).predict(waves[0], return_interval=coverage)
+
+
+def test_after_partial_fit_there_are_no_intervals(waves):
+    fit = small().partial_fit(*waves)
+    with pytest.raises(SettingsError, match="partial_fit keeps none: call fit"):
+        fit.predict(waves[0], return_std=True)

@@ -3,6 +3,7 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from fallline.columns import Columns, Scaling
 from fallline.descent.adam import Adam
 from fallline.exceptions import ModelFileError, OutputError, ShapeError
 from fallline.fit import FittedNetwork
+from fallline.fitted_intervals import FittedIntervals
+from fallline.intervals import Start, intervals_of
 from fallline.loop import descend
 from fallline.model_file import SavedModel, SavedPath, _digest, load_model, parse_model, save_model
 from fallline.network import Network
@@ -364,6 +367,58 @@ FORGED_PATHS = {
 @pytest.mark.parametrize("change", FORGED_PATHS.values(), ids=FORGED_PATHS)
 def test_a_forged_path_gets_a_sentence(walked, tmp_path, change):
     save_model(walked, tmp_path / "m.fallline")
+    with pytest.raises(ModelFileError, match="is not a whole fallline model"):
+        parse_model(forged((tmp_path / "m.fallline").read_bytes(), change))
+
+
+@pytest.fixture
+def sure(model, random):
+    """The model with intervals, of two starts."""
+    network, scaling = model.fitted.network, model.fitted.scaling
+    rows = InMemory(random.normal(size=(60, network.inputs)), random.normal(size=(60, 1)))
+    starts = [Start(network.initial(seed), 0.5) for seed in range(2)]
+    return replace(model, intervals=FittedIntervals(intervals_of(network, starts, rows), scaling))
+
+
+def test_intervals_that_were_read_are_those_that_were_written(sure, tmp_path, random):
+    save_model(sure, tmp_path / "m.fallline")
+    again = load_model(tmp_path / "m.fallline")
+    x = random.normal(size=(9, sure.fitted.network.inputs))
+    np.testing.assert_array_equal(again.intervals.interval(x, 0.9), sure.intervals.interval(x, 0.9))
+    np.testing.assert_array_equal(again.intervals.mean_std(x), sure.intervals.mean_std(x))
+    save_model(again, tmp_path / "again.fallline")
+    assert (tmp_path / "again.fallline").read_bytes() == (tmp_path / "m.fallline").read_bytes()
+
+
+def test_a_file_without_intervals_says_none(content):
+    assert parse_model(content).intervals is None
+
+
+def test_of_many_starts_the_triangles_take_three_mebibytes_at_most(random):
+    network = Network((8, 60, 1))  # 601 weights
+    rows = InMemory(random.normal(size=(200, 8)), random.normal(size=(200, 1)))
+    found = intervals_of(network, [Start(network.initial(seed), 1.0) for seed in range(6)], rows)
+    assert found.known_starts == 4
+    assert found.to_arrays()["triangles"].nbytes <= 3 << 20
+
+
+FORGED_INTERVALS = {
+    "no scores": lambda said, arrays: arrays.pop("intervals.scores"),
+    "a number for starts": lambda said, arrays: arrays.update({"intervals.weights": np.array(3.0)}),
+    "undetermined of no shape": lambda said, arrays: arrays.update({"intervals.undetermined": np.array(3.0)}),
+    "another number of weights": lambda said, arrays: arrays.update({"intervals.weights": np.zeros((2, 3))}),
+    "no shares": lambda said, arrays: arrays.update(
+        {"intervals.shares": np.zeros(0), "intervals.scores": np.zeros((0, 1))}
+    ),
+    "noise that is not finite": lambda said, arrays: arrays.update(
+        {"intervals.noise_variance": np.array([np.inf])}
+    ),
+}
+
+
+@pytest.mark.parametrize("change", FORGED_INTERVALS.values(), ids=FORGED_INTERVALS)
+def test_forged_intervals_get_a_sentence(sure, tmp_path, change):
+    save_model(sure, tmp_path / "m.fallline")
     with pytest.raises(ModelFileError, match="is not a whole fallline model"):
         parse_model(forged((tmp_path / "m.fallline").read_bytes(), change))
 

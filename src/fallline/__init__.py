@@ -22,6 +22,7 @@ _HOME = {
     "DescentWarning": "fallline.exceptions",
     "Ends": "fallline.starts",
     "FalllineError": "fallline.exceptions",
+    "FittedIntervals": "fallline.fitted_intervals",
     "FittedNetwork": "fallline.fit",
     "GradientDescent": "fallline.descent.gradient",
     "InMemory": "fallline.rows.memory",

@@ -285,9 +285,21 @@ class _Decay(click.ParamType):
     show_default="this folder",
     help="Folder for the model and the report.",
 )
+@click.option(
+    "--intervals/--no-intervals",
+    default=True,
+    help="Find out how far predictions may be off, or save that time.  [default: intervals]",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but complaints.")
 def fit(
-    table: Path, targets: tuple[str, ...], output: Path, holdout: Any, seed: int, quiet: bool, **options: Any
+    table: Path,
+    targets: tuple[str, ...],
+    output: Path,
+    holdout: Any,
+    seed: int,
+    intervals: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Fit a network to TABLE (CSV, Parquet or JSON lines) and write a model file and a report.
 
@@ -315,7 +327,7 @@ def fit(
     programs = use_compile_cache()
     settings = _settings(options)
     with _progress_bar(quiet, settings) as progress, mended(programs):
-        result = fit_table(prepared, seed=seed, progress=progress, **settings)
+        result = fit_table(prepared, seed=seed, progress=progress, intervals=intervals, **settings)
     if not quiet:
         _print_fit(result)
     # The weights first: whatever happens to the report, they are kept.
@@ -338,9 +350,16 @@ def fit(
     type=click.Path(path_type=Path, dir_okay=False),
     help="A .csv or .parquet file; without it, CSV on stdout.",
 )
-def predict(model: Path, table: Path, output: Path | None) -> None:
+@click.option(
+    "--interval",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="COVERAGE",
+    help="Write the ends between which a new row is to be expected with this probability, such as 0.95.",
+)
+@click.option("--std", is_flag=True, help="Write the standard error of a new row.")
+def predict(model: Path, table: Path, output: Path | None, interval: float | None, std: bool) -> None:
     """Predict the rows of TABLE with MODEL, and write the predictions beside them."""
-    from fallline.exceptions import OutputError
+    from fallline.exceptions import ModelFileError, OutputError
     from fallline.model_file import load_model
     from fallline.table import read_table, write_csv, write_table
     from fallline.table_fit import read_otherwise
@@ -352,11 +371,20 @@ def predict(model: Path, table: Path, output: Path | None) -> None:
             f"{output} is the table itself, which stays as it is: give another file to --output."
         )
     saved.columns.check(list(rows.columns))
+    if saved.intervals is None and (std or interval is not None):
+        raise ModelFileError(
+            f"{model.name} does not say how far its predictions may be off: fit again, without --no-intervals."
+        )
     _complain(read_otherwise(saved.columns, saved.about.get("read"), rows))
-    predicted = _predictions(saved, rows)
+    predicted, errors, ends = _predictions(saved, rows, interval, std)
     columns = dict(rows.columns)
-    for name, values in zip(saved.columns.targets, predicted.T, strict=True):
-        columns[_new_name(f"predicted {name}", columns)] = values
+    for j, name in enumerate(saved.columns.targets):
+        columns[_new_name(f"predicted {name}", columns)] = predicted[:, j]
+        if errors is not None:
+            columns[_new_name(f"std {name}", columns)] = errors[:, j]
+        if ends is not None:
+            columns[_new_name(f"lower {name}", columns)] = ends[:, j, 0]
+            columns[_new_name(f"upper {name}", columns)] = ends[:, j, 1]
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # as in a file, whatever the locale
@@ -364,7 +392,7 @@ def predict(model: Path, table: Path, output: Path | None) -> None:
     else:
         write_table(output, columns)
         click.echo(f"{rows.rows:,} rows with predictions written to {output}", err=True)
-    _judge_predictions(saved, rows, predicted)
+    _judge_predictions(saved, rows, predicted, interval, ends)
 
 
 @main.command(short_help="Say what is inside a model file.")
@@ -662,6 +690,7 @@ def _save(result: "TableFit", path: Path, command: str, seed: int, table: Path) 
             curve_of(result),
             about(result, command, seed, table, path),
             result.path,
+            result.intervals,
         ),
         path,
     )
@@ -1020,35 +1049,52 @@ def _print_fit(result: "TableFit") -> None:
     if not result.ended_badly:  # else it is the complaint at the end
         _say(console, result.stop_message)
     _say(console, f"{result.effort} Weight decay: {result.decay}.")
+    if result.intervals_said:
+        _say(console, result.intervals_said)
 
 
-def _predictions(saved: "SavedModel", rows: "Table") -> Any:
-    """Predictions (rows, targets) of a table, block by block."""
+def _predictions(
+    saved: "SavedModel", rows: "Table", interval: float | None, std: bool
+) -> tuple[Any, Any, Any]:
+    """Of a table, block by block: predictions (rows, targets), standard errors and interval ends, None where not asked for."""
     import numpy as np
 
-    parts, start = [], 0
+    known: Any = saved.intervals
+    found: tuple[list[Any], ...] = ([], [], [])
+    start = 0
     for block in rows.blocks():
         x = saved.columns.encode(block, start)
-        parts.append(saved.fitted.predict(x))
+        found[0].append(saved.fitted.predict(x))
+        if std:
+            found[1].append(known.std(x))
+        if interval is not None:
+            found[2].append(known.interval(x, interval))
         start += len(x)
-    return np.concatenate(parts)
+    predicted, errors, ends = (np.concatenate(parts) if parts else None for parts in found)
+    if any(given is not None and not np.isfinite(given).all() for given in (errors, ends)):
+        names = saved.fitted.network.weight_names(saved.columns.encoded_names)
+        _complain((f"Some intervals have no end. {known.says(names)}",))
+    return predicted, errors, ends
 
 
-def _judge_predictions(saved: "SavedModel", rows: "Table", predictions: Any) -> None:
+def _judge_predictions(
+    saved: "SavedModel", rows: "Table", predictions: Any, interval: float | None, ends: Any
+) -> None:
     """The figures on stderr, where the table has the targets as numbers too."""
     import numpy as np
 
     from fallline.metrics import figures_of, written, written_share
 
-    for name, predicted in zip(saved.columns.targets, predictions.T, strict=True):
-        actual = rows.columns.get(name)
+    for j, name in enumerate(saved.columns.targets):
+        actual, predicted = rows.columns.get(name), predictions[:, j]
         if actual is None or actual.dtype.kind not in "fb" or not (known := np.isfinite(actual)).any():
             continue
         said = figures_of(actual[known], predicted[known])
-        click.echo(
-            f"{name}: RMSE {written(said.rmse)}, R² {written_share(said.r2)} on {known.sum():,} rows",
-            err=True,
-        )
+        words = f"{name}: RMSE {written(said.rmse)}, R² {written_share(said.r2)} on {known.sum():,} rows"
+        if interval is not None:
+            inside = (ends[known, j, 0] <= actual[known]) & (actual[known] <= ends[known, j, 1])
+            words += f"; {100 * inside.mean():.1f} % of them lie in their {100 * interval:g} % interval"
+        click.echo(words, err=True)
 
 
 def _new_name(name: str, taken: Any) -> str:

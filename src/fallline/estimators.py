@@ -19,7 +19,8 @@ from fallline import fit as core
 from fallline.columns import Columns
 from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
-from fallline.exceptions import DescentWarning, ShapeError, TableError
+from fallline.exceptions import DescentWarning, SettingsError, ShapeError, TableError
+from fallline.fitted_intervals import FittedIntervals, IntervalsOnDemand
 from fallline.loop import Progress
 from fallline.path import DescentPath
 from fallline.rows.memory import InMemory
@@ -34,6 +35,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     """
 
     _checks_of_y: ClassVar[dict[str, Any]]  # what scikit-learn's check of y is told
+    _knows_intervals: ClassVar[bool] = False  # whether a fit keeps what its intervals are made of
 
     def __init__(
         self,
@@ -151,6 +153,22 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             setattr(self, name, value)
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
+        if self._knows_intervals:
+            held = parts.test if len(parts.test) else parts.validation
+
+            def rows_of(part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+                return x[part], targets[part], None if weights is None else weights[part]
+
+            self._intervals: Any = IntervalsOnDemand(
+                fitted,
+                path,
+                rows_of(parts.train),
+                rows_of(held) if len(held) else None,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                n_iter_no_change=self.n_iter_no_change,
+                seed=seed,
+            )
         context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
         _warn(path.stop, path.stop_message)
         return self
@@ -186,6 +204,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             before=getattr(self, "_fitted", None),
             standing=standing,
         )
+        self._intervals = None
         told = _told(path)
         if not first:
             told["loss_curve_"] = [*self.loss_curve_, *told["loss_curve_"][1:]]
@@ -205,13 +224,14 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _predicted(self, X: Any) -> np.ndarray:
         """The outputs for rows X, (n, outputs) in the targets' units, whatever they are called."""
+        return self._fitted.predict(self._inputs(X))
+
+    def _inputs(self, X: Any) -> np.ndarray:
+        """Rows X as the network takes them, (n, inputs)."""
         check_is_fitted(self)
-        x = (
-            validate_data(self, X, dtype=np.float64, reset=False)
-            if self.columns_ is None
-            else self._encoded(X)
-        )
-        return self._fitted.predict(x)
+        if self.columns_ is None:
+            return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._encoded(X)
 
     def descended_rows(self, X: Any, y: Any, sample_weight: Any = None) -> InMemory:
         """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
@@ -353,6 +373,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     """
 
     _checks_of_y: ClassVar = {"multi_output": True, "y_numeric": True}
+    _knows_intervals: ClassVar[bool] = True
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -375,13 +396,50 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, return_std: bool = False, return_interval: float | None = None) -> Any:
         """ŷ for rows X (n, inputs), in the targets' units: (n,), or (n, outputs) if y had columns.
 
-        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        return_std: also the standard error of a new row there, its noise included, of the shape of ŷ. return_interval: a
+        coverage such as 0.95: also the lower and upper end between which a new row is to be expected with that
+        probability, (n, 2), or (n, outputs, 2). What is asked for comes in a tuple, (ŷ, std, interval). The first of these calls
+        takes up to half the time of the fit, whose rows (of a long table 10 000) are kept for it: see the page on intervals.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit, where the rows of the fit leave
+        nothing to see the noise by, and for intervals after ``partial_fit``. Warns where an interval has no end, and names the
+        directions of the weights that the rows leave undetermined.
         """
-        predicted = self._predicted(X)
-        return predicted[:, 0] if self._one_dimensional else predicted
+        x = self._inputs(X)
+        answers = [self._fitted.predict(x)]
+        if return_std or return_interval is not None:
+            intervals = self.intervals()
+            answers += [intervals.std(x)] if return_std else []
+            answers += [] if return_interval is None else [intervals.interval(x, return_interval)]
+            if not all(np.isfinite(answer).all() for answer in answers[1:]):
+                warnings.warn(
+                    f"some intervals have no end. {intervals.says(self._weight_names())}", stacklevel=2
+                )
+        if self._one_dimensional:
+            answers = [answer[:, 0] for answer in answers]
+        return tuple(answers) if len(answers) > 1 else answers[0]
+
+    def intervals(self) -> FittedIntervals:
+        """How far predictions may be off: standard errors and intervals for encoded rows, in the targets' units.
+
+        Made when it is first asked for. Raises NotFittedError before ``fit``, ValueError after ``partial_fit``.
+        """
+        check_is_fitted(self)
+        found: IntervalsOnDemand | None = self._intervals
+        if found is None:
+            raise SettingsError(
+                "intervals are read off all rows of a fit, and partial_fit keeps none: call fit, or ask for the prediction alone."
+            )
+        return found.get()
+
+    def _weight_names(self) -> Any:
+        names = (
+            getattr(self, "feature_names_in_", None) if self.columns_ is None else self.columns_.encoded_names
+        )
+        return self.network_.weight_names(None if names is None else list(names))
 
     def _targets(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
         targets = np.asarray(y, np.float64)

@@ -22,6 +22,8 @@ from fallline.columns import Columns, Scaling
 from fallline.exceptions import FalllineError, ModelFileError, ShapeError
 from fallline.files import atomic_write
 from fallline.fit import FittedNetwork
+from fallline.fitted_intervals import FittedIntervals
+from fallline.intervals import Intervals
 from fallline.network import Network
 from fallline.path import Recorded
 
@@ -31,6 +33,7 @@ _CURVE = "curve."
 _SCALING = "scaling."
 _PATH = "path."
 _STARTS = "starts."
+_INTERVALS = "intervals."
 _PATH_BYTES = 1 << 20  # all arrays of a path together
 _CURVES = ("steps", "passes", "error", "penalised_error", "gradient_norm")
 
@@ -44,6 +47,7 @@ class SavedModel:
     ``about``: what was done, as JSON allows: command, descent, stop, rows, figures, seed, versions.
     ``path``: the way the descent went, in scaled weights, or None where the file has none. Any path of ``descend`` can
     be saved; beyond 1 MiB it is thinned evenly, and what is read is a ``SavedPath``.
+    ``intervals``: how far predictions may be off, or None where the file does not know.
     """
 
     fitted: FittedNetwork
@@ -51,6 +55,7 @@ class SavedModel:
     curve: Mapping[str, np.ndarray]
     about: Mapping[str, Any] = field(default_factory=dict)
     path: Recorded | None = None
+    intervals: FittedIntervals | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,9 @@ def save_model(model: SavedModel, path: Path | str) -> None:
     arrays |= {} if starts is None else {_STARTS + name: array for name, array in starts.to_arrays().items()}
     arrays |= {_PATH + name: array for name, array in _path_arrays(model.path).items()}
     arrays = {name: np.ascontiguousarray(array, np.float64) for name, array in arrays.items()}
+    if model.intervals is not None:
+        known = model.intervals.scaled.to_arrays()
+        arrays |= {_INTERVALS + name: np.ascontiguousarray(array) for name, array in known.items()}
     said = {
         "format": _FORMAT,
         "network": {
@@ -175,7 +183,10 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         if widths != (network.inputs, network.inputs, network.outputs, network.outputs):
             raise ValueError("columns, scaling and network do not fit each other")
         path = _path_of(said["path"], _under(_PATH, arrays), fitted, columns) if "path" in said else None
-        return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path)
+        known, intervals = _under(_INTERVALS, arrays), None
+        if known:
+            intervals = FittedIntervals(Intervals.from_arrays(network, known), scaling)
+        return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path, intervals)
     except ModelFileError:
         raise
     except (

@@ -38,7 +38,8 @@ class Uncertainty:
     Student's t for one output; ∞ where s² was given. effective_weights γ: tr(A⁻¹ JᵀsJ), the weights that the rows
     determine; their number where there is no penalty and nothing is undetermined. press (k,): Σ s (leave-one-out
     residual)². residuals, leave_one_out, leverage (n, k): ŷ − y of each row; the same where the fit has not seen one
-    repetition of it, NaN where it is fitted for itself; and the share of its y in its own prediction.
+    repetition of it, NaN where it is fitted for itself; and the share of its y in its own prediction. unseen_leverage
+    (n, k): jᵀA⁻¹j of each row where the fit has not seen one repetition of it, h/(1 − h) for one output.
     root (p, rank): A⁻¹ = root rootᵀ. undetermined (p, p − rank): directions in which the weights change no prediction
     and no penalty; A⁻¹ is a pseudo-inverse without them.
     """
@@ -53,6 +54,7 @@ class Uncertainty:
     residuals: np.ndarray
     leave_one_out: np.ndarray
     leverage: np.ndarray
+    unseen_leverage: np.ndarray
     root: np.ndarray
     undetermined: np.ndarray
     scale: np.ndarray
@@ -86,36 +88,15 @@ class Uncertainty:
         """In one sentence, what the rows leave undetermined: of each direction the weights with the largest parts."""
         if self.rank == len(self.weights):
             return f"The rows determine all {self.rank} directions of the weights."
-        names = (
-            names or getattr(self.model, "weight_names", lambda: [f"w{i + 1}" for i in range(self.rank)])()
-        )
-        parts = []
-        for direction in (self.undetermined / _norms(self.undetermined)).T[:_NAMED]:
-            largest = np.argsort(-np.abs(direction), kind="stable")[:_NAMED]
-            largest = largest[np.abs(direction[largest]) > 0.1 * np.abs(direction).max()]
-            parts.append(", ".join(f"{direction[i]:.2g} {names[i]}" for i in largest))
-        more = self.undetermined.shape[1] - len(parts)
-        return (
-            f"The rows determine {self.rank} of {len(self.weights)} directions of the weights; undetermined: "
-            f"{'; '.join(parts)}{f'; and {more} more' if more else ''}."
-        )
+        return directions_in_words(self.model, self.undetermined, names)
 
     def mean_error(self, x: np.ndarray) -> np.ndarray:
         """Standard error (m, k) of the mean prediction at x (m, inputs): s √(jᵀA⁻¹j), j = ∂ŷ/∂w.
 
         ∞ where the prediction changes along an undetermined direction: the rows say nothing of it.
         """
-        x = np.asarray(x, np.float64)
-        if x.ndim != 2 or x.shape[1] != self.model.inputs:
-            raise ShapeError(
-                f"x has shape {x.shape}; expected (rows, inputs) = (m, {self.model.inputs}): for a single input, pass x[:, None]."
-            )
-        spread = np.empty((len(x), self.model.outputs))
-        with jax.enable_x64(True), one_blas_thread():
-            for part, (block, *_) in _blocks(self.model, x):
-                given = (self.weights, self.root, self.undetermined, self.scale, block)
-                spread[part] = np.asarray(_spread(self.model, *given))[: part.stop - part.start]
-        return np.sqrt(self.noise_variance * spread)
+        leverage = leverage_at(self.model, self.weights, self.root, self.undetermined, self.scale, x)
+        return np.sqrt(self.noise_variance * leverage)
 
     def new_row_error(self, x: np.ndarray) -> np.ndarray:
         """Standard error (m, k) of a new row at x (m, inputs), the noise of the row added: √(s² + s² jᵀA⁻¹j)."""
@@ -126,14 +107,7 @@ class Uncertainty:
 
         Raises SettingsError for a coverage outside (0, 1).
         """
-        from scipy.special import ndtri, stdtrit
-
-        if not 0 < coverage < 1:
-            raise SettingsError(
-                f"coverage={coverage!r} is not possible: give a share between 0 and 1, such as 0.95."
-            )
-        upper = 0.5 + 0.5 * coverage
-        return float(ndtri(upper) if np.isinf(self.freedom) else stdtrit(self.freedom, upper))
+        return students_quantile(self.freedom, coverage)
 
     def confidence_interval(self, x: np.ndarray, coverage: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Where the mean of y at x (m, inputs) is to be found: lower and upper ends, (m, k) each."""
@@ -206,8 +180,62 @@ def uncertainty_of(
     else:
         variance = press / np.sum(judging * np.nan_to_num(inverse), axis=0)
     return Uncertainty(
-        model, weights, strength, variance, freedom, gamma, press, r, left_out, leverage, root, undetermined, scale
+        model, weights, strength, variance, freedom, gamma, press, r, left_out, leverage, inverse - 1.0, root, undetermined,
+        scale,
     )  # fmt: skip
+
+
+def students_quantile(freedom: float, coverage: float) -> float:
+    """t with a share ``coverage`` of Student's distribution between −t and t; that of the normal one where freedom is ∞.
+
+    Raises SettingsError for a coverage outside (0, 1).
+    """
+    from scipy.special import ndtri, stdtrit
+
+    if not 0 < coverage < 1:
+        raise SettingsError(
+            f"coverage={coverage!r} is not possible: give a share between 0 and 1, such as 0.95."
+        )
+    upper = 0.5 + 0.5 * coverage
+    return float(ndtri(upper) if np.isinf(freedom) else stdtrit(freedom, upper))
+
+
+def directions_in_words(model: Model, undetermined: np.ndarray, names: Sequence[str] | None = None) -> str:
+    """A sentence on directions (p, d) that the rows leave undetermined: of each the weights with the largest parts."""
+    p, d = undetermined.shape
+    names = names or getattr(model, "weight_names", lambda: [f"w{i + 1}" for i in range(p)])()
+    parts = []
+    for direction in (undetermined / _norms(undetermined)).T[:_NAMED]:
+        largest = np.argsort(-np.abs(direction), kind="stable")[:_NAMED]
+        largest = largest[np.abs(direction[largest]) > 0.1 * np.abs(direction).max()]
+        parts.append(", ".join(f"{direction[i]:.2g} {names[i]}" for i in largest))
+    more = f"; and {d - len(parts)} more" if d > len(parts) else ""
+    return f"The rows determine {p - d} of {p} directions of the weights; undetermined: {'; '.join(parts)}{more}."
+
+
+def leverage_at(
+    model: Model,
+    weights: np.ndarray,
+    root: np.ndarray,
+    undetermined: np.ndarray,
+    scale: np.ndarray,
+    x: np.ndarray,
+) -> np.ndarray:
+    """jᵀA⁻¹j (m, k) at x (m, inputs), with ``root``, ``undetermined`` and ``scale`` as an ``Uncertainty`` has them.
+
+    ∞ where the prediction changes along an undetermined direction. Raises ShapeError where x has not the model's inputs.
+    """
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or x.shape[1] != model.inputs:
+        raise ShapeError(
+            f"x has shape {x.shape}; expected (rows, inputs) = (m, {model.inputs}): for a single input, pass x[:, None]."
+        )
+    leverage = np.empty((len(x), model.outputs))
+    with jax.enable_x64(True), one_blas_thread():
+        for part, (block, *_) in _blocks(model, x):
+            given = (weights, root, undetermined, scale, block)
+            leverage[part] = np.asarray(_spread(model, *given))[: part.stop - part.start]
+    return leverage
 
 
 def _strength(model: Model, strength: Any) -> np.ndarray:

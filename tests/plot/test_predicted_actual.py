@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from fallline.exceptions import ShapeError
 from fallline.plot import PredictedActualDisplay
 
 Y = np.array([1.0, 2.0, 4.0, 7.0])
@@ -56,3 +58,34 @@ def test_the_sample_is_the_same_every_time(ax):
     y, predicted = np.random.default_rng(0).normal(size=(2, 5_000))
     first, second = (PredictedActualDisplay(y, predicted).plot(ax, at_most=100).shown_ for _ in range(2))
     np.testing.assert_equal(first, second)
+
+
+def test_a_bar_reaches_from_the_lower_to_the_upper_end_of_a_rows_interval(ax):
+    low, high = PREDICTED - 1.0, np.array([2.0, 3.0, np.inf, 8.0])
+    drawn = PredictedActualDisplay(Y, PREDICTED, low=low, high=high).plot(ax)
+    assert drawn.barred_.tolist() == [0, 1, 3]
+    bars = [np.column_stack([[Y[i]] * 2, [low[i], high[i]]]) for i in (0, 1, 3)]
+    np.testing.assert_allclose(drawn.bars_.get_segments(), bars)
+
+
+def test_intervals_are_taken_as_the_estimator_returns_them(ax):
+    interval = np.stack([PREDICTED - 1, PREDICTED + 2], axis=1)
+    drawn = PredictedActualDisplay.from_predictions(Y, PREDICTED, interval=interval, ax=ax)
+    np.testing.assert_array_equal(drawn.high, PREDICTED + 2)
+    both = PredictedActualDisplay.from_predictions(
+        np.column_stack([Y, Y]), np.column_stack([Y, PREDICTED]), output=1, ax=ax,
+        interval=np.stack([interval - 5, interval], axis=1),
+    )  # fmt: skip
+    np.testing.assert_array_equal(both.low, PREDICTED - 1)
+
+
+def test_of_many_rows_60_have_a_bar_from_the_smallest_to_the_largest(ax, random):
+    y = random.normal(size=2000)
+    drawn = PredictedActualDisplay(y, y, low=y - 1, high=y + 1).plot(ax)
+    assert len(drawn.barred_) == 60
+    assert {y.argmin(), y.argmax()} <= set(drawn.barred_.tolist())
+
+
+def test_ends_of_another_number_of_rows_are_refused():
+    with pytest.raises(ShapeError, match=r"low has shape \(2,\) for \(4,\) actual values"):
+        PredictedActualDisplay(Y, PREDICTED, low=Y[:2], high=Y[:2])

@@ -30,6 +30,7 @@ class RowSet:
     ``name`` is what a person calls these rows: "training", "validation", "held-out". ``rows`` is their
     number, n, unless rows carry weights; ``actual``, ``predicted`` and ``ridge`` are (n, k) for k targets.
     ``ridge`` is what ridge regression predicts from the same columns, or None where it was not fitted.
+    ``low`` and ``high`` (n, k) are the ends of the 95 % interval of each row, None where there are no intervals.
     """
 
     name: str
@@ -37,6 +38,8 @@ class RowSet:
     actual: np.ndarray
     predicted: np.ndarray
     ridge: np.ndarray | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

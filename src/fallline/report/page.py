@@ -133,11 +133,15 @@ def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
     actual = np.asarray(rowset.actual[:, j], np.float64)
     predicted = np.asarray(rowset.predicted[:, j], np.float64)
     placeholder = f"fallline-target-{j}-name"
-    points = PredictedActualDisplay(actual, predicted, placeholder)
+    ends = (None if end is None else np.asarray(end[:, j], np.float64) for end in (rowset.low, rowset.high))
+    points = PredictedActualDisplay(actual, predicted, placeholder, *ends)
     residuals = ResidualsDisplay(actual, predicted, placeholder)
     histogram = ResidualHistogramDisplay.of(actual, predicted, placeholder)
     residual = residuals.residual[np.isfinite(residuals.residual)]
     seen = _seen(residual, _count(rowset.rows, rowset.name))
+    if points.low is not None and points.high is not None and residual.size:
+        inside = np.mean((points.low <= actual) & (actual <= points.high))
+        seen = (f"{seen[0]} {_bars_said(float(inside))}", *seen[1:])
     drawn: dict[str, Any] = {"color": pictures.INK, "accent": pictures.ACCENT}
     thinned = drawn | {"at_most": POINTS}
     made = []
@@ -181,6 +185,10 @@ def _seen(residual: np.ndarray, rows: str) -> tuple[str, str, str]:
         f"The largest is {worst}.",
         f"How often each size of residual occurs: {rows}, mean {mean}.{spread}",
     )
+
+
+def _bars_said(inside: float) -> str:
+    return f"Bars are 95 % intervals; those that meet the line hold the row, {100 * inside:.1f} % of all."
 
 
 def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
