@@ -3,7 +3,7 @@ import pytest
 
 from fallline import InMemory, Network, fitted_intervals
 from fallline.fit import fit_network
-from fallline.fitted_intervals import FittedIntervals, IntervalsOnDemand, intervals_of_fit, starts_of
+from fallline.fitted_intervals import FittedIntervals, IntervalsOnDemand, intervals_of_fit, members_of
 from fallline.intervals import intervals_of
 
 SETTINGS = {"hidden_layer_sizes": (4,), "alpha": 0.01, "seed": 0}
@@ -53,7 +53,7 @@ def test_where_the_network_is_flexible_fits_without_the_row_widen_them():
     x, y = waves(random, 80)
     fitted, path = fit_network(x, y, **SETTINGS | {"hidden_layer_sizes": (8,), "alpha": 1e-3})
     rows, new = fitted.rows(x, y), fitted.rows(*waves(random, 2000))
-    alone = intervals_of(fitted.network, starts_of(fitted, path), rows)
+    alone = intervals_of(fitted.alone().network, members_of(fitted, path), rows)
     got = intervals_of_fit(fitted, path, rows, seed=0).scaled
     # Leave-one-out says that new rows are nearer than they are, and rows of further fits say it less.
     assert alone.further_off(new.x, new.y) > 1.2
@@ -65,7 +65,7 @@ def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):
     fitted, path = fit_network(x, y, **SETTINGS)
     monkeypatch.setattr(fitted_intervals, "descend", None)  # no further fit
     got = intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
-    alone = intervals_of(fitted.network, starts_of(fitted, path), fitted.rows(x, y))
+    alone = intervals_of(fitted.alone().network, members_of(fitted, path), fitted.rows(x, y))
     np.testing.assert_array_equal(got.scaled.std(x), alone.std(x))
 
 

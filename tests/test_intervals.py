@@ -4,7 +4,7 @@ from scipy import stats
 
 from fallline import InMemory, LevenbergMarquardt, Network, descend, intervals
 from fallline.exceptions import SettingsError, ShapeError, TableError
-from fallline.intervals import Intervals, Start, intervals_of
+from fallline.intervals import Intervals, Member, intervals_of
 from fallline.uncertainty import uncertainty_of
 
 PLANE, PLANES = Network((3, 1)), Network((3, 2))
@@ -28,7 +28,7 @@ def solver(x, strength, s=None):
 
 
 def average(model, x, y, strengths=DECAYS, s=None):
-    starts = [Start((solver(x, each, s) @ y).ravel(), each) for each in strengths]
+    starts = [Member((solver(x, each, s) @ y).ravel(), each) for each in strengths]
     return intervals_of(model, starts, InMemory(x, y, s))
 
 
@@ -144,7 +144,7 @@ def test_a_network_sees_the_noise_that_was_added():
         descend(model, InMemory(x, y), LevenbergMarquardt(), seed=seed, alpha=0.01, tol=1e-4, max_iter=300)
         for seed in range(3)
     ]
-    got = intervals_of(model, [Start(path.best_weights, path.strength) for path in paths], InMemory(x, y))
+    got = intervals_of(model, [Member(path.best_weights, path.strength) for path in paths], InMemory(x, y))
     assert 0.0085 < got.noise_variance[0] < 0.0115
     new = np.linspace(-3, 3, 2000)[:, None]
     low, high = got.interval(new)
@@ -174,7 +174,9 @@ def test_where_the_rows_say_nothing_an_interval_has_no_end_and_the_direction_is_
     x, y = table(random)
     x[:, 2] = 2.0 * x[:, 0]
     least = (np.linalg.pinv(design(x)) @ y).ravel()
-    got = intervals_of(PLANE, [Start(least, 0.0), Start(least + [2.0, 0.0, -1.0, 0.0], 0.0)], InMemory(x, y))
+    got = intervals_of(
+        PLANE, [Member(least, 0.0), Member(least + [2.0, 0.0, -1.0, 0.0], 0.0)], InMemory(x, y)
+    )
     on, off = np.array([[1.0, 0.5, 2.0]]), np.array([[1.0, 0.5, 2.5]])
     assert np.isfinite(got.interval(on)).all()
     assert np.isinf(got.std(off)).all()

@@ -15,7 +15,7 @@ from fallline.descent.adam import Adam
 from fallline.exceptions import ModelFileError, OutputError, ShapeError
 from fallline.fit import FittedNetwork
 from fallline.fitted_intervals import FittedIntervals
-from fallline.intervals import Start, intervals_of
+from fallline.intervals import Member, intervals_of
 from fallline.loop import descend
 from fallline.model_file import SavedModel, SavedPath, _digest, load_model, parse_model, save_model
 from fallline.network import Network
@@ -376,7 +376,7 @@ def sure(model, random):
     """The model with intervals, of two starts."""
     network, scaling = model.fitted.network, model.fitted.scaling
     rows = InMemory(random.normal(size=(60, network.inputs)), random.normal(size=(60, 1)))
-    starts = [Start(network.initial(seed), 0.5) for seed in range(2)]
+    starts = [Member(network.initial(seed), 0.5) for seed in range(2)]
     return replace(model, intervals=FittedIntervals(intervals_of(network, starts, rows), scaling))
 
 
@@ -397,7 +397,7 @@ def test_a_file_without_intervals_says_none(content):
 def test_of_many_starts_the_triangles_take_three_mebibytes_at_most(random):
     network = Network((8, 60, 1))  # 601 weights
     rows = InMemory(random.normal(size=(200, 8)), random.normal(size=(200, 1)))
-    found = intervals_of(network, [Start(network.initial(seed), 1.0) for seed in range(6)], rows)
+    found = intervals_of(network, [Member(network.initial(seed), 1.0) for seed in range(6)], rows)
     assert found.known_starts == 4
     assert found.to_arrays()["triangles"].nbytes <= 3 << 20
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fallline.average import Starts, starts_of
+from fallline.average import Start, Starts, starts_of
 from fallline.columns import Scaling
 from fallline.descent import Descent, Stop
 from fallline.descent.batches import by_batches
@@ -100,6 +100,13 @@ class FittedNetwork:
             return self
         start = self.starts[self.starts.shown]
         return FittedNetwork(self.starts.network, start.weights, self.scaling)
+
+    def averages(self) -> tuple[Start, ...]:
+        """The starts that this is the mean of: all, or the one shown where nothing was averaged."""
+        if self.starts is None:
+            return ()
+        all_ = self.members == len(self.starts) or not self.network.hidden
+        return self.starts.each if all_ else (self.starts[self.starts.shown],)
 
     def rows(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> InMemory:
         """Rows (n, inputs) and targets (n, outputs) in the user's units as the descent sums them: scaled, float64."""

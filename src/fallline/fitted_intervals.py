@@ -13,8 +13,8 @@ import numpy as np
 from fallline.columns import Scaling
 from fallline.descent import Stop
 from fallline.exceptions import TableError
-from fallline.fit import MAX_ITER, N_ITER_NO_CHANGE, TOL, FittedNetwork, content_keys
-from fallline.intervals import Intervals, Start, enough_rows, intervals_of
+from fallline.fit import MAX_ITER, N_ITER_NO_CHANGE, TOL, FittedNetwork
+from fallline.intervals import Intervals, Member, enough_rows, intervals_of
 from fallline.loop import descend
 from fallline.network import Network
 from fallline.path import DescentPath
@@ -92,9 +92,11 @@ class IntervalsOnDemand:
         return self._found
 
 
-def starts_of(fitted: FittedNetwork, path: DescentPath) -> list[Start]:
-    """The starts that a fit averages, each with its own weight decay."""
-    return [Start(fitted.weights, path.strength)]
+def members_of(fitted: FittedNetwork, path: DescentPath) -> list[Member]:
+    """The starts that a fit is the mean of, each with its own weight decay."""
+    if fitted.starts is None:
+        return [Member(fitted.weights, path.strength)]
+    return [Member(start.weights, start.strength) for start in fitted.averages()]
 
 
 def intervals_of_fit(
@@ -115,8 +117,8 @@ def intervals_of_fit(
     intervals are widened by as much as the rows left out are further off. ``unseen`` rows, which the fit has not
     seen (a test part), take their place. The other arguments are those of the fit. Raises what ``intervals_of`` raises.
     """
-    network = fitted.network
-    found = intervals_of(network, starts_of(fitted, path), rows)
+    network = fitted.alone().network
+    found = intervals_of(network, members_of(fitted, path), rows)
     if unseen is not None:
         factor = found.further_off(unseen.x, unseen.y, unseen.sample_weight)
     elif rows.count - found.freedom > _FLEXIBLE * rows.count and max_iter > 0:
@@ -158,7 +160,7 @@ def _further_off_in_folds(
         if way.stop == Stop.INTERRUPTED:
             raise KeyboardInterrupt
         try:
-            alone = intervals_of(network, [Start(way.best_weights, way.strength)], given)
+            alone = intervals_of(network, [Member(way.best_weights, way.strength)], given)
         except TableError:  # four fifths of the rows may leave nothing to see the noise by
             continue
         factors.append(alone.further_off(x[judges], y[judges], weight[judges]))
@@ -166,3 +168,20 @@ def _further_off_in_folds(
     if not factors:
         return np.ones(network.outputs)
     return np.asarray(np.average(np.nan_to_num(factors, posinf=1.0), axis=0, weights=judged))
+
+
+def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
+    """A random number for each row, (n,) in [0, 1), the same for equal rows wherever they stand.
+
+    Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
+    where the same row with more weight would.
+    """
+    bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
+    key = np.zeros(len(x), np.uint64)
+    for column in bits.T:
+        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
+    key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
+    key ^= key >> np.uint64(32)
+    return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53

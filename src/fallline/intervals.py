@@ -33,7 +33,7 @@ _UNSEEN_AT_MOST = (
 )
 
 
-class Start(NamedTuple):
+class Member(NamedTuple):
     """One start that went into an average: its weights (p,) and each weight's own weight decay (p,), or one for all."""
 
     weights: np.ndarray
@@ -225,7 +225,7 @@ _ARRAYS = (
 )  # fmt: skip
 
 
-def intervals_of(model: Model, starts: Sequence[Start], rows: Rows) -> Intervals:
+def intervals_of(model: Model, starts: Sequence[Member], rows: Rows) -> Intervals:
     """Intervals around the average of ``starts``, each at a minimum of E + ½ Σ strength w² on these ``rows``.
 
     The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is
@@ -301,7 +301,7 @@ class _Known(NamedTuple):
     inverse: _Inverse | None
 
 
-def _known(model: Model, start: Start, rows: InMemory) -> _Known:
+def _known(model: Model, start: Member, rows: InMemory) -> _Known:
     if model.n_weights <= _MOST_WEIGHTS:
         found = uncertainty_of(model, start.weights, rows, strength=start.strength)
         return _Known(found.leave_one_out, found.unseen_leverage, found.effective_weights, _inverse(found))

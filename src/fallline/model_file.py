@@ -185,7 +185,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         path = _path_of(said["path"], _under(_PATH, arrays), fitted, columns) if "path" in said else None
         known, intervals = _under(_INTERVALS, arrays), None
         if known:
-            intervals = FittedIntervals(Intervals.from_arrays(network, known), scaling)
+            intervals = FittedIntervals(Intervals.from_arrays(fitted.alone().network, known), scaling)
         return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path, intervals)
     except ModelFileError:
         raise
