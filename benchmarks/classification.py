@@ -2,10 +2,11 @@
 
     python benchmarks/classification.py [--splits K] [NAME …]
 
-The four classification tables that scikit-learn brings along; inputs standardised on the training rows for the peers (trees take
-them as they are). K random divisions, seeds 0 to K − 1, 30 % of the rows held out, every class in proportion. Printed: means over the
-divisions, on held-out rows, of accuracy, Brier score (Σ over classes, halved for two) and logarithmic score (probabilities of 0 as
-2⁻⁵²), and the median of the seconds that a fit takes, the first left out, which compiles.
+The four classification tables that scikit-learn brings along; inputs standardised on the training rows for the peers
+(trees take them as they are). K random divisions, seeds 0 to K − 1, 30 % of the rows held out, every class in proportion.
+Printed: means over the divisions, on held-out rows, of accuracy, Brier score (Σ over classes, halved for two) and
+logarithmic score (probabilities of 0 as 2⁻⁵²), and the median of the seconds that a fit takes, the first left out, which
+compiles.
 """
 
 import argparse

@@ -310,7 +310,7 @@ def _targets_of(block: Block, targets: Sequence[str]) -> np.ndarray:
             first = str(values.data[~values.missing][0])
             raise TableError(
                 f"The target `{name}` is text (such as '{_cut(first)}'), but numbers are expected: choose a "
-                "column of numbers, or write its values as numbers."
+                "column of numbers, or write its values as numbers. To tell classes apart, use NetworkClassifier in Python."
             )
         if values.kind == "date":
             raise TableError(

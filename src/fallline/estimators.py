@@ -272,8 +272,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             targets = classes[:, None].astype(np.float64)
             if known is not None and np.ptp(classes) == 0:
                 raise TableError(
-                    f"the first rows of partial_fit are all of the class {known.tolist()[classes[0]]!r}, so that nothing says which "
-                    "columns of the data frame give the class away: begin with rows of two classes or more."
+                    f"the first rows of partial_fit are all of the class {known.tolist()[classes[0]]!r}, so that nothing says "
+                    "which columns of the data frame give the class away: begin with rows of two classes or more."
                 )
         names = [f"y{j + 1}" for j in range(targets.shape[1])]
         while set(names) & set(table.columns):
