@@ -17,6 +17,7 @@ ROOMS = (
     "kernel",
     "files",
     "metrics",
+    "simplex",
     "baseline",
     "formula",
     "network",

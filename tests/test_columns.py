@@ -831,6 +831,23 @@ def test_targets_may_stay_as_they_are(random):
     assert (scaling.y_mean.tolist(), scaling.y_scale.tolist()) == ([0.0], [1.0])
 
 
+@pytest.mark.parametrize("centre", [True, False])
+def test_one_scale_for_all_targets_keeps_the_proportions_of_their_squares(centre, random):
+    y = np.hstack([random.normal(size=(60, 2)) * [1, 100], np.full((60, 1), 0.0)])
+    s = random.uniform(0, 2, size=60)
+    scaling = Scaling.fit(
+        [(y[:20], y[:20], s[:20]), (y[20:], y[20:], s[20:])], centre=centre, one_target_scale=True
+    )
+    assert len(set(scaling.y_scale)) == 1
+    assert np.average((scaling.y(y) ** 2).mean(axis=1), weights=s) == pytest.approx(1, rel=1e-12)
+    np.testing.assert_allclose(scaling.unscale_y(scaling.y(y)), y, atol=1e-10)
+
+
+def test_constant_targets_have_one_scale_too():
+    y = np.zeros((5, 3))
+    np.testing.assert_array_equal(Scaling.fit([(y, y, None)], one_target_scale=True).y_scale, 1)
+
+
 def test_rows_without_weight_are_refused():
     x = np.ones((3, 1))
     with pytest.raises(TableError, match="No row has a positive weight"):

@@ -203,3 +203,25 @@ def test_going_on_with_another_network_is_refused(random):
     before, _ = fit_network(x, x[:, :1], hidden_layer_sizes=(3,), alpha=0.1, max_iter=3, seed=0)
     with pytest.raises(SettingsError, match="set warm_start=False"):
         fit_network(x, x[:, :1], hidden_layer_sizes=(4,), before=before)
+
+
+def test_every_class_is_divided_in_the_shares_asked_for(random):
+    classes = random.permutation(np.repeat([0, 1, 2], [100, 60, 40]))
+    parts = divide(200, 0.2, 0.1, random, classes)
+    counts = [np.bincount(classes[part]) for part in (parts.train, parts.validation, parts.test)]
+    np.testing.assert_array_equal(counts, [[70, 42, 28], [20, 12, 8], [10, 6, 4]])
+    assert sorted(np.concatenate([parts.train, parts.validation, parts.test])) == list(range(200))
+
+
+def test_the_only_row_of_a_class_trains(random):
+    classes = np.array([1, *[0] * 30, 3, *[2] * 8])
+    parts = [divide(40, 0.3, 0.3, random, classes) for _ in range(20)]
+    assert {set(classes[each.train]) == {0, 1, 2, 3} for each in parts} == {True}
+
+
+def test_rows_of_a_class_are_divided_at_random(random):
+    classes = np.repeat([0, 1], 50)
+    often = sum(
+        np.isin(np.arange(100), divide(100, 0.2, 0.0, random, classes).validation) for _ in range(500)
+    )
+    assert abs(often / 500 - 0.2).max() < 0.08  # of 100 rows, a share of 0.2 with a standard error of 0.018

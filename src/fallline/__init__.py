@@ -32,6 +32,7 @@ _HOME = {
     "Minima": "fallline.landscape.minima",
     "Minimum": "fallline.landscape.minima",
     "Network": "fallline.network",
+    "NetworkClassifier": "fallline.estimators",
     "NetworkRegressor": "fallline.estimators",
     "Plane": "fallline.landscape.planes",
     "PredictedPath": "fallline.landscape.momentum",

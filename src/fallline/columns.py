@@ -310,7 +310,7 @@ def _targets_of(block: Block, targets: Sequence[str]) -> np.ndarray:
             first = str(values.data[~values.missing][0])
             raise TableError(
                 f"The target `{name}` is text (such as '{_cut(first)}'), but numbers are expected: choose a "
-                "column of numbers, or write its values as numbers."
+                "column of numbers, or write its values as numbers. To tell classes apart, use NetworkClassifier in Python."
             )
         if values.kind == "date":
             raise TableError(
@@ -1189,6 +1189,7 @@ class Scaling:
         indicators: np.ndarray | None = None,
         centre: bool = True,
         scale_targets: bool = True,
+        one_target_scale: bool = False,
     ) -> "Scaling":
         """Standardise by weighted sums over blocks (x (n, d), y (n, k), sample_weight (n,) or None).
 
@@ -1198,6 +1199,8 @@ class Scaling:
         blown up. ``centre=False``, for networks without biases, keeps zero where it is and divides by the
         root mean square (indicators stay as they are).
         ``scale_targets=False``, where the output activation is not the identity, leaves y as it is.
+        ``one_target_scale`` divides all targets by one number, the root mean square of their scales: E stays what it is
+        in the users' units, times a number, and no target of small spread counts for more.
         Raises TableError if no row has a positive weight.
         """
         inputs: _Moments | None = None
@@ -1216,6 +1219,9 @@ class Scaling:
         if indicators is not None:
             x_scale = np.where(np.asarray(indicators, bool), 0.5 if centre else 1.0, x_scale)
         y_mean, y_scale = _mean_and_scale(targets, centre)
+        if one_target_scale:
+            spread = np.asarray(targets.m2) / targets.weight + (0.0 if centre else np.square(targets.mean))
+            y_scale = np.full_like(y_scale, np.sqrt(spread.mean()) or 1.0)
         if not scale_targets:
             y_mean, y_scale = np.zeros_like(y_mean), np.ones_like(y_scale)
         return cls(x_mean, x_scale, y_mean, y_scale)

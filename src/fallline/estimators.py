@@ -5,14 +5,15 @@ Nothing is computed here. What a fit needs stands in ``fit.py``, with its own te
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
 from fallline import fit as core
@@ -24,18 +25,28 @@ from fallline.fitted_intervals import FittedIntervals, IntervalsOnDemand
 from fallline.loop import Progress
 from fallline.path import DescentPath
 from fallline.rows.memory import InMemory
+from fallline.simplex import probabilities
 from fallline.table import Table, table_from_frame
+
+
+class _Targets(NamedTuple):
+    """What a y is to a network."""
+
+    values: np.ndarray  # (n, outputs), float64
+    said: dict[str, Any]  # the attributes that say what y was
+    classes: np.ndarray | None = None  # (n,), the number of each row's class
 
 
 class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     """What every estimator of a network does: check rows, encode data frames, call the core, store what it found.
 
-    A subclass says what its targets are (``_checks_of_y``, ``_targets``), and has ``fit``, ``partial_fit`` and ``predict``
-    of its own, in which the words for its y stand.
+    A subclass says what its targets are (``_checks_of_y``, ``_targets``, ``_row_weights``), and has ``fit``, ``partial_fit`` and
+    ``predict`` of its own, in which the words for its y stand.
     """
 
     _checks_of_y: ClassVar[dict[str, Any]]  # what scikit-learn's check of y is told
     _knows_intervals: ClassVar[bool] = False  # whether a fit keeps what its intervals are made of
+    _one_target_scale: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -79,28 +90,34 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self.verbose = verbose
 
     @abstractmethod
-    def _targets(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """A checked y as the targets of a network: (n, outputs), float64, and the attributes that say what y was."""
+    def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
+        """A checked y as the targets of a network; ``known`` are the classes of before, where there are classes."""
+
+    def _row_weights(self, sample_weight: Any, x: np.ndarray, targets: _Targets) -> np.ndarray | None:
+        """How often each row counts, (n,), or None where each counts once."""
+        if sample_weight is None:
+            return None
+        return np.asarray(_check_sample_weight(sample_weight, x, ensure_non_negative=True))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Find the weights for rows X and y; called by a ``fit`` that stands in scikit-learn's ``with_callbacks``."""
         columns, x, y = self._training_rows(X, y)
-        targets, said = self._targets(y)
-        weights = (
-            None
-            if sample_weight is None
-            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
-        )
+        targets = self._targets(y)
+        weights = self._row_weights(sample_weight, x, targets)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         parts, judge, watched = core.Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
         if self.early_stopping:
             parts = core.divide(
-                len(x), self.validation_fraction, self.test_fraction, np.random.default_rng(seed)
+                len(x),
+                self.validation_fraction,
+                self.test_fraction,
+                np.random.default_rng(seed),
+                targets.classes,
             )
             judge = "validation" if len(parts.validation) else None
             sets = {"validation": parts.validation, "test": parts.test}
             watched = {
-                name: (x[part], targets[part], *([] if weights is None else [weights[part]]))
+                name: (x[part], targets.values[part], *([] if weights is None else [weights[part]]))
                 for name, part in sets.items()
                 if len(part)
             }
@@ -112,7 +129,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             return {
                 "_fitted": fitted,
                 "columns_": columns,
-                **said,
+                **targets.said,
                 **_folded(fitted),
             }
 
@@ -121,13 +138,14 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             progress = _StepTasks(self, context, stored, **given)
         fitted, path = core.fit_network(
             x[parts.train],
-            targets[parts.train],
+            targets.values[parts.train],
             sample_weight=None if weights is None else weights[parts.train],
             hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             output_activation=self.output_activation,
             bias=self.bias,
             scale=self.scale,
+            one_target_scale=self._one_target_scale,
             indicators=None if columns is None else columns.indicators,
             descent=self.descent,
             alpha=self.alpha,
@@ -173,30 +191,27 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         _warn(path.stop, path.stop_message)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, known: np.ndarray | None = None) -> Self:
         """One epoch of mini-batches over rows X and y, from where the last call stopped."""
         if first := not hasattr(self, "_fitted"):
-            columns, x, y = self._training_rows(X, y)
+            columns, x, y = self._training_rows(X, y, known)
         else:
             columns, x, y = self._further_rows(X, y)
-        targets, said = self._targets(y)
-        weights = (
-            None
-            if sample_weight is None
-            else _check_sample_weight(sample_weight, x, ensure_non_negative=True)
-        )
+        targets = self._targets(y, known)
+        weights = self._row_weights(sample_weight, x, targets)
         kind = _kind_of(self.descent)
         before, standing = getattr(self, "_memory", (None, None))
         standing = standing if before == kind else None  # another descent has another memory
         fitted, path, standing = core.fit_part(
             x,
-            targets,
+            targets.values,
             sample_weight=weights,
             hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             output_activation=self.output_activation,
             bias=self.bias,
             scale=self.scale,
+            one_target_scale=self._one_target_scale,
             indicators=None if columns is None else columns.indicators,
             descent=self.descent,
             alpha=self.alpha,
@@ -211,7 +226,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             told["n_iter_"] = self.n_iter_ + path.n_iter
             told["n_passes_"] = self.n_passes_ + path.n_passes
         else:
-            told |= said
+            told |= targets.said
         self._fitted, self.columns_ = fitted, columns
         self._memory = (kind, standing)
         for name, value in (_folded(fitted) | told).items():
@@ -245,8 +260,9 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         given = sum(len(part) for part in (train, self.validation_rows_, self.test_rows_))
         if len(x) != given:
             raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
-        s = None if sample_weight is None else _check_sample_weight(sample_weight, x)[train]
-        return self._fitted.rows(x[train], self._targets(y)[0][train], s)
+        targets = self._targets(y, getattr(self, "classes_", None))
+        s = self._row_weights(sample_weight, x, targets)
+        return self._fitted.rows(x[train], targets.values[train], None if s is None else s[train])
 
     def _encoded(self, X: Any) -> np.ndarray:
         """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
@@ -270,7 +286,9 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             check_consistent_length(x, y)
         return self.columns_, x, y
 
-    def _training_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
+    def _training_rows(
+        self, X: Any, y: Any, known: np.ndarray | None = None
+    ) -> tuple[Columns | None, np.ndarray, np.ndarray]:
         """The columns' encoding (None for plain numbers), x (n, inputs) and y, checked."""
         table = _as_table(X)
         if table is None or _numbers_without_gaps(table):
@@ -278,7 +296,14 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             return None, x, y
         validate_data(self, X, skip_check_array=True)
         y = validate_data(self, y=y, X="no_validation", **self._checks_of_y)
-        targets, _ = self._targets(y)
+        targets, _, classes = self._targets(y, known)
+        if classes is not None:  # one column, which an input may give away
+            targets = classes[:, None].astype(np.float64)
+            if known is not None and np.ptp(classes) == 0:
+                raise TableError(
+                    f"the first rows of partial_fit are all of the class {known.tolist()[classes[0]]!r}, so that nothing says "
+                    "which columns of the data frame give the class away: begin with rows of two classes or more."
+                )
         names = [f"y{j + 1}" for j in range(targets.shape[1])]
         while set(names) & set(table.columns):
             names = [f"{name}_" for name in names]
@@ -439,11 +464,234 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         names = (
             getattr(self, "feature_names_in_", None) if self.columns_ is None else self.columns_.encoded_names
         )
-        return self.network_.weight_names(None if names is None else list(names))
+        return self._fitted.alone().network.weight_names(None if names is None else list(names))
 
-    def _targets(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
         targets = np.asarray(y, np.float64)
-        return targets[:, None] if y.ndim == 1 else targets, {"_one_dimensional": y.ndim == 1}
+        return _Targets(targets[:, None] if y.ndim == 1 else targets, {"_one_dimensional": y.ndim == 1})
+
+
+class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
+    """A neural network that finds the probability of each class by least squares.
+
+    Goes down F = ½ Σ_μ s_μ Σ_j (y_j − ŷ_j)² + ½ · alpha · Σ coef², with y_j = 1 for the row's own class and 0 for the others.
+    Σ_j is the Brier score of a row, which the true probabilities make smallest. Two classes share one output, that of the
+    second. ``predict_proba`` is the point of the simplex nearest to ŷ.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None, default=None
+        How often a row of each class counts, {label: weight}, 1 where it is not named; ``"balanced"``: n/(k · rows of the
+        class). It multiplies ``sample_weight``, and probabilities become those of a table with such rows.
+    output_activation : str, default="identity"
+        f of the outputs. ``"logistic"`` keeps each between 0 and 1.
+    scale : bool, default=True
+        Whether inputs are standardised inside, and targets centred and divided by one number for all classes (under
+        identity outputs): a rare class counts by its rows, and E is the Brier score times a number.
+    early_stopping : bool, default=False
+        As in ``NetworkRegressor``; every class is spread over the three parts in proportion.
+    hidden_layer_sizes, activation, descent, alpha, max_iter, tol, n_iter_no_change : as in ``NetworkRegressor``
+    bias, validation_fraction, test_fraction, warm_start, random_state, verbose : as in ``NetworkRegressor``
+
+    Attributes
+    ----------
+    classes_ : ndarray (k,), the labels in their order; a column of ``predict_proba`` each
+    coefs_ : list of ndarray (inputs, outputs) of each layer, in the user's units; one output for two classes
+    intercepts_ : list of ndarray (outputs,) of each layer
+    path_ : DescentPath, the way the descent went, in scaled weights
+    weights_ : ndarray (n_weights,), the weights chosen on that path
+    network_ : Network; scaling_ : Scaling; columns_ : Columns, or None where the columns were plain numbers
+    loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
+    validation_loss_curve_ : list of float, E/n on the validation part, or None
+    alpha_ : float or "evidence", the weight decay used
+    n_iter_ : int, steps, or epochs by mini-batches; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
+    train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
+    n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
+
+    Notes
+    -----
+    Labels may be text, numbers or booleans; each row has one. For several labels a row, put it in scikit-learn's
+    ``MultiOutputClassifier``. Data frames may hold text, booleans, dates and missing values, as in ``NetworkRegressor``.
+
+    A probability may be exactly 0 or 1, so that the logarithmic score of a row can be infinite; the Brier score is what is
+    fitted. ``decision_function`` still ranks rows where probabilities are equal.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fallline import NetworkClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> fit = NetworkClassifier(hidden_layer_sizes=(5,), random_state=0).fit(X, y)
+    >>> bool(fit.score(X, y) > 0.97)
+    True
+    """
+
+    _checks_of_y: ClassVar = {}
+    _one_target_scale: ClassVar = True
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = core.HIDDEN_LAYER_SIZES,
+        activation: str = core.ACTIVATION,
+        *,
+        descent: Any = "auto",
+        alpha: Any = core.ALPHA,
+        class_weight: Any = None,
+        max_iter: int = core.MAX_ITER,
+        tol: float = core.TOL,
+        n_iter_no_change: int = core.N_ITER_NO_CHANGE,
+        output_activation: str = "identity",
+        bias: bool = True,
+        scale: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            descent=descent,
+            alpha=alpha,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            output_activation=output_activation,
+            bias=bias,
+            scale=scale,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Find the weights for rows X (n, inputs) and labels y (n,).
+
+        sample_weight (n,): how often each row counts. Warns with DescentWarning where the descent diverged or was
+        interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` ended it.
+        Raises ValueError, in a sentence, for data or settings that do not fit, and where y has a single class.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Go on for one epoch of mini-batches over rows X (n, inputs) and labels y (n,).
+
+        classes (k,): all labels that will ever come, at the first call; later it may be left out. Everything else is as in
+        ``NetworkRegressor.partial_fit``. Raises ValueError, in a sentence, for labels that are not among the classes, other
+        classes than before, ``class_weight="balanced"``, and a descent that needs all rows at once.
+        """
+        known = getattr(self, "classes_", None)
+        if classes is not None:
+            given = _distinct(column_or_1d(classes))
+            if known is not None and not np.array_equal(known, given):
+                raise SettingsError(
+                    f"classes={given.tolist()} are not those of before, {known.tolist()}: leave them out, or call fit to start "
+                    "anew."
+                )
+            known = given
+        elif known is None:
+            raise SettingsError(
+                "partial_fit needs classes=… at its first call: all labels that will ever come, as these rows may lack some."
+            )
+        if isinstance(self.class_weight, str):
+            raise SettingsError(
+                f"class_weight={self.class_weight!r} needs all rows at once: give partial_fit a weight for each class, as in "
+                "{'yes': 3, 'no': 1}."
+            )
+        return self._partial_fit(X, y, sample_weight, known)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of rows X (n, inputs), (n,); of equally probable ones the first in ``classes_``.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        """
+        most = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[most])
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class for rows X (n, inputs): (n, k), each row positive or 0 and adding up to 1.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        """
+        return probabilities(self._predicted(X))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The outputs themselves, which may leave [0, 1]: (n, k); for two classes 2ŷ − 1, (n,), positive for the second.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        """
+        outputs = self._predicted(X)
+        return 2 * outputs[:, 0] - 1 if outputs.shape[1] == 1 else outputs
+
+    def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
+        found = _distinct(y)  # first: scikit-learn has no sentence for labels without an order
+        check_classification_targets(y)
+        classes = found if known is None else known
+        if len(classes) < 2:
+            raise TableError(
+                f"y has one class, {classes.tolist()[0]!r}: there is nothing to tell apart. Give rows of two classes or more."
+            )
+        if (
+            self.warm_start
+            and known is None
+            and not np.array_equal(getattr(self, "classes_", classes), classes)
+        ):
+            raise SettingsError(
+                f"warm_start goes on with the classes {self.classes_.tolist()}, but y now has {classes.tolist()}: "
+                "set warm_start=False, or give rows of the same classes."
+            )
+        if strange := [label for label in found.tolist() if label not in classes.tolist()]:
+            raise TableError(
+                f"y has the label {strange[0]!r}, which is not among the classes {classes.tolist()}: name it in classes=… at the "
+                "first call of partial_fit, or call fit to start anew."
+            )
+        number = np.searchsorted(classes, y)
+        one_hot = (number[:, None] == np.arange(len(classes))).astype(np.float64)
+        return _Targets(one_hot[:, 1:] if len(classes) == 2 else one_hot, {"classes_": classes}, number)
+
+    def _row_weights(self, sample_weight: Any, x: np.ndarray, targets: _Targets) -> np.ndarray | None:
+        rows = super()._row_weights(sample_weight, x, targets)
+        if self.class_weight is None:
+            return rows
+        rows = np.ones(len(x)) if rows is None else rows
+        labels: list[Any] = targets.said["classes_"].tolist()
+        number: Any = targets.classes
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            counts = np.bincount(number, rows, len(labels))
+            each = np.divide(rows.sum(), len(labels) * counts, out=np.zeros(len(labels)), where=counts > 0)
+            return np.asarray(rows * each[number])
+        if not isinstance(self.class_weight, Mapping):
+            raise SettingsError(
+                f"class_weight={self.class_weight!r} is not possible: give 'balanced', None or a weight for each label, as in "
+                "{'yes': 3, 'no': 1}."
+            )
+        given = dict(self.class_weight)
+        strange = [label for label in given if label not in labels]
+        if strange and not set(labels) <= set(given):
+            raise SettingsError(f"class_weight names {strange[0]!r}, but the classes are {labels}.")
+        each = np.array([given.get(label, 1.0) for label in labels], np.float64)
+        if not (np.isfinite(each).all() and (each >= 0).all()):
+            raise SettingsError(f"class_weight={given} is not possible: each weight is a number from 0 up.")
+        return np.asarray(rows * each[number])
+
+
+def _distinct(labels: np.ndarray) -> np.ndarray:
+    """The different labels in their order. Raises TableError where they have none."""
+    try:
+        return np.unique(labels)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        raise TableError(
+            f"y mixes labels of the types {', '.join(kinds)}, which have no order: write all of them as text, or all as numbers, "
+            "and leave out rows without one."
+        ) from None
 
 
 def _kind_of(descent: Any) -> Any:

@@ -56,9 +56,13 @@ class Division:
     test: np.ndarray
 
 
-def divide(n: int, validation: float, test: float, random: np.random.Generator) -> Division:
+def divide(
+    n: int, validation: float, test: float, random: np.random.Generator, classes: np.ndarray | None = None
+) -> Division:
     """n rows at random in three, as fitnet's ``dividerand`` does: shares ``validation`` and ``test``, the rest to train on.
 
+    classes (n,) of whole numbers from 0 are spread over the parts in proportion, as far as rows can be: the first row of each
+    class trains.
     Raises SettingsError for shares outside [0, 1) or without a rest, TableError where a part that was asked for gets no row.
     """
     if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
@@ -67,6 +71,12 @@ def divide(n: int, validation: float, test: float, random: np.random.Generator) 
             "from 0 to below 1, and together they must leave rows to train on."
         )
     order = random.permutation(n)
+    if classes is not None:
+        # Each class is laid out evenly over [0, 1): any cut divides all of them in the same proportion.
+        order = order[np.argsort(classes[order], kind="stable")]
+        counts = np.bincount(classes)
+        rank = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+        order = order[np.lexsort((random.random(n), rank / np.repeat(counts, counts)))]
     n_validation = max(round(n * validation), 1 if validation > 0 else 0)
     n_test = max(round(n * test), 1 if test > 0 else 0)
     if n_validation + n_test >= n:
@@ -133,6 +143,7 @@ def fit_network(
     output_activation: str = "identity",
     bias: bool = True,
     scale: bool = True,
+    one_target_scale: bool = False,
     indicators: np.ndarray | None = None,
     descent: Any = "auto",
     alpha: float | str = ALPHA,
@@ -152,7 +163,8 @@ def fit_network(
     """Fit a network to rows x (n, inputs) and y (n, outputs) in the user's units; the way there lives in scaled units.
 
     With ``scale``, inputs and, under identity outputs, targets are standardised inside; ``indicators`` (inputs,)
-    marks columns of 0 and 1. ``alpha``: weight decay; ``"evidence"``: Bayesian regularisation; ``"auto"`` is that where
+    marks columns of 0 and 1, and ``one_target_scale`` divides all targets by one number. ``alpha``: weight decay;
+    ``"evidence"``: Bayesian regularisation; ``"auto"`` is that where
     Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere.
     The descent begins ``n_starts`` times, from other weights each time; ``"auto"``: ten times where Levenberg–Marquardt
     descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, once elsewhere. ``average``: the network is the
@@ -170,7 +182,11 @@ def fit_network(
             f"warm_start goes on with the network fitted before ({before.network}), but the settings and columns now make "
             f"another one ({network}): set warm_start=False, or put the settings back."
         )
-    scaling = before.scaling if before else _scaling_of(x, y, sample_weight, network, indicators, scale)
+    scaling = (
+        before.scaling
+        if before
+        else _scaling_of(x, y, sample_weight, network, indicators, scale, one_target_scale)
+    )
     sets = {name: InMemory(scaling.x(a), scaling.y(b), *s) for name, (a, b, *s) in (watched or {}).items()}
     if isinstance(descent, str):
         descent, _ = choose(descent, network, len(x))
@@ -281,6 +297,7 @@ def _scaling_of(
     network: Network,
     indicators: np.ndarray | None,
     scale: bool,
+    one_target_scale: bool,
 ) -> Scaling:
     """The scaling that a new fit of ``network`` to these rows lives in."""
     if not scale:
@@ -290,6 +307,7 @@ def _scaling_of(
         indicators=indicators,
         centre=network.bias,
         scale_targets=network.output_activation == "identity",
+        one_target_scale=one_target_scale,
     )
 
 
@@ -303,6 +321,7 @@ def fit_part(
     output_activation: str = "identity",
     bias: bool = True,
     scale: bool = True,
+    one_target_scale: bool = False,
     indicators: np.ndarray | None = None,
     descent: Any = "auto",
     alpha: float | str = ALPHA,
@@ -335,7 +354,7 @@ def fit_part(
             f"alpha={alpha!r} needs all rows at once: give partial_fit a number, such as 0.1."
         )
     if before is None:
-        scaling = _scaling_of(x, y, sample_weight, network, indicators, scale)
+        scaling = _scaling_of(x, y, sample_weight, network, indicators, scale, one_target_scale)
         before, standing = FittedNetwork(network, network.initial(seed), scaling), None
     rows = InMemory(before.scaling.x(x), before.scaling.y(y), sample_weight)
     path, standing = one_epoch(

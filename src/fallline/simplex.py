@@ -1,0 +1,36 @@
+"""Outputs as probabilities: the point of the simplex nearest to them.
+
+Least squares on targets of 0 and 1 finds the probability of each class where the network can follow it: the conditional
+mean minimises squared error. What it finds elsewhere need be neither positive nor add up to 1, and the nearest point that is
+both comes closer to every possible target. Source: Brier (1950), Monthly Weather Review 78:1.
+"""
+
+import numpy as np
+
+from fallline.exceptions import ShapeError
+
+
+def on_simplex(outputs: np.ndarray) -> np.ndarray:
+    """The nearest points of the simplex {p ≥ 0, Σ_j p_j = 1} to the rows of outputs (n, k): (n, k), their order kept.
+
+    p_j = max(ŷ_j − θ, 0) with the one θ for which they add up to 1. Raises ShapeError for another shape.
+    Source: Held, Wolfe & Crowder (1974), Mathematical Programming 6:62, as sorted by Duchi et al. (2008), ICML, Fig. 1.
+    """
+    y = np.asarray(outputs, np.float64)
+    if y.ndim != 2 or y.shape[1] == 0:
+        raise ShapeError(f"outputs have shape {y.shape}; expected (n, k) with a column for each class.")
+    y = y - y.max(axis=1, keepdims=True)  # moves θ and nothing else, and keeps the digits of large outputs
+    falling = -np.sort(-y, axis=1)
+    count = np.arange(1, y.shape[1] + 1)
+    over = (np.cumsum(falling, axis=1) - 1) / count  # θ, were the first j positive and no others
+    positive = (falling > over).sum(axis=1, keepdims=True)
+    return np.maximum(y - np.take_along_axis(over, positive - 1, axis=1), 0.0)
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Outputs (n, k) as probabilities of k classes, (n, k); outputs (n, 1) are those of the second of two classes, (n, 2)."""
+    y = np.asarray(outputs, np.float64)
+    if y.ndim == 2 and y.shape[1] == 1:
+        second = np.clip(y, 0.0, 1.0)  # what the simplex makes of (1 − ŷ, ŷ)
+        return np.hstack([1.0 - second, second])
+    return on_simplex(y)
