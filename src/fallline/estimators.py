@@ -175,7 +175,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             held = parts.test if len(parts.test) else parts.validation
 
             def rows_of(part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-                return x[part], targets[part], None if weights is None else weights[part]
+                return x[part], targets.values[part], None if weights is None else weights[part]
 
             self._intervals: Any = IntervalsOnDemand(
                 fitted,
