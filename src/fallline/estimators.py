@@ -322,8 +322,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(20,)
-        Units in each hidden layer; ``()`` for none: ŷ_j = f(Σ_i w_ij x_i + b_j).
+    hidden_layer_sizes : sequence of int or "auto", default=(20,)
+        Units in each hidden layer; ``()`` for none: ŷ_j = f(Σ_i w_ij x_i + b_j). ``"auto"``: one hidden layer of 2, 5, 10, 20, 40
+        or 80 units, grown while the evidence grows.
     activation : str, default="tanh"
         f of the hidden layers: identity, logistic, tanh, relu, leaky_relu, softplus, softsign, elu, silu, sine, gaussian.
     descent : "auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient", "mini-batch" or a descent

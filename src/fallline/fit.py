@@ -5,6 +5,7 @@ user's units. No file, no table and no scikit-learn is known here.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from fallline.descent.transformation import wrapped
 from fallline.epochs import Standing, one_epoch
 from fallline.exceptions import SettingsError, TableError
 from fallline.loop import Progress, descend
-from fallline.network import Layer, Network
+from fallline.network import ODD, Layer, Network
 from fallline.path import DescentPath
 from fallline.rows.memory import InMemory
 
@@ -36,6 +37,10 @@ N_ITER_NO_CHANGE = 10
 _LIGHT_DECAY = (
     0.1  # where nothing is found: a descent by the gradient, or early stopping, which holds back by itself
 )
+# Units of the one hidden layer that "auto" tries, and what a pass may take of products.
+_WIDTHS = (2, 5, 10, 20, 40, 80)
+_MOST_TO_GROW = 3e9
+
 _ENOUGH_FOR_EVIDENCE = 10  # rows: fewer say nothing of the noise
 
 # What Levenberg–Marquardt takes of products a pass, up to which so many starts are a matter of seconds.
@@ -138,7 +143,7 @@ def fit_network(
     y: np.ndarray,
     *,
     sample_weight: np.ndarray | None = None,
-    hidden_layer_sizes: Sequence[int] | int = HIDDEN_LAYER_SIZES,
+    hidden_layer_sizes: Sequence[int] | int | str = HIDDEN_LAYER_SIZES,
     activation: str = ACTIVATION,
     output_activation: str = "identity",
     bias: bool = True,
@@ -165,7 +170,8 @@ def fit_network(
     With ``scale``, inputs and, under identity outputs, targets are standardised inside; ``indicators`` (inputs,)
     marks columns of 0 and 1, and ``one_target_scale`` divides all targets by one number. ``alpha``: weight decay;
     ``"evidence"``: Bayesian regularisation; ``"auto"`` is that where
-    Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere.
+    Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere. hidden_layer_sizes ``"auto"``: one hidden
+    layer, as wide as the evidence asks for.
     The descent begins ``n_starts`` times, from other weights each time; ``"auto"``: ten times where Levenberg–Marquardt
     descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, once elsewhere. ``average``: the network is the
     mean of all, one wider network; without, it is the start shown (``starts_of``), whose path is returned in either case.
@@ -174,9 +180,15 @@ def fit_network(
     how far the descent is, and gets a function that gives the network as it stands. The other arguments are those
     of ``descend``. Raises what ``Network`` and ``descend`` raise.
     """
-    network = Network(
-        (x.shape[1], *hidden_sizes(hidden_layer_sizes), y.shape[1]), activation, output_activation, bias=bias
-    )
+    grows = isinstance(hidden_layer_sizes, str) and hidden_layer_sizes == "auto"
+
+    def network_of(sizes: Sequence[int]) -> Network:
+        return Network((x.shape[1], *sizes, y.shape[1]), activation, output_activation, bias=bias)
+
+    if grows and before is not None:
+        network = before.alone().network
+    else:
+        network = network_of(HIDDEN_LAYER_SIZES if grows else hidden_sizes(hidden_layer_sizes))
     if before is not None and before.network != network.side_by_side(before.members):
         raise SettingsError(
             f"warm_start goes on with the network fitted before ({before.network}), but the settings and columns now make "
@@ -196,6 +208,14 @@ def fit_network(
     if isinstance(alpha, str) and alpha == "auto":
         found = descent.finds_penalty and judge is None and rows.count >= _ENOUGH_FOR_EVIDENCE
         alpha = "evidence" if found else _LIGHT_DECAY
+    if grows and before is None:
+        if alpha != "evidence" or not descent.finds_penalty:
+            raise SettingsError(
+                "hidden_layer_sizes='auto' grows the network while the evidence grows, which Levenberg–Marquardt with "
+                "alpha='evidence' finds, without early stopping and on 10 rows or more: set these, or give sizes such as (20,)."
+            )
+        settings = {"max_iter": max_iter, "tol": tol, "n_iter_no_change": n_iter_no_change}
+        network = _grown(network_of, rows, descent, seed, settings)
     members = 1
     if before is None:
         begins = _begins(network, seed, starts_asked(n_starts, network, descent, len(x)))
@@ -235,6 +255,35 @@ def fit_network(
             break
     fitted, path = _fitted(network, scaling, rows.x, paths, len(begins), judge, average)
     return dataclasses.replace(fitted, members=fitted.members * members), path
+
+
+def _grown(
+    network_of: Callable[[Sequence[int]], Network],
+    rows: InMemory,
+    descent: Descent,
+    seed: int | np.random.Generator | None,
+    settings: Mapping[str, Any],
+) -> Network:
+    """The network with one hidden layer whose first start has the highest evidence, grown until a wider one has less.
+
+    Each order of its units, and under an odd activation each sign, is another maximum of the same height: they count, too.
+    Source: MacKay (1992), Neural Computation 4:448, sec. 3.3; Bishop (1995), *Neural Networks for Pattern Recognition*, sec. 10.6.
+    """
+    best, highest = network_of(_WIDTHS[:1]), -math.inf
+    for width in _WIDTHS:
+        network = network_of((width,))
+        if rows.count * network.outputs * network.n_weights**2 > _MOST_TO_GROW:
+            break
+        start = network.initial(seed)
+        path = descend(network, rows, descent, weights=start, seed=seed, alpha="evidence", **settings)
+        if path.stop == Stop.INTERRUPTED:
+            raise KeyboardInterrupt
+        turned = width * math.log(2.0) if network.activation in ODD else 0.0
+        evidence = path.at_best(path.shown["log_evidence"]) + math.lgamma(width + 1) + turned
+        if evidence <= highest:
+            break
+        best, highest = network, evidence
+    return best
 
 
 def _fitted(
@@ -370,15 +419,15 @@ def fit_part(
     return FittedNetwork(network, weights, before.scaling, before.members), path, standing
 
 
-def hidden_sizes(given: Sequence[int] | int) -> tuple[int, ...]:
+def hidden_sizes(given: Any) -> tuple[int, ...]:
     """``20``, ``(20,)`` or ``[]`` as a tuple of layer sizes. Raises SettingsError for anything else."""
-    sizes: tuple[Any, ...] = (given,) if np.ndim(given) == 0 else tuple(given)  # type: ignore[arg-type]
+    sizes: tuple[Any, ...] = (given,) if np.ndim(given) == 0 else tuple(given)
     if any(
         isinstance(size, (bool, str, float)) or size is None or int(size) != size or size < 1
         for size in sizes
     ):
         raise SettingsError(
             f"hidden_layer_sizes={given!r} is not possible: give one whole number from 1 up for each hidden layer, "
-            "such as (20,), or () for none."
+            "such as (20,), or () for none; 'auto' looks for the width by itself where Levenberg–Marquardt descends."
         )
     return tuple(int(size) for size in sizes)
