@@ -253,7 +253,9 @@ def eigenpairs(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise FalllineError(
             "the second derivatives are not finite at these weights: take weights where the error is a number."
         )
-    with one_blas_thread():  # of a few hundred weights: threads would wait for each other longer than they work
+    with (
+        one_blas_thread()
+    ):  # of a few hundred weights: threads would wait for each other longer than they work
         values, vectors = np.linalg.eigh(square)
     rows = vectors.T[::-1]
     return values[::-1].copy(), rows * _signs(rows)
