@@ -19,6 +19,7 @@ from fallline.columns import Columns
 from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
 from fallline.exceptions import DescentWarning, ShapeError, TableError
+from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.loop import Progress
 from fallline.path import DescentPath
 from fallline.rows.memory import InMemory
@@ -81,6 +82,8 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
     validation_loss_curve_ : list of float, E/n on the validation part, or None
     alpha_ : float or "evidence", the weight decay used
     n_iter_ : int, steps, or epochs by mini-batches; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
+    verdict_ : Verdict, what kind of point the descent stopped at and what to do; found when it is first asked for, from the
+        rows of ``fit``, which an estimator that was pickled or went on by ``partial_fit`` has no more
     train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
     n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
 
@@ -208,6 +211,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
             setattr(self, name, value)
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
+        self._to_judge: Any = (x, targets, weights)
         context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
         _warn(path.stop, path.stop_message)
         return self
@@ -261,6 +265,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         self._memory = (kind, standing)
         for name, value in (_folded(fitted) | told).items():
             setattr(self, name, value)
+        self._to_judge = None
         none = np.arange(0)
         self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
         if path.stop == Stop.DIVERGED:
@@ -296,6 +301,29 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
         s = None if sample_weight is None else _check_sample_weight(sample_weight, x)[train]
         targets = y[:, None] if y.ndim == 1 else y
         return self._fitted.rows(x[train], targets[train], s)
+
+    @property
+    def verdict_(self) -> Verdict:
+        """What kind of point the descent stopped at. AttributeError where the rows of the fit are not there any more."""
+        seen = getattr(self, "_to_judge", None)
+        if seen is None:
+            raise AttributeError(
+                "verdict_ needs the rows of a fit, which this estimator does not have: call fit, or "
+                "verdict_of(fit.path_, fit.descended_rows(X, y))."
+            )
+        if not isinstance(seen, Verdict):
+            x, y, s = seen
+            train = self.train_rows_
+            rows = self._fitted.rows(x[train], y[train], None if s is None else s[train])
+            seen = self._to_judge = verdict_of(self.path_, rows)
+        return seen
+
+    def __getstate__(self) -> Any:
+        """What is pickled: a verdict that is known, but not the rows it would be found from."""
+        state = super().__getstate__()
+        if not isinstance(state.get("_to_judge"), Verdict):
+            state.pop("_to_judge", None)
+        return state
 
     def _encoded(self, X: Any) -> np.ndarray:
         """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
