@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fallline import DescentWarning, GradientDescent, LevenbergMarquardt, NetworkRegressor
+from fallline import DescentWarning, GradientDescent, LevenbergMarquardt, NetworkRegressor, verdict_of
 from fallline.exceptions import SettingsError, ShapeError
 
 
@@ -498,3 +498,29 @@ def test_after_partial_fit_there_are_no_intervals(waves):
     fit = small().partial_fit(*waves)
     with pytest.raises(SettingsError, match="partial_fit keeps none: call fit"):
         fit.predict(waves[0], return_std=True)
+
+
+def test_the_verdict_of_a_fit_is_that_of_its_path_over_its_rows(random):
+    x = random.normal(size=(50, 2))
+    y, s = np.tanh(x @ [1, 2]) + 0.1 * random.normal(size=50), random.uniform(0.5, 2, 50)
+    fit = NetworkRegressor((3,), random_state=0, alpha=0.1, test_fraction=0.1).fit(x, y, sample_weight=s)
+    expected = verdict_of(fit.path_, fit.descended_rows(x, y, s))
+    assert str(fit.verdict_) == str(expected)
+    assert fit.verdict_.is_minimum
+    assert fit.verdict_ is fit.verdict_
+
+
+def test_a_pickled_estimator_keeps_its_verdict_but_not_its_rows(waves):
+    x, y = waves
+    fit = small(alpha=0.1).fit(x, y)
+    assert not hasattr(pickle.loads(pickle.dumps(fit)), "verdict_")
+    assert len(pickle.dumps(fit)) == len(pickle.dumps(pickle.loads(pickle.dumps(fit))))
+    said = str(fit.verdict_)
+    assert str(pickle.loads(pickle.dumps(fit)).verdict_) == said
+
+
+def test_after_a_partial_fit_there_are_no_rows_to_judge(waves):
+    x, y = waves
+    fit = small(descent="mini-batch").partial_fit(x, y)
+    with pytest.raises(AttributeError, match="verdict_of"):
+        _ = fit.verdict_

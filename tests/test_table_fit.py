@@ -330,3 +330,20 @@ def test_the_report_has_a_surface_of_the_training_rows(fit):
 def test_the_report_has_no_surface_where_there_is_none_or_it_would_take_long(settings):
     fit = fit_table(prepare(trees(), ["height"]), **{**QUICK, "max_iter": 1, **settings})
     assert report_of(fit, "fallline fit").surface is None
+
+
+def test_the_verdict_is_in_the_report_and_in_what_a_model_file_says(fit):
+    assert fit.verdict.findings.startswith(("A ", "Still ", "Running "))
+    assert ("Verdict", fit.verdict_said) in report_of(fit, "fallline fit").facts
+    assert about(fit, "fallline fit", 0)["verdict"] == fit.verdict_said
+
+
+def test_two_steps_of_a_fit_are_still_descending():
+    short = fit_table(prepare(trees(), ["height"]), **(QUICK | {"max_iter": 2}))
+    assert short.verdict.kind == "still descending"
+    assert short.verdict_said.endswith("Go on with more steps.")
+
+
+def test_settings_in_a_verdict_are_spelled_as_on_the_command_line(fit):
+    runs = dataclasses.replace(fit.verdict, kind="running away", point="still descending")
+    assert "--alpha 0.01" in dataclasses.replace(fit, verdict=runs).verdict_said

@@ -860,6 +860,7 @@ def _facts(saved: "SavedModel") -> dict[str, Any]:
         else None,
         "Weight decay": about.get("decay"),
         "Ended": about.get("stop"),
+        "Verdict": about.get("verdict"),
         "Path": None
         if path is None
         else f"kept at {len(path.steps):,} points, weights at {len(path.weight_steps):,} of them",
@@ -1048,6 +1049,8 @@ def _print_fit(result: "TableFit") -> None:
     _say(console, f"{result.fitted.network}. Descent: {result.why_this_descent or result.descent}")
     if not result.ended_badly:  # else it is the complaint at the end
         _say(console, result.stop_message)
+        if result.verdict is not None:
+            _say(console, result.verdict_said)
     _say(console, f"{result.effort} Weight decay: {result.decay}.")
     if result.intervals_said:
         _say(console, result.intervals_said)

@@ -22,6 +22,7 @@ from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
 from fallline.exceptions import DescentWarning, SettingsError, ShapeError, TableError
 from fallline.fitted_intervals import FittedIntervals, IntervalsOnDemand
+from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.loop import Progress
 from fallline.path import DescentPath
 from fallline.rows.memory import InMemory
@@ -171,6 +172,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             setattr(self, name, value)
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
+        self._to_judge: Any = (x, targets.values, weights)
         if self._knows_intervals:
             held = parts.test if len(parts.test) else parts.validation
 
@@ -231,6 +233,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self._memory = (kind, standing)
         for name, value in (_folded(fitted) | told).items():
             setattr(self, name, value)
+        self._to_judge = None
         none = np.arange(0)
         self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
         if path.stop == Stop.DIVERGED:
@@ -263,6 +266,29 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         targets = self._targets(y, getattr(self, "classes_", None))
         s = self._row_weights(sample_weight, x, targets)
         return self._fitted.rows(x[train], targets.values[train], None if s is None else s[train])
+
+    @property
+    def verdict_(self) -> Verdict:
+        """What kind of point the descent stopped at. AttributeError where the rows of the fit are not there any more."""
+        seen = getattr(self, "_to_judge", None)
+        if seen is None:
+            raise AttributeError(
+                "verdict_ needs the rows of a fit, which this estimator does not have: call fit, or "
+                "verdict_of(fit.path_, fit.descended_rows(X, y))."
+            )
+        if not isinstance(seen, Verdict):
+            x, y, s = seen
+            train = self.train_rows_
+            rows = self._fitted.rows(x[train], y[train], None if s is None else s[train])
+            seen = self._to_judge = verdict_of(self.path_, rows)
+        return seen
+
+    def __getstate__(self) -> Any:
+        """What is pickled: a verdict that is known, but not the rows it would be found from."""
+        state = super().__getstate__()
+        if not isinstance(state.get("_to_judge"), Verdict):
+            state.pop("_to_judge", None)
+        return state
 
     def _encoded(self, X: Any) -> np.ndarray:
         """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
@@ -380,6 +406,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         1/σ² of the standardised targets; both of Bayesian regularisation, None without
     n_iter_ : int, steps on the path, or epochs by mini-batches; n_passes_ : int, sums over the rows in all;
         stop_reason_ : str, one sentence
+    verdict_ : Verdict, what kind of point the start shown stopped at and what to do; found when it is first asked for, from the
+        rows of ``fit``, which an estimator that was pickled or went on by ``partial_fit`` has no more
     train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
     n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
 

@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     from fallline.fitted_intervals import FittedIntervals
     from fallline.landscape.minima import Minima
     from fallline.landscape.surface import Surface
+    from fallline.landscape.verdict import Verdict
+    from fallline.path import DescentPath
 
 # The map in a report: points along each direction, and the products for each of them that take half a second in all.
 _GRID, _MOST_WORK, _ACTIVATION = 61, 4e5, 10
 # How likely a new row is to lie within the intervals of a report.
 COVERAGE = 0.95
+# Values · weights² whose Hessian takes a second or two.
+_MOST_CURVATURE = 2e9
 _ENDED_BADLY = (Stop.DIVERGED, Stop.INTERRUPTED)
 # Notes of a table that cannot both be right of one column.
 _OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"))
@@ -89,6 +93,7 @@ class TableFit:
     intervals: Any = (
         None  # FittedIntervals; None where nobody asked, or the rows leave nothing to see the noise by
     )
+    verdict: Any = None  # Verdict; None where finding it would hold the fit up
 
     @property
     def ended_badly(self) -> bool:
@@ -99,6 +104,12 @@ class TableFit:
     def stop_message(self) -> str:
         """Why the descent ended and what to do, with settings spelled as on the command line."""
         return self.path.stop_message.replace("learning_rate='auto'", "--learning-rate auto")
+
+    @property
+    def verdict_said(self) -> str:
+        """What kind of point the descent stopped at and what to do, with settings spelled as on the command line."""
+        said = "" if self.verdict is None else str(self.verdict)
+        return said.replace("alpha = 0.01", "--alpha 0.01").replace("larger alpha", "larger --alpha")
 
     @property
     def descent(self) -> str:
@@ -451,7 +462,20 @@ def fit_table(
         )
         for name, (x, y) in {"training": (prepared.x, prepared.y), **held}.items()
     )  # fmt: skip
-    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began, known)
+    verdict = _verdict_on(path, fitted, prepared)
+    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began, known, verdict)
+
+
+def _verdict_on(path: "DescentPath", fitted: "FittedNetwork", prepared: Prepared) -> "Verdict | None":
+    """The verdict on a fit, None where the Hessian would hold it up or there is none."""
+    if prepared.y.size * len(path.strength) ** 2 > _MOST_CURVATURE:
+        return None
+    from fallline.landscape.verdict import verdict_of
+
+    try:
+        return verdict_of(path, fitted.rows(prepared.x, prepared.y))
+    except FalllineError:
+        return None
 
 
 def _intervals(
@@ -497,6 +521,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         stop=fit.stop_message,
         fitted_on=fit.prepared.rows_said,
         facts=(
+            *([("Verdict", fit.verdict_said)] if fit.verdict is not None else []),
             ("Effort", fit.effort),
             ("Weight decay", fit.decay),
             *_intervals_in_report(fit),
@@ -592,6 +617,7 @@ def about(
         "steps": path.n_steps,
         "passes": path.n_passes,
         "stop": fit.stop_message,
+        **({} if fit.verdict is None else {"verdict": fit.verdict_said}),
         "seed": seed,
         "versions": versions(),
     }

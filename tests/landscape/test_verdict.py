@@ -540,3 +540,15 @@ def test_an_error_that_is_no_number_has_no_verdict():
     rows, weights = running(0)
     with pytest.raises(FalllineError, match="not finite"):
         verdict_at(MODEL, rows, weights - 1e200)
+
+
+def test_units_that_weight_decay_made_constant_are_flat_directions_of_a_minimum():
+    random = np.random.default_rng(7)
+    x = random.uniform(-1, 1, (60, 1))
+    rows, network = InMemory(x, np.tanh(2 * x)), Network((1, 2, 1))
+    path = descend(
+        network, rows, LevenbergMarquardt(), weights=[1.5, 0, 0, 12, 1, 0.03, -0.03], alpha=0.1, max_iter=100
+    )
+    found = verdict_of(path, rows)
+    assert found.kind == Kind.FLAT_MINIMUM
+    assert found.names == ("bias->h2",)

@@ -27,7 +27,7 @@ _BLOCK_BYTES = 1 << 15
 _TOGETHER = 4
 
 _SAME_PREDICTIONS = 1e-3  # relative to what the rows vary
-_FELT = 1e-3  # of the error: what counts as another one
+_FELT = 1e-3  # of the error of the mean: the least to which a change is compared
 _SAME_ROWS = 1e-3  # of E: more than float32 rows lose, less than other rows differ by
 
 
@@ -125,18 +125,21 @@ def predict_alike(model: Model, rows: InMemory, one: np.ndarray, others: np.ndar
     return same
 
 
-def on_plateau(
+def changes_without(
     model: Model, rows: InMemory, weights: np.ndarray, unfelt: np.ndarray, strength: np.ndarray
-) -> bool:
-    """Whether a weight of which the error feels nothing, ``unfelt`` (p,) bool, is needed: without it the error is another.
+) -> np.ndarray:
+    """By how much the error changes, as a share of it, without each weight that it feels nothing of, ``unfelt`` (p,) bool: (k,).
 
-    A weight is not felt where there is nothing to feel, or where it is so large that its unit is saturated.
+    There is nothing to feel of a weight, or it is so large that its unit is saturated: then this tells that there is another
+    error elsewhere, which neither gradient nor Hessian does.
     """
     which = np.flatnonzero(unfelt)
+    if not len(which):
+        return np.zeros(0)
     points = np.repeat(weights[None, :], len(which) + 1, axis=0)
     points[np.arange(len(which)) + 1, which] = 0.0
-    here, *without = errors_at(model, rows, points, strength) if len(which) else [0.0]
-    return bool((np.abs(np.array(without) - here) > _FELT * max(here, _FELT * error_of_mean(rows))).any())
+    here, *without = errors_at(model, rows, points, strength)
+    return np.asarray((np.array(without) - here) / max(here, _FELT * error_of_mean(rows)))
 
 
 def _wide(rows: InMemory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from fallline.descent.large import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.landscape.evaluate import error_of_mean, errors_at, on_plateau, predict_alike
+from fallline.landscape.evaluate import changes_without, error_of_mean, errors_at, predict_alike
 from fallline.landscape.hessian import LARGEST, Curvature
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
@@ -26,6 +26,7 @@ _SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, ar
 _SAME_ERROR = 1e-5  # relative to what the rows vary
 _AT_REST = 1e-3  # of the weights: the longest Newton step at a minimum
 _LEVEL = 1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
+_ANOTHER = 1e-3  # of the error: what makes it another one
 _ARRIVED = 1e-3  # of the error of the mean
 _SCOUTS = 256
 
@@ -303,8 +304,8 @@ def _minimum(
             return None  # a valley whose floor still falls
         nearest, weights = weights, weights - newton @ bend.eigenvectors[bent]
     weights = nearest
-    if on_plateau(model, rows, weights, bend.unfelt, strength):
-        return None
+    if (np.abs(changes_without(model, rows, weights, bend.unfelt, strength)) > _ANOTHER).any():
+        return None  # a plateau
     penalty = 0.5 * float(weights**2 @ strength)
     return Minimum(
         weights,

@@ -19,7 +19,7 @@ import numpy as np
 
 from fallline.descent import Stop
 from fallline.descent.penalty import weight_decay
-from fallline.landscape.evaluate import check_rows_of, errors_at, on_plateau
+from fallline.landscape.evaluate import changes_without, check_rows_of, errors_at
 from fallline.landscape.hessian import (
     DOWN,
     FLAT,
@@ -169,8 +169,8 @@ class Verdict:
                 )
             case Kind.VALLEY if self.plateau:
                 return (
-                    f"a plateau, on which the {what} {self.penalised_error:.6g} feels nothing of {listed}, though the "
-                    "predictions need them"
+                    f"a plateau, on which the {what} {self.penalised_error:.6g} feels nothing of {listed}, so large are "
+                    "they, and without one of them it is lower"
                 )
             case Kind.VALLEY:
                 return (
@@ -206,10 +206,7 @@ class Verdict:
             case Kind.VALLEY if self.plateau:
                 return "Start from smaller weights, and standardise the inputs if they are not."
             case Kind.VALLEY:
-                return (
-                    f"A larger alpha bends its floor; {self.more} gain little each, and "
-                    "LevenbergMarquardt walks such floors best."
-                )
+                return f"A larger alpha bends its floor; {self.more} gain little each."
             case Kind.RUNNING:
                 return "There is no minimum that way: a weight decay, such as alpha = 0.01, makes one."
             case Kind.STOPPED:
@@ -516,7 +513,7 @@ def _judged(
             ground.falls.drift + ground.falls.promised
         )
         return called(Kind.VALLEY if flat else Kind.DESCENDING, ground.weigh_soft)
-    if on_plateau(model, rows, weights, ground.unfelt, strength):
+    if (changes_without(model, rows, weights, ground.unfelt, strength) < -_NOTHING).any():
         return called(Kind.VALLEY, ground.unfelt * (1.0 + np.abs(weights)), plateau=True)
     if not ground.flat:
         return found
