@@ -82,7 +82,7 @@ def main() -> None:
 
 
 class _Sizes(click.ParamType):
-    """``20``, ``20,10`` or ``none``: the units of each hidden layer."""
+    """``20``, ``20,10``, ``none`` or ``auto``: the units of each hidden layer."""
 
     name = "units"
 
@@ -91,13 +91,15 @@ class _Sizes(click.ParamType):
             return value
         if value.strip().lower() in ("none", "0"):
             return ()
+        if value.strip().lower() == "auto":
+            return "auto"
         try:
             sizes = tuple(int(part) for part in value.split(","))
         except ValueError:
             sizes = (0,)
         if min(sizes) < 1:
             self.fail(
-                f"{value!r} is not a list of layer sizes: write 20, or 20,10 for two layers, or none.",
+                f"{value!r} is not a list of layer sizes: write 20, or 20,10 for two layers, none, or auto.",
                 param,
                 ctx,
             )
@@ -203,7 +205,13 @@ class _Decay(click.ParamType):
     "--hidden",
     type=_Sizes(),
     default=(20,),
-    help="Units in each hidden layer, such as 20 or 20,10; none for none.  [default: 20]",
+    help="Units in each hidden layer, such as 20 or 20,10; none for none; auto grows one layer while the evidence grows.  "
+    "[default: 20]",
+)
+@click.option(
+    "--starts",
+    type=click.IntRange(1),
+    help="How often the descent begins; the network is the mean of all.  [default: 10 where that is quick, else 5 or 1]",
 )
 @click.option(
     "--activation",
@@ -238,8 +246,8 @@ class _Decay(click.ParamType):
 @click.option(
     "--alpha",
     type=_Decay(),
-    help="Weight decay, in standardised units; auto, the default, chooses it on rows held back in turn, "
-    "evidence by Bayesian regularisation.",
+    help="Weight decay, in standardised units; evidence finds it by Bayesian regularisation, and auto, the default, is that "
+    "where Levenberg–Marquardt descends, 0.1 elsewhere.",
 )
 @click.option(
     "--tol",
@@ -648,7 +656,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         from fallline.descent.gradient import GradientDescent
 
         descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0, nesterov)
-    given = {"alpha": options["alpha"], "max_iter": options["max_iter"], "tol": options["tol"]}
+    given = {name: options[name] for name in ("alpha", "max_iter", "tol")} | {"n_starts": options["starts"]}
     return {
         "hidden_layer_sizes": options["hidden"],
         "activation": options["activation"],
@@ -736,11 +744,9 @@ def _progress_bar(quiet: bool, settings: dict[str, Any]) -> Iterator[Any]:
 
     console = _console(stderr=True)
     columns = (BarColumn(16), TextColumn("{task.fields[said]}", markup=False), TimeElapsedColumn())
-    # Only Levenberg–Marquardt has its weight decay chosen; "auto" takes it but for large networks.
-    chooses = "alpha" not in settings and isinstance(settings["descent"], str)
     begun: list[int] = []
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("", total=None, said="choosing the weight decay" if chooses else "compiling")
+        task = bar.add_task("", total=None, said="compiling")
 
         def told(now: Any, current: Any) -> None:
             if bar.disable and not quiet and not begun:
@@ -756,12 +762,13 @@ def _progress_bar(quiet: bool, settings: dict[str, Any]) -> Iterator[Any]:
             ):  # in the target's units, as in the table that follows
                 per_row = {name: math.sqrt(2 * error) * scale[0] for name, error in per_row.items()}
             figure = "RMSE" if len(scale) == 1 else "E per row"
+            start = f"start {now.start} of {now.n_starts}, " if now.n_starts > 1 else ""
             errors = ", ".join(f"{name} {written(value)}" for name, value in per_row.items())
             bar.update(
                 task,
-                completed=now.steps if now.epochs is None else now.epochs,
-                total=now.max_iter,
-                said=f"step {now.steps}  {figure} {errors}",
+                completed=now.start - 1 + (now.steps if now.epochs is None else now.epochs) / now.max_iter,
+                total=now.n_starts,
+                said=f"{start}step {now.steps}  {figure} {errors}",
             )
 
         yield told
@@ -854,7 +861,8 @@ def _facts(saved: "SavedModel") -> dict[str, Any]:
     """What a model file says of its making, line by line."""
     about, path = saved.about, saved.path
     return {
-        "Network": saved.fitted.network,
+        "Network": saved.fitted.alone().network,
+        "Starts": about.get("starts"),
         "Descent": f"{about['descent']}: {about['steps']:,} steps, {about['passes']:,} passes over the rows"
         if "descent" in about
         else None,
@@ -935,7 +943,7 @@ def _minima_table(placed: "PlacedMinima", targets: Sequence[str]) -> Any:
 
     grid, found = _empty_table(), placed.found
     several = len(targets) > 1
-    headings = ["Minimum", "Starts", "E + decay" if placed.alpha else "E"]
+    headings = ["Minimum", "Starts", "E" if placed.alpha == 0 else "E + decay"]
     headings += [f"RMSE {target}" if several else "RMSE" for target in targets]
     if placed.held_rmse is not None:
         headings += [f"held-out {target}" if several else "held-out" for target in targets]
@@ -972,10 +980,15 @@ def _judged(placed: "PlacedMinima", targets: Sequence[str]) -> Iterator[str]:
 
     found, starts = placed.found, len(placed.found.index)
     lost = int((found.index < 0).sum())
-    what = "penalised error" if placed.alpha else "E"
+    what = "E" if placed.alpha == 0 else "penalised error"
+    decay = (
+        "the weight decay that the fit found"
+        if placed.alpha is None
+        else f"weight decay alpha = {placed.alpha:g}"
+    )
     yield (
         f"{_counted(len(found.minima), 'distinct minimum', 'distinct minima')} from {_counted(starts, 'start', 'starts')}, "
-        f"weight decay alpha = {placed.alpha:g}. E and the eigenvalues λ of its Hessian are in scaled units, RMSE in "
+        f"{decay}. E and the eigenvalues λ of its Hessian are in scaled units, RMSE in "
         f"{'those of the targets' if len(targets) > 1 else 'those of the target'}; flat are directions it does not bend in."
     )
     if lost:
@@ -1046,7 +1059,9 @@ def _print_fit(result: "TableFit") -> None:
     _print_table(console, _figures_table(sets, result.prepared.columns.targets))
     console.print()
     _say(console, result.prepared.rows_said)
-    _say(console, f"{result.fitted.network}. Descent: {result.why_this_descent or result.descent}")
+    _say(console, f"{result.network_said}. Descent: {result.why_this_descent or result.descent}")
+    if result.starts_said:
+        _say(console, result.starts_said)
     if not result.ended_badly:  # else it is the complaint at the end
         _say(console, result.stop_message)
         if result.verdict is not None:

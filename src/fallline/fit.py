@@ -267,7 +267,8 @@ def _grown(
     """The network with one hidden layer whose first start has the highest evidence, grown until a wider one has less.
 
     Each order of its units, and under an odd activation each sign, is another maximum of the same height: they count, too.
-    Source: MacKay (1992), Neural Computation 4:448, sec. 3.3; Bishop (1995), *Neural Networks for Pattern Recognition*, sec. 10.6.
+    Source: MacKay (1992), Neural Computation 4:448, sec. 3.3; Bishop (1995), *Neural Networks for Pattern Recognition*, sec.
+    10.6.
     """
     best, highest = network_of(_WIDTHS[:1]), -math.inf
     for width in _WIDTHS:

@@ -4,6 +4,7 @@ The command line calls this and prints; the report and the model file are made f
 what comes back. No mathematics is done here, only the order of things.
 """
 
+import math
 import os
 import platform
 import time
@@ -39,6 +40,8 @@ _GRID, _MOST_WORK, _ACTIVATION = 61, 4e5, 10
 COVERAGE = 0.95
 # Values · weights² whose Hessian takes a second or two.
 _MOST_CURVATURE = 2e9
+# Shares of the weights that the rows determine, above and below which a network is too small or needlessly large.
+_TOO_SMALL, _TOO_LARGE = 0.9, 1 / 3
 _ENDED_BADLY = (Stop.DIVERGED, Stop.INTERRUPTED)
 # Notes of a table that cannot both be right of one column.
 _OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"))
@@ -122,11 +125,39 @@ class TableFit:
     @property
     def effort(self) -> str:
         """How far the descent went, how long that took and how long all of it, in words."""
-        path = self.path
+        path, starts = self.path, self.fitted.starts
         epochs = "" if path.n_epochs is None else f"{_count(path.n_epochs, 'epoch')}, "
+        steps = f"{epochs}{_count(path.n_steps, 'step')}, {_count(path.n_passes, 'pass', 'passes')}"
+        one = f"{steps} over the rows in {path.seconds:.2f} s"
+        several = ""
+        if len(starts) > 1:
+            passes = _count(sum(start.passes for start in starts), "pass", "passes")
+            several = f"; {len(starts)} starts, {passes}"
+        return f"{one}{several}; {self.seconds:.2f} s in all."
+
+    @property
+    def network_said(self) -> str:
+        """The network of each start, in words."""
+        return str(self.fitted.alone().network)
+
+    @property
+    def starts_said(self) -> str:
+        """How many starts the network is the mean of, and in how many minima they ended, in words; "" of a single one."""
+        starts = self.fitted.starts
+        if len(starts) == 1:
+            return ""
+        minima, units = starts.minima, sum(self.fitted.network.hidden)
+        most = max(count for count, _ in minima)
+        ended = f"in {_count(len(minima), 'minimum', 'minima')}, {most} in one of them"
+        if len(minima) == 1:
+            ended = "all in one minimum"
+        elif most == 1:
+            ended = "each in a minimum of its own"
+        spread = [start.error / self.path.n_rows for start in starts]
         return (
-            f"{epochs}{_count(path.n_steps, 'step')}, {_count(path.n_passes, 'pass', 'passes')} over the rows in "
-            f"{path.seconds:.2f} s; {self.seconds:.2f} s in all."
+            f"The mean of {len(starts)} starts, {units} units side by side; they ended {ended}, E per row from "
+            f"{written(min(spread))} to {written(max(spread))} in scaled units. Path, surface and verdict are those of start "
+            f"{starts.shown + 1} ({written(spread[starts.shown])})."
         )
 
     @property
@@ -144,8 +175,19 @@ class TableFit:
         gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
         return (
             f"found by Bayesian regularisation: the rows determine {gamma:.0f} of {len(path.strength)} weights; "
-            f"noise of {noise**-0.5:.2g} target standard deviations"
+            f"noise of {noise**-0.5:.2g} target standard deviations{self._size_said(gamma / len(path.strength))}"
         )
+
+    def _size_said(self, share: float) -> str:
+        """Whether the network is too small or needlessly large, by the share of its weights that the rows determine."""
+        hidden = self.fitted.alone().network.hidden
+        if share > _TOO_SMALL and hidden:
+            more = ",".join(str(2 * size) for size in hidden)
+            return f". That is nearly all: a larger network may fit better (--hidden {more} or auto)"
+        if share < _TOO_LARGE and sum(hidden) > 2:
+            fewer = ",".join(str(max(1, math.ceil(2 * share * size))) for size in hidden)
+            return f". That is few: a smaller network would do (--hidden {fewer} or auto)"
+        return ""
 
 
 def prepare(
@@ -437,22 +479,15 @@ def fit_table(
     intervals: whether to find out how far predictions may be off, which takes up to half the time of the fit.
     """
     from fallline.descent.choose import choose
-    from fallline.fit import HIDDEN_LAYER_SIZES, fit_network, hidden_sizes
-    from fallline.network import Network
+    from fallline.fit import fit_network
 
     began = time.perf_counter()
-    why = ""
-    if isinstance(descent, str):
-        asked = descent != "auto"
-        sizes = hidden_sizes(settings.get("hidden_layer_sizes", HIDDEN_LAYER_SIZES))
-        network = Network((prepared.x.shape[1], *sizes, prepared.y.shape[1]), bias=settings.get("bias", True))
-        descent, why = choose(descent, network, len(prepared.x))
-        why = "" if asked else why
     held = {"held-out": (prepared.held_x, prepared.held_y)} if len(prepared.held_x) else {}
     fitted, path = fit_network(
         prepared.x, prepared.y, indicators=prepared.columns.indicators, descent=descent, seed=seed, watched=held,
         progress=progress, input_names=prepared.columns.encoded_names, **settings,
     )  # fmt: skip
+    why = choose("auto", fitted.alone().network, len(prepared.x))[1] if descent == "auto" else ""
     ridge = fit_ridge(fitted.scaling.x(prepared.x), prepared.y)
     known = _intervals(prepared, fitted, path, seed, settings) if intervals else None
     rowsets = tuple(
@@ -513,7 +548,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         targets=columns.targets,
         rowsets=fit.rowsets,
         columns=column_lines(columns, fit.prepared.notes),
-        network=str(fit.fitted.network),
+        network=fit.network_said,
         descent=fit.descent,
         steps=path.steps,
         training_error=path.error,
@@ -522,6 +557,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         fitted_on=fit.prepared.rows_said,
         facts=(
             *([("Verdict", fit.verdict_said)] if fit.verdict is not None else []),
+            *([("Starts", fit.starts_said)] if fit.starts_said else []),
             ("Effort", fit.effort),
             ("Weight decay", fit.decay),
             *_intervals_in_report(fit),
@@ -614,6 +650,7 @@ def about(
         "descent": words_of(path.descent),
         "alpha": path.alpha,
         "decay": fit.decay,
+        **({"starts": fit.starts_said} if fit.starts_said else {}),
         "steps": path.n_steps,
         "passes": path.n_passes,
         "stop": fit.stop_message,
