@@ -16,7 +16,7 @@ import numpy as np
 
 from fallline.exceptions import TableError
 from fallline.fit import fit_network
-from fallline.fitted_intervals import intervals_of_fit, starts_of
+from fallline.fitted_intervals import intervals_of_fit, members_of
 from fallline.table import read_table
 from fallline.table_fit import prepare
 from fallline.uncertainty import uncertainty_of
@@ -38,7 +38,7 @@ def inside_and_width(low: np.ndarray, high: np.ndarray, y: np.ndarray, unit: flo
 
 def textbook(fitted, path, x, y, new, coverage):
     """Lower and upper ends by s² = Σr²/(n − γ) and Student's t, of the first start."""
-    start = starts_of(fitted, path)[0]
+    start = members_of(fitted, path)[0]
     network = path.model
     try:
         found = uncertainty_of(

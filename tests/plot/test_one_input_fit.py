@@ -70,7 +70,7 @@ def test_the_fitted_network_and_the_saved_model_give_the_same_picture(frame, ax)
     first = OneInputFitDisplay.from_estimator(estimator, X, y, ax=ax)
     table = X.assign(yield_=y)
     columns = Columns.fit([{name: table[name].to_numpy() for name in table}], ["yield_"])
-    saved = SavedModel(estimator._fitted, columns, {}, {}, estimator.path_)
+    saved = SavedModel(estimator._fitted, columns, {}, {}, estimator.path_, estimator.intervals())
     again = OneInputFitDisplay.from_estimator(saved, table, ax=ax)
     np.testing.assert_allclose(
         [again.prediction, again.low, again.high], [first.prediction, first.low, first.high]
@@ -80,7 +80,8 @@ def test_the_fitted_network_and_the_saved_model_give_the_same_picture(frame, ax)
     bare = OneInputFitDisplay.from_estimator(
         fitted, columns.encode({n: X[n].to_numpy() for n in X}), y, strength=0.0, ax=ax
     )
-    np.testing.assert_allclose(bare.high, first.high)
+    plain = OneInputFitDisplay.from_estimator(estimator, X, y, noise="leave-one-out", ax=ax)
+    np.testing.assert_allclose(bare.high, plain.high)
 
 
 def test_a_target_that_is_a_series_gives_its_name(frame, ax):
@@ -99,13 +100,30 @@ def test_of_several_targets_one_is_chosen(line, ax):
         OneInputFitDisplay.from_estimator(both, x, np.c_[y, y], ax=ax)
 
 
+def test_the_band_is_that_of_the_intervals_of_the_fit(line, ax):
+    _, x, y = line
+    waves = NetworkRegressor((3,), alpha=0.1, n_starts=3, random_state=0).fit(x, y)
+    drawn = OneInputFitDisplay.from_estimator(waves, x, y, coverage=0.8, ax=ax)
+    interval = waves.predict(drawn.grid[:, None], return_interval=0.8)[1]
+    np.testing.assert_allclose(np.stack([drawn.low, drawn.high], axis=1), interval, rtol=1e-9)
+
+
+def test_the_band_of_a_mean_without_intervals_is_that_of_its_starts(line, ax):
+    _, x, y = line
+    waves = NetworkRegressor((3,), alpha=1.0, n_starts=3, random_state=0).fit(x, y)
+    drawn = OneInputFitDisplay.from_estimator(waves._fitted, x, y, ax=ax)
+    np.testing.assert_allclose(0.5 * (drawn.low + drawn.high), waves.predict(drawn.grid[:, None]), rtol=1e-9)
+
+
 def test_without_what_a_band_needs_there_is_none(line, ax):
     estimator, x, y = line
     other = OneInputFitDisplay.from_estimator(LinearRegression().fit(x, y), x, y, ax=ax)
     np.testing.assert_allclose(other.prediction, estimator.predict(other.grid[:, None]), rtol=1e-6)
     assert other.band_ is None
     assert OneInputFitDisplay.from_estimator(estimator, x, y, band=False, ax=ax).band_ is None
-    assert OneInputFitDisplay.from_estimator(estimator, x[:2], y[:2], ax=ax).band_ is None
+    assert (
+        OneInputFitDisplay.from_estimator(estimator, x[:2], y[:2], noise="leave-one-out", ax=ax).band_ is None
+    )
 
 
 def test_row_weights_count(line, ax):
@@ -113,8 +131,9 @@ def test_row_weights_count(line, ax):
     s = np.tile([1.0, 4.0], 20)
     weighted = NetworkRegressor((), alpha=0.0, random_state=0).fit(x, y, s)
     repeated = np.repeat(np.arange(40), s.astype(int))
-    one = OneInputFitDisplay.from_estimator(weighted, x, y, sample_weight=s, ax=ax)
-    other = OneInputFitDisplay.from_estimator(weighted, x[repeated], y[repeated], ax=ax)
+    given = {"noise": "leave-one-out", "ax": ax}
+    one = OneInputFitDisplay.from_estimator(weighted, x, y, sample_weight=s, **given)
+    other = OneInputFitDisplay.from_estimator(weighted, x[repeated], y[repeated], **given)
     np.testing.assert_allclose([one.low, one.high], [other.low, other.high], rtol=1e-7)
 
 

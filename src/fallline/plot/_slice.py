@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fallline.exceptions import SettingsError, ShapeError
+from fallline.exceptions import SettingsError, ShapeError, TableError
 
 if TYPE_CHECKING:
+    from fallline.fitted_intervals import FittedIntervals
     from fallline.uncertainty import Uncertainty
 
 _SAID = 4  # held inputs that a label can name
@@ -174,6 +175,31 @@ def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
             "targets."
         )
     return values
+
+
+def intervals_beside(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) -> FittedIntervals | None:
+    """The model's own intervals, or those of the starts that it averages over the rows; None where it has neither."""
+    from fallline.fitted_intervals import FittedIntervals
+
+    own = getattr(model, "intervals", None)
+    if callable(own) and hasattr(model, "_fitted"):
+        try:
+            return own()
+        except (
+            SettingsError,
+            TableError,
+        ):  # after partial_fit, or where rows leave nothing to see the noise by
+            return None
+    if isinstance(own, FittedIntervals):
+        return own
+    if seen.fitted is None or not seen.fitted.averages():
+        return None
+    from fallline.intervals import Member, intervals_of
+
+    fitted = seen.fitted
+    members = [Member(start.weights, start.strength) for start in fitted.averages()]
+    found = intervals_of(fitted.alone().network, members, fitted.rows(seen.x, y, sample_weight))
+    return FittedIntervals(found, fitted.scaling)
 
 
 def uncertainty_beside(

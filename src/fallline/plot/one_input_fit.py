@@ -10,7 +10,7 @@ import numpy as np
 
 from fallline.exceptions import ShapeError, TableError
 from fallline.plot._shared import ACCENT, INK, axes_or_new, named, sample_of
-from fallline.plot._slice import seen, target_of, uncertainty_beside, under
+from fallline.plot._slice import intervals_beside, seen, target_of, uncertainty_beside, under
 
 
 @dataclass(eq=False)
@@ -60,7 +60,7 @@ class OneInputFitDisplay:
         coverage: float = 0.95,
         band: bool = True,
         strength: Any = None,
-        noise: Any = "leave-one-out",
+        noise: Any = "auto",
         points: int = 301,
         names: Sequence[str] | None = None,
         target: str | None = None,
@@ -71,26 +71,39 @@ class OneInputFitDisplay:
 
         X and y: the rows it was fitted to, (n, inputs) and (n,) or (n, outputs), with their ``sample_weight``; for a
         ``SavedModel`` a table with its columns, y included. Other inputs are held at their medians. The band is that of
-        `fallline.uncertainty` (``strength`` and ``noise`` as there, in scaled units; the weight decay of the fit where it is
-        known), and there is none where the rows leave nothing to see the noise by, for estimators of other libraries, or with
-        ``band=False``. Raises SettingsError for an unknown feature or output.
+        the fit's own intervals. Another ``noise``, or a ``strength``, asks for that of `fallline.uncertainty` over these rows
+        instead (both as there, in scaled units; the weight decay of the fit where it is known), and so does a model without
+        intervals, with ``"leave-one-out"``. There is none where the rows leave nothing to see the noise by, for estimators of
+        other libraries, or with ``band=False``. Raises SettingsError for an unknown feature or output.
         """
         model = seen(estimator, X, names)
         values = target_of(estimator, X, y, model)
         i, j = model.feature(feature), model.output(output)
-        low, high = float(model.x[:, i].min()), float(model.x[:, i].max())
-        grid = np.linspace(low, high, points) if low < high else np.linspace(low - 1.0, high + 1.0, points)
+        first, last = float(model.x[:, i].min()), float(model.x[:, i].max())
+        grid = (
+            np.linspace(first, last, points) if first < last else np.linspace(first - 1.0, last + 1.0, points)
+        )
         rows = model.along([i], grid[:, None])
         ends: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
         if band:
+            own = isinstance(noise, str) and noise == "auto"
             try:
-                found = uncertainty_beside(model, values, sample_weight, strength, noise)
+                known = (
+                    intervals_beside(estimator, model, values, sample_weight)
+                    if own and strength is None
+                    else None
+                )
+                noise = "leave-one-out" if own else noise
+                found = None if known else uncertainty_beside(model, values, sample_weight, strength, noise)
             except TableError:
-                found = None
-            if found is not None:
+                known = found = None
+            if known is not None:
+                both = known.interval(rows, coverage)[:, j]
+                ends = (both[:, 0], both[:, 1])
+            elif found is not None:
                 scaling = model.fitted.scaling
-                both = found.prediction_interval(scaling.x(rows), coverage)
-                ends = (scaling.unscale_y(both[0])[:, j], scaling.unscale_y(both[1])[:, j])
+                low, high = found.prediction_interval(scaling.x(rows), coverage)
+                ends = (scaling.unscale_y(low)[:, j], scaling.unscale_y(high)[:, j])
         target = model.target_name(j, y) if target is None else target
         display = cls(
             grid, model.predict(rows)[:, j], model.x[:, i], values[:, j], *ends, coverage, model.names[i], target,
