@@ -38,6 +38,7 @@ ROOMS = (
     "uncertainty",
     "intervals",
     "curve_fit",
+    "average",
     "fit",
     "fitted_intervals",
 )
