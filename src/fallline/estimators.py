@@ -320,7 +320,7 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
 
     def __getstate__(self) -> Any:
         """What is pickled: a verdict that is known, but not the rows it would be found from."""
-        state = super().__getstate__()
+        state = dict(super().__getstate__())
         if not isinstance(state.get("_to_judge"), Verdict):
             state.pop("_to_judge", None)
         return state
