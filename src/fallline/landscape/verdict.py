@@ -161,7 +161,12 @@ class Verdict:
                     if self.symmetries
                     else ""
                 )
-                return f"{lower}, {spread}{flat}{scaling}"
+                downhill = (
+                    f", below 0 along {_count(self.down, 'direction')} where a push gains next to nothing"
+                    if self.down
+                    else ""
+                )
+                return f"{lower}, {spread}{downhill}{flat}{scaling}"
             case Kind.SADDLE:
                 ways = _count(self.down, "direction")
                 return (
