@@ -514,7 +514,7 @@ def test_a_pickled_estimator_keeps_its_verdict_but_not_its_rows(waves):
     x, y = waves
     fit = small(alpha=0.1).fit(x, y)
     assert not hasattr(pickle.loads(pickle.dumps(fit)), "verdict_")
-    assert len(pickle.dumps(fit)) == len(pickle.dumps(pickle.loads(pickle.dumps(fit))))
+    assert x.tobytes() not in pickle.dumps(fit)
     said = str(fit.verdict_)
     assert str(pickle.loads(pickle.dumps(fit)).verdict_) == said
 

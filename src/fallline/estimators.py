@@ -285,7 +285,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self) -> Any:
         """What is pickled: a verdict that is known, but not the rows it would be found from."""
-        state = super().__getstate__()
+        state = dict(super().__getstate__())
         if not isinstance(state.get("_to_judge"), Verdict):
             state.pop("_to_judge", None)
         return state

@@ -147,7 +147,8 @@ class Verdict:
     @property
     def _numbers(self) -> str:
         what, listed = self.judged, _listed(self.names)
-        spread = f"curvature {self.smallest:.3g} to {self.largest:.3g}"
+        smallest = self.smallest if abs(self.smallest) > FLAT * self.largest else 0.0
+        spread = f"curvature {smallest:.3g} to {self.largest:.3g}"
         match self.point:
             case Kind.MINIMUM | Kind.FLAT_MINIMUM:
                 fall = max(self.promised_fall, self.drift)
@@ -160,7 +161,12 @@ class Verdict:
                     if self.symmetries
                     else ""
                 )
-                return f"{lower}, {spread}{flat}{scaling}"
+                downhill = (
+                    f", below 0 along {_count(self.down, 'direction')} where a push gains next to nothing"
+                    if self.down
+                    else ""
+                )
+                return f"{lower}, {spread}{downhill}{flat}{scaling}"
             case Kind.SADDLE:
                 ways = _count(self.down, "direction")
                 return (
@@ -197,10 +203,8 @@ class Verdict:
             case Kind.FLAT_MINIMUM if self.symmetries == self.flat:
                 return "Nothing is left to do here: the predictions are the same all along them."
             case Kind.FLAT_MINIMUM:
-                return (
-                    "Nothing is left to do here; the rows do not determine those weights, and a smaller network or a larger "
-                    "alpha would do without them."
-                )
+                which = "that direction" if self.flat == 1 else "those directions"
+                return f"Nothing is left to do here; a smaller network or a larger alpha would do without {which}."
             case Kind.SADDLE:
                 return "Start from other weights (another seed), or go on from a point a little beside these."
             case Kind.VALLEY if self.plateau:
