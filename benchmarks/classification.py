@@ -29,6 +29,9 @@ TABLES = {"iris": load_iris, "wine": load_wine, "breast cancer": load_breast_can
 
 MODELS = {
     "NetworkClassifier()": lambda seed: NetworkClassifier(random_state=seed),
+    'NetworkClassifier((100,), output_activation="logistic", alpha=0.1)': lambda seed: NetworkClassifier(
+        (100,), output_activation="logistic", alpha=0.1, random_state=seed
+    ),
     "MLPClassifier()": lambda seed: make_pipeline(
         StandardScaler(), MLPClassifier(random_state=seed, max_iter=1000)
     ),
