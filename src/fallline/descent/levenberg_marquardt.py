@@ -83,15 +83,17 @@ class LevenbergMarquardt(Descent):
 
     rule: ``"nielsen"``: the damping falls by as much as the step was foretold, to a third at most, and grows ever faster while
     trials fail; ``"matlab"``: × 0.1 after each step and × 10 after each trial that is none, ending above 1e10, as ``trainlm``.
-    scaled: D as said; False: D = 1, MATLAB's JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the digits and costs more.
+    scaled: D as said; False: D = 1, MATLAB's JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows
+    of J, which keeps twice the digits and costs more.
     acceleration: a step also follows the bend of ŷ along it, at the cost of a pass where the last step was not
     foretold to a tenth (geodesic acceleration). longest_step: at most so many lengths of the weights in units of D, None for
     no bound. memory: what is left of D at the next pass; 1 for ever, less where columns shrink by orders of magnitude on the way.
     polish: end with undamped steps, as long as each is shorter than the last, because near the minimum F changes by less
     than its rounding, and half the digits of the weights would go unseen. lower, upper: a bound for each weight, or None.
-    project_output: go down the error that is left when the output layer is solved for (variable projection), for
-    networks with a hidden layer and identity outputs: the damping holds the hidden weights alone, and a trial's output layer is replaced by
-    the best one, for a pass more a step. It excludes bounds, acceleration, polish, scaled=False and ``alpha="evidence"``.
+    project_output: go down the error that is left when the output layer is solved for (variable projection), for networks
+    with a hidden layer and identity outputs: the damping holds the hidden weights alone, and a trial's output layer is
+    replaced by the best one, for a pass more a step. It excludes bounds, acceleration, polish, scaled=False and
+    ``alpha="evidence"``.
     The default suits networks; ``for_curves()`` has what functions of few parameters and any scale need.
     Raises SettingsError, when the descent begins, for a setting out of its range.
 
