@@ -139,7 +139,8 @@ ALONE = {
     "memory": LevenbergMarquardt(memory=0.5),
     "polish": LevenbergMarquardt(polish=True),
     "MATLAB's rule": LevenbergMarquardt(rule="matlab"),
-    "unscaled": LevenbergMarquardt(scaled=False),
+    "unscaled": LevenbergMarquardt(scaling="none"),
+    "one scale for all": LevenbergMarquardt(scaling="common"),
     "wide bounds": LevenbergMarquardt(lower=(-1e9,) * 3, upper=(1e9,) * 3),
     "for curves": FOR_CURVES,
 }
@@ -252,7 +253,15 @@ def test_a_descent_by_qr_over_many_blocks_goes_the_way_of_the_whole(random):
             "not possible together with bounds, accel.*polish",
         ),
     ],
-    ids=["factor", "memory", "longest_step", "rule", "nothing to project", "projection and polish"],
+    ids=[
+        "factor",
+        "memory",
+        "longest_step",
+        "rule",
+        "scaling",
+        "nothing to project",
+        "projection and polish",
+    ],
 )
 def test_a_setting_out_of_its_range_is_refused(descent, message):
     with pytest.raises(SettingsError, match=message):
@@ -271,7 +280,7 @@ def test_a_step_into_a_corner_is_the_best_one_in_the_box(x64):
     np.testing.assert_allclose(descent._promised(here, damped, 1e-12), promised, rtol=1e-9)
 
 
-def by_hand(rule, scaled, x, y, w, passes, damping=1e-3):
+def by_hand(rule, scaling, x, y, w, passes, damping=1e-3):
     """Levenberg–Marquardt in NumPy on a network of one input and tanh units: all weights stood at, and the damping after each."""
     units = (len(w) - 1) // 3
 
@@ -284,7 +293,12 @@ def by_hand(rule, scaled, x, y, w, passes, damping=1e-3):
     (r, j), growth, unit = look(w), 2.0, np.zeros(len(w))
     walked, dampings = [w], [damping]
     for _ in range(passes):
-        unit = np.maximum(unit, np.linalg.norm(j, axis=0)) if scaled else np.ones(len(w))
+        norms = np.linalg.norm(j, axis=0)
+        unit = {
+            "columns": np.maximum(unit, norms),
+            "common": max(unit[0], norms.max()) + 0 * w,
+            "none": 1 + 0 * w,
+        }[scaling]
         step = np.linalg.solve(j.T @ j + damping * np.diag(unit**2), -j.T @ r)
         r2, j2 = look(w + step)
         fall = 0.5 * r @ r - 0.5 * r2 @ r2
@@ -300,12 +314,12 @@ def by_hand(rule, scaled, x, y, w, passes, damping=1e-3):
     return np.array(walked), np.array(dampings)
 
 
-@pytest.mark.parametrize("scaled", [True, False], ids=["Moré's scaling", "unscaled"])
+@pytest.mark.parametrize("scaling", ["columns", "common", "none"])
 @pytest.mark.parametrize("rule", ["nielsen", "matlab"])
-def test_the_walk_is_that_of_the_rule_written_out(rule, scaled, random):
+def test_the_walk_is_that_of_the_rule_written_out(rule, scaling, random):
     network, rows = Network((1, 3, 1)), wave(random)
-    walked, dampings = by_hand(rule, scaled, rows.x, rows.y[:, 0], network.initial(1), passes=25)
-    descent = LevenbergMarquardt(rule=rule, scaled=scaled)
+    walked, dampings = by_hand(rule, scaling, rows.x, rows.y[:, 0], network.initial(1), passes=25)
+    descent = LevenbergMarquardt(rule=rule, scaling=scaling)
     path = descend(network, rows, descent, seed=1, max_iter=len(walked) - 1)
     assert 10 < len(walked) < 25  # some trials were steps, some were not
     np.testing.assert_allclose(path.weights, walked, rtol=1e-6, atol=1e-9)
@@ -415,7 +429,7 @@ FROM = {
 }
 WALKS = {
     "default": LevenbergMarquardt(),
-    "MATLAB's, unscaled": LevenbergMarquardt(rule="matlab", scaled=False),
+    "MATLAB's, unscaled": LevenbergMarquardt(rule="matlab", scaling="none"),
     "for curves": FOR_CURVES,
     "projected": PROJECTED,
 }
@@ -439,5 +453,7 @@ def test_no_rows_and_no_start_make_it_fail_or_climb(activation, descent):
 
 def test_targets_whose_squares_overflow_are_named_in_a_sentence(random):
     rows = InMemory(random.normal(size=(20, 1)), np.full((20, 1), 1e200))
-    with pytest.raises(FalllineError, match="not finite"):
+    with pytest.raises(
+        FalllineError, match="is not a finite number: start from smaller weights, or bring inputs and targets"
+    ):
         descend(Network((1, 3, 1)), rows, LevenbergMarquardt(), seed=0)

@@ -83,8 +83,9 @@ class LevenbergMarquardt(Descent):
 
     rule: ``"nielsen"``: the damping falls by as much as the step was foretold, to a third at most, and grows ever faster while
     trials fail; ``"matlab"``: × 0.1 after each step and × 10 after each trial that is none, ending above 1e10, as ``trainlm``.
-    scaled: D as said; False: D = 1, MATLAB's JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows
-    of J, which keeps twice the digits and costs more.
+    scaling: ``"columns"``: D as said; ``"common"``: the largest of all column norms so far, for every weight; ``"none"``: D = 1,
+    MATLAB's JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the
+    digits and costs more.
     acceleration: a step also follows the bend of ŷ along it, at the cost of a pass where the last step was not
     foretold to a tenth (geodesic acceleration). longest_step: at most so many lengths of the weights in units of D, None for
     no bound. memory: what is left of D at the next pass; 1 for ever, less where columns shrink by orders of magnitude on the way.
@@ -92,7 +93,7 @@ class LevenbergMarquardt(Descent):
     than its rounding, and half the digits of the weights would go unseen. lower, upper: a bound for each weight, or None.
     project_output: go down the error that is left when the output layer is solved for (variable projection), for networks
     with a hidden layer and identity outputs: the damping holds the hidden weights alone, and a trial's output layer is
-    replaced by the best one, for a pass more a step. It excludes bounds, acceleration, polish, scaled=False and
+    replaced by the best one, for a pass more a step. It excludes bounds, acceleration, polish, scaling="none" and
     ``alpha="evidence"``.
     The default suits networks; ``for_curves()`` has what functions of few parameters and any scale need.
     Raises SettingsError, when the descent begins, for a setting out of its range.
@@ -112,7 +113,7 @@ class LevenbergMarquardt(Descent):
     lower: Any = None
     upper: Any = None
     rule: str = "nielsen"
-    scaled: bool = True
+    scaling: str = "columns"
     project_output: Any = (
         False  # suited to a model: how many weights, the last ones, are those of its output layer
     )
@@ -124,6 +125,8 @@ class LevenbergMarquardt(Descent):
     def for_curves(cls, lower: Any = None, upper: Any = None) -> "LevenbergMarquardt":
         """The settings that take all NIST reference problems from both their starts: see benchmarks/nist.py."""
         return cls(
+            damping=1e-3,
+            scaling="columns",
             factor="qr",
             acceleration=True,
             longest_step=1.0,
@@ -157,9 +160,15 @@ class LevenbergMarquardt(Descent):
             raise SettingsError(
                 f"rule={self.rule!r} is not possible for LevenbergMarquardt: expected 'nielsen' or 'matlab'."
             )
-        if self.project_output and (self.bounded or self.acceleration or self.polish or not self.scaled):
+        if self.scaling not in ("columns", "common", "none"):
             raise SettingsError(
-                "project_output=True is not possible together with bounds, acceleration, polish or scaled=False: leave one out."
+                f"scaling={self.scaling!r} is not possible for LevenbergMarquardt: expected 'columns', 'common' or 'none'."
+            )
+        if self.project_output and (
+            self.bounded or self.acceleration or self.polish or self.scaling == "none"
+        ):
+            raise SettingsError(
+                "project_output=True is not possible together with bounds, acceleration, polish or scaling='none': leave one out."
             )
 
     def suited(self, model: Model) -> "LevenbergMarquardt":
@@ -245,7 +254,7 @@ class LevenbergMarquardt(Descent):
             settled = due & jnp.all(change <= _SETTLED * state.penalty.strength)
         here = self._held(penalise(penalty, weights, full), weights)
         norms = jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0))
-        scale = jnp.maximum(self.memory * state.scale, norms) if self.scaled else jnp.ones_like(norms)
+        scale = self._scale(state.scale, norms)
         damping, damped = self._short_enough(here, sums, penalty, weights, scale, damping)
         step, gain = damped.move / damped.unit, self._promised(here, damped, damping)
 
@@ -308,6 +317,14 @@ class LevenbergMarquardt(Descent):
             easier, growth = 0.1 * state.damping, state.growth
         damping = jnp.where(start, state.damping, jnp.where(accepted, easier, state.damping * state.growth))
         return jnp.maximum(damping, _LEAST_DAMPING[self.factor]), growth
+
+    def _scale(self, before: Any, norms: Any) -> Any:
+        """D, from that of the pass before and the column norms of J."""
+        if self.scaling == "none":
+            return jnp.ones_like(norms)
+        if self.scaling == "common":
+            norms = jnp.full_like(norms, jnp.max(norms))
+        return jnp.maximum(self.memory * before, norms)
 
     def _faster(self, growth: Any) -> Any:
         return 2.0 * growth if self.rule == "nielsen" else growth
