@@ -244,6 +244,7 @@ def test_a_descent_by_qr_over_many_blocks_goes_the_way_of_the_whole(random):
         (LevenbergMarquardt(memory=2.0), "memory=2.0 is not possible"),
         (LevenbergMarquardt(longest_step=0.0), "longest_step=0.0 is not possible"),
         (LevenbergMarquardt(rule="marquardt"), "rule='marquardt' is not possible.*'nielsen' or 'matlab'"),
+        (LevenbergMarquardt(scaling="rows"), "scaling='rows' is not possible.*'columns', 'common' or 'none'"),
         (
             LevenbergMarquardt(project_output=True),
             "a linear output layer above a hidden one, but this model has none",
@@ -277,7 +278,7 @@ def test_a_step_into_a_corner_is_the_best_one_in_the_box(x64):
     damped = descent._solved(here, None, None, start, jnp.ones(2), jnp.asarray(1e-12))
     np.testing.assert_allclose(damped.move, [1.0, 2.6], rtol=1e-9)
     promised = -(gradient @ damped.move + 0.5 * damped.move @ square @ damped.move)
-    np.testing.assert_allclose(descent._promised(here, damped, 1e-12), promised, rtol=1e-9)
+    np.testing.assert_allclose(descent._promised(here, damped), promised, rtol=1e-9)
 
 
 def by_hand(rule, scaling, x, y, w, passes, damping=1e-3):
@@ -306,7 +307,7 @@ def by_hand(rule, scaling, x, y, w, passes, damping=1e-3):
         if fall > 0:
             w, r, j = w + step, r2, j2
             easier = max(1 / 3, 1 - (2 * ratio - 1) ** 3) if rule == "nielsen" else 0.1
-            damping = max(easier * damping, 1e-12)
+            damping = max(easier * damping, 1e-12 if scaling == "columns" else 0.0)
             growth = 2.0
             walked, dampings = [*walked, w], [*dampings, damping]
         else:

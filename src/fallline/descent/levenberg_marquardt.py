@@ -51,6 +51,7 @@ class Damped(NamedTuple):
     felt: Any  # which weights move at all
     unit: Any  # D, 1 where nothing is felt
     slope: Any
+    held: Any  # what the damping adds to the diagonal
     move: Any  # D Δw
 
 
@@ -93,8 +94,7 @@ class LevenbergMarquardt(Descent):
     than its rounding, and half the digits of the weights would go unseen. lower, upper: a bound for each weight, or None.
     project_output: go down the error that is left when the output layer is solved for (variable projection), for networks
     with a hidden layer and identity outputs: the damping holds the hidden weights alone, and a trial's output layer is
-    replaced by the best one, for a pass more a step. It excludes bounds, acceleration, polish, scaling="none" and
-    ``alpha="evidence"``.
+    replaced by the best one, for a pass more a step. It excludes bounds, acceleration, polish and ``alpha="evidence"``.
     The default suits networks; ``for_curves()`` has what functions of few parameters and any scale need.
     Raises SettingsError, when the descent begins, for a setting out of its range.
 
@@ -164,11 +164,9 @@ class LevenbergMarquardt(Descent):
             raise SettingsError(
                 f"scaling={self.scaling!r} is not possible for LevenbergMarquardt: expected 'columns', 'common' or 'none'."
             )
-        if self.project_output and (
-            self.bounded or self.acceleration or self.polish or self.scaling == "none"
-        ):
+        if self.project_output and (self.bounded or self.acceleration or self.polish):
             raise SettingsError(
-                "project_output=True is not possible together with bounds, acceleration, polish or scaling='none': leave one out."
+                "project_output=True is not possible together with bounds, acceleration or polish: leave one out."
             )
 
     def suited(self, model: Model) -> "LevenbergMarquardt":
@@ -254,9 +252,9 @@ class LevenbergMarquardt(Descent):
             settled = due & jnp.all(change <= _SETTLED * state.penalty.strength)
         here = self._held(penalise(penalty, weights, full), weights)
         norms = jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0))
-        scale = self._scale(state.scale, norms)
+        scale = jnp.maximum(self.memory * state.scale, norms)
         damping, damped = self._short_enough(here, sums, penalty, weights, scale, damping)
-        step, gain = damped.move / damped.unit, self._promised(here, damped, damping)
+        step, gain = damped.move / damped.unit, self._promised(here, damped)
 
         # Below the rounding of F itself a fall can be neither promised nor seen.
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
@@ -316,15 +314,19 @@ class LevenbergMarquardt(Descent):
         else:
             easier, growth = 0.1 * state.damping, state.growth
         damping = jnp.where(start, state.damping, jnp.where(accepted, easier, state.damping * state.growth))
-        return jnp.maximum(damping, _LEAST_DAMPING[self.factor]), growth
+        least = _LEAST_DAMPING[self.factor] if self.scaling == "columns" else _LEAST_DAMPING["qr"]
+        return jnp.maximum(damping, least), growth
 
-    def _scale(self, before: Any, norms: Any) -> Any:
-        """D, from that of the pass before and the column norms of J."""
-        if self.scaling == "none":
-            return jnp.ones_like(norms)
-        if self.scaling == "common":
-            norms = jnp.full_like(norms, jnp.max(norms))
-        return jnp.maximum(self.memory * before, norms)
+    def _on_each(self, damping: Any, scale: Any) -> Any:
+        """What the damping adds to the diagonal of each weight, in units of its own largest column norm so far.
+
+        The equations are solved in these units whatever holds the weights, so that no column is lost beside larger ones.
+        """
+        if self.scaling == "columns":
+            return damping
+        one = jnp.max(scale) if self.scaling == "common" else 1.0
+        each = damping * (one / jnp.where(scale > 0, scale, 1.0)) ** 2
+        return jnp.maximum(each, _LEAST_DAMPING[self.factor])
 
     def _faster(self, growth: Any) -> Any:
         return 2.0 * growth if self.rule == "nielsen" else growth
@@ -345,9 +347,9 @@ class LevenbergMarquardt(Descent):
         goes_on = jnp.isfinite(lower) & (lower < walk.penalised) & jnp.all(jnp.isfinite(solved))
 
         here = penalise(penalty, walk.weights, _with_square(state.sums))
-        harder = jnp.maximum(state.damping * state.growth, _LEAST_DAMPING[self.factor])
+        harder = state.damping * state.growth
         harder, shorter = self._short_enough(here, state.sums, penalty, walk.weights, state.scale, harder)
-        step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
+        step, gain = shorter.move / shorter.unit, self._promised(here, shorter)
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
         over = ~goes_on & ((harder > _RULES[self.rule]) | (state.gain <= rounding))
         damping = jnp.where(goes_on, state.damping, harder)
@@ -382,7 +384,7 @@ class LevenbergMarquardt(Descent):
 
         harder = state.damping * state.growth
         harder, shorter = self._short_enough(here, state.sums, penalty, weights, state.scale, harder)
-        step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
+        step, gain = shorter.move / shorter.unit, self._promised(here, shorter)
         stop = jnp.where(~fits & (harder > _RULES[self.rule]), Stop.STALLED, Stop.GOING_ON)
         damping = jnp.where(fits, state.damping, harder)
         shown = walk.shown.at[0].set(damping)
@@ -429,7 +431,7 @@ class LevenbergMarquardt(Descent):
 
         Weights that would go past a bound go as far as it, and the others are solved for anew, until none does.
         """
-        none = jnp.zeros_like(weights)
+        none, damping = jnp.zeros_like(weights), self._on_each(damping, scale)
         if self.project_output:
             hidden = jnp.arange(weights.shape[0]) < weights.shape[0] - self.project_output
             damping = jnp.where(hidden, damping, _LEAST_DAMPING[self.factor])
@@ -454,11 +456,10 @@ class LevenbergMarquardt(Descent):
         first = (jnp.zeros(weights.shape, bool), none, _unsolved(weights.shape[0]), jnp.ones((), bool))
         return jax.lax.while_loop(lambda carry: carry[3], solve, first)[2]
 
-    def _promised(self, here: Penalised, damped: Damped, damping: Any) -> Any:
+    def _promised(self, here: Penalised, damped: Damped) -> Any:
         """The fall in F that the local quadratic promises for a step."""
         if not self.bounded:
-            moved = damped.move[: -self.project_output] if self.project_output else damped.move
-            return 0.5 * (damping * (moved @ moved) - damped.move @ damped.slope)
+            return 0.5 * damped.move @ (damped.held * damped.move - damped.slope)
         step = damped.move / damped.unit
         gain = -(here.gradient @ step) - 0.5 * (step @ (here.gauss_newton @ step))
         # A step cut off at bounds may promise a rise: nothing is at rest then, and nothing was foretold.
@@ -517,7 +518,7 @@ def _damped(
 
 def _unsolved(n: int) -> Damped:
     none = jnp.zeros(n)
-    return Damped(jnp.eye(n), jnp.zeros(n, bool), none + 1.0, none, none)
+    return Damped(jnp.eye(n), jnp.zeros(n, bool), none + 1.0, none, none, none)
 
 
 def by_cholesky(here: Penalised, scale: Any, damping: Any) -> Damped:
@@ -530,7 +531,7 @@ def by_cholesky(here: Penalised, scale: Any, damping: Any) -> Damped:
     scaled = here.gauss_newton / unit[:, None] / unit[None, :]
     root = jax.scipy.linalg.cholesky(scaled + jnp.diag(on_diagonal), lower=True, check_finite=False)
     move = -jax.scipy.linalg.cho_solve((root, True), slope, check_finite=False)
-    return Damped(root.T, felt, unit, slope, move)
+    return Damped(root.T, felt, unit, slope, on_diagonal, move)
 
 
 def by_qr(columns: Any, right: Any, here: Penalised, scale: Any, damping: Any) -> Damped:
@@ -543,7 +544,7 @@ def by_qr(columns: Any, right: Any, here: Penalised, scale: Any, damping: Any) -
     q, root = jnp.linalg.qr(jnp.concatenate([columns, jnp.diag(jnp.sqrt(on_diagonal))]))
     right = jnp.concatenate([right, jnp.zeros_like(slope)])
     move = -jax.scipy.linalg.solve_triangular(root, q.T @ right, check_finite=False)
-    return Damped(root, felt, unit, slope, move)
+    return Damped(root, felt, unit, slope, on_diagonal, move)
 
 
 def _in_units(here: Penalised, scale: Any, damping: Any) -> tuple[Any, Any, Any, Any]:
