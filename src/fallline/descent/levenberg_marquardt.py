@@ -78,15 +78,15 @@ class LevenbergMarquardtState(NamedTuple):
 class LevenbergMarquardt(Descent):
     """Levenberg–Marquardt: (JᵀJ + damping · D²) Δw = −g, F falling at every step.
 
-    D holds the largest column norms of J met so far (Moré 1978), so that the damping has no units.
+    D is the largest column norm of J met so far, so that the damping has no units, one for all weights or each weight's own.
     ``damping`` (> 0) is its first value; it falls after a step that the local quadratic foretold and
     grows after one that it did not. A trial that does not lower F is not a step: it costs a pass.
 
     rule: ``"nielsen"``: the damping falls by as much as the step was foretold, to a third at most, and grows ever faster while
     trials fail; ``"matlab"``: × 0.1 after each step and × 10 after each trial that is none, ending above 1e10, as ``trainlm``.
-    scaling: ``"columns"``: D as said; ``"common"``: the largest of all column norms so far, for every weight; ``"none"``: D = 1,
-    MATLAB's JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the
-    digits and costs more.
+    scaling: ``"common"``: one D for all weights; ``"columns"``: each its own (Moré 1978); ``"none"``: D = 1, MATLAB's
+    JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the digits
+    and costs more.
     acceleration: a step also follows the bend of ŷ along it, at the cost of a pass where the last step was not
     foretold to a tenth (geodesic acceleration). longest_step: at most so many lengths of the weights in units of D, None for
     no bound. memory: what is left of D at the next pass; 1 for ever, less where columns shrink by orders of magnitude on the way.
@@ -104,7 +104,7 @@ class LevenbergMarquardt(Descent):
     SIAM J. Numer. Anal. 10:413, in the form of Kaufman (1975), BIT 15:49.
     """
 
-    damping: float = 1e-3
+    damping: float = 1e-2
     factor: str = "cholesky"
     acceleration: bool = False
     longest_step: float | None = None
@@ -113,7 +113,7 @@ class LevenbergMarquardt(Descent):
     lower: Any = None
     upper: Any = None
     rule: str = "nielsen"
-    scaling: str = "columns"
+    scaling: str = "common"
     project_output: Any = (
         False  # suited to a model: how many weights, the last ones, are those of its output layer
     )
