@@ -37,18 +37,21 @@ def test_weight_decay_arrives_at_the_ridge_solution_with_free_bias(random):
     np.testing.assert_allclose(path.best_weights, expected, rtol=1e-7)
 
 
-def test_scipy_finds_nothing_lower_from_where_it_stopped(random):
+@pytest.mark.parametrize("scaling", ["common", "columns"])
+def test_scipy_finds_nothing_lower_from_where_it_stopped(scaling, random):
     network, rows = Network((1, 4, 1)), wave(random)
-    path = descend(network, rows, LevenbergMarquardt(), seed=3, max_iter=500)
+    descent = LevenbergMarquardt(scaling=scaling)
+    path = descend(network, rows, descent, seed=3, max_iter=500, alpha=0.01)
+    root = 0.1 * network.penalised()
     judge = scipy.optimize.least_squares(
-        lambda w: (network.predict(w, rows.x) - rows.y)[:, 0],
+        lambda w: np.concatenate([(network.predict(w, rows.x) - rows.y)[:, 0], root * w]),
         path.best_weights,
         xtol=1e-15,
         ftol=1e-15,
         gtol=1e-15,
     )
-    assert path.error[-1] <= judge.cost * (1 + 1e-6)
-    assert path.error[-1] < 0.1 * path.error[0]
+    assert path.penalised_error[-1] <= judge.cost * (1 + 1e-6)
+    assert path.error[-1] < 0.5 * path.error[0]
 
 
 def test_the_error_falls_at_every_step(random):
@@ -195,7 +198,13 @@ def test_acceleration_takes_fewer_steps_along_a_curved_valley():
     curve = Curve(lambda x, a, b: 10 * (b - a * a) * x + (1 - a) * (1 - x))
     rows = InMemory(np.array([[1.0], [0.0]]), np.zeros((2, 1)))
     steps = [
-        descend(curve, rows, LevenbergMarquardt(acceleration=way), weights=[-1.2, 1.0], max_iter=300).n_steps
+        descend(
+            curve,
+            rows,
+            LevenbergMarquardt(1e-3, scaling="columns", acceleration=way),
+            weights=[-1.2, 1.0],
+            max_iter=300,
+        ).n_steps
         for way in (True, False)
     ]
     assert steps[0] < 0.7 * steps[1]
