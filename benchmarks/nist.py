@@ -19,7 +19,7 @@ import numpy as np
 
 from fallline import CurveRegressor, LevenbergMarquardt
 
-SETTINGS = ("factor", "acceleration", "longest_step", "memory", "polish")
+SETTINGS = ("damping", "scaling", "factor", "acceleration", "longest_step", "memory", "polish")
 DATA = Path(__file__).parents[1] / "tests" / "data" / "nist.json"
 
 

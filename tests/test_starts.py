@@ -32,8 +32,8 @@ def starts(random):
     ids=["fixed rate", "automatic rate", "automatic momentum", "Levenberg-Marquardt"],
 )
 def test_each_start_ends_where_it_would_end_alone(descent, rows, starts):
-    ends = descend_from(NETWORK, rows, descent, starts=starts, max_iter=40, alpha=0.01)
-    alone = [descend(NETWORK, rows, descent, weights=w, max_iter=40, alpha=0.01) for w in starts]
+    ends = descend_from(NETWORK, rows, descent, starts=starts, max_iter=20, alpha=0.01)
+    alone = [descend(NETWORK, rows, descent, weights=w, max_iter=20, alpha=0.01) for w in starts]
     np.testing.assert_allclose(ends.weights, [path.best_weights for path in alone], rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(
         ends.penalised_error, [path.penalised_error.min() for path in alone], rtol=1e-9

@@ -51,6 +51,7 @@ class Damped(NamedTuple):
     felt: Any  # which weights move at all
     unit: Any  # D, 1 where nothing is felt
     slope: Any
+    held: Any  # what the damping adds to the diagonal
     move: Any  # D Δw
 
 
@@ -77,21 +78,23 @@ class LevenbergMarquardtState(NamedTuple):
 class LevenbergMarquardt(Descent):
     """Levenberg–Marquardt: (JᵀJ + damping · D²) Δw = −g, F falling at every step.
 
-    D holds the largest column norms of J met so far (Moré 1978), so that the damping has no units.
+    D is the largest column norm of J met so far, so that the damping has no units, one for all weights or each weight's own.
     ``damping`` (> 0) is its first value; it falls after a step that the local quadratic foretold and
     grows after one that it did not. A trial that does not lower F is not a step: it costs a pass.
 
     rule: ``"nielsen"``: the damping falls by as much as the step was foretold, to a third at most, and grows ever faster while
     trials fail; ``"matlab"``: × 0.1 after each step and × 10 after each trial that is none, ending above 1e10, as ``trainlm``.
-    scaled: D as said; False: D = 1, MATLAB's JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the digits and costs more.
+    scaling: ``"common"``: one D for all weights; ``"columns"``: each its own (Moré 1978); ``"none"``: D = 1, MATLAB's
+    JᵀJ + damping · I. factor: ``"cholesky"`` of the scaled JᵀJ; ``"qr"``: of the rows of J, which keeps twice the digits
+    and costs more.
     acceleration: a step also follows the bend of ŷ along it, at the cost of a pass where the last step was not
     foretold to a tenth (geodesic acceleration). longest_step: at most so many lengths of the weights in units of D, None for
     no bound. memory: what is left of D at the next pass; 1 for ever, less where columns shrink by orders of magnitude on the way.
     polish: end with undamped steps, as long as each is shorter than the last, because near the minimum F changes by less
     than its rounding, and half the digits of the weights would go unseen. lower, upper: a bound for each weight, or None.
-    project_output: go down the error that is left when the output layer is solved for (variable projection), for
-    networks with a hidden layer and identity outputs: the damping holds the hidden weights alone, and a trial's output layer is replaced by
-    the best one, for a pass more a step. It excludes bounds, acceleration, polish, scaled=False and ``alpha="evidence"``.
+    project_output: go down the error that is left when the output layer is solved for (variable projection), for networks
+    with a hidden layer and identity outputs: the damping holds the hidden weights alone, and a trial's output layer is
+    replaced by the best one, for a pass more a step. It excludes bounds, acceleration, polish and ``alpha="evidence"``.
     The default suits networks; ``for_curves()`` has what functions of few parameters and any scale need.
     Raises SettingsError, when the descent begins, for a setting out of its range.
 
@@ -101,7 +104,7 @@ class LevenbergMarquardt(Descent):
     SIAM J. Numer. Anal. 10:413, in the form of Kaufman (1975), BIT 15:49.
     """
 
-    damping: float = 1e-3
+    damping: float = 1e-2
     factor: str = "cholesky"
     acceleration: bool = False
     longest_step: float | None = None
@@ -110,7 +113,7 @@ class LevenbergMarquardt(Descent):
     lower: Any = None
     upper: Any = None
     rule: str = "nielsen"
-    scaled: bool = True
+    scaling: str = "common"
     project_output: Any = (
         False  # suited to a model: how many weights, the last ones, are those of its output layer
     )
@@ -122,6 +125,8 @@ class LevenbergMarquardt(Descent):
     def for_curves(cls, lower: Any = None, upper: Any = None) -> "LevenbergMarquardt":
         """The settings that take all NIST reference problems from both their starts: see benchmarks/nist.py."""
         return cls(
+            damping=1e-3,
+            scaling="columns",
             factor="qr",
             acceleration=True,
             longest_step=1.0,
@@ -155,9 +160,13 @@ class LevenbergMarquardt(Descent):
             raise SettingsError(
                 f"rule={self.rule!r} is not possible for LevenbergMarquardt: expected 'nielsen' or 'matlab'."
             )
-        if self.project_output and (self.bounded or self.acceleration or self.polish or not self.scaled):
+        if self.scaling not in ("columns", "common", "none"):
             raise SettingsError(
-                "project_output=True is not possible together with bounds, acceleration, polish or scaled=False: leave one out."
+                f"scaling={self.scaling!r} is not possible for LevenbergMarquardt: expected 'columns', 'common' or 'none'."
+            )
+        if self.project_output and (self.bounded or self.acceleration or self.polish):
+            raise SettingsError(
+                "project_output=True is not possible together with bounds, acceleration or polish: leave one out."
             )
 
     def suited(self, model: Model) -> "LevenbergMarquardt":
@@ -244,9 +253,9 @@ class LevenbergMarquardt(Descent):
             settled = due & jnp.all(change <= _SETTLED * state.penalty.strength)
         here = self._held(penalise(penalty, weights, full), weights)
         norms = jnp.sqrt(jnp.maximum(jnp.diagonal(here.gauss_newton), 0.0))
-        scale = jnp.maximum(self.memory * state.scale, norms) if self.scaled else jnp.ones_like(norms)
+        scale = jnp.maximum(self.memory * state.scale, norms)
         damping, damped = self._short_enough(here, sums, penalty, weights, scale, damping)
-        step, gain = damped.move / damped.unit, self._promised(here, damped, damping)
+        step, gain = damped.move / damped.unit, self._promised(here, damped)
 
         # Below the rounding of F itself a fall can be neither promised nor seen.
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
@@ -308,7 +317,19 @@ class LevenbergMarquardt(Descent):
         else:
             easier, growth = 0.1 * state.damping, state.growth
         damping = jnp.where(start, state.damping, jnp.where(accepted, easier, state.damping * state.growth))
-        return jnp.maximum(damping, _LEAST_DAMPING[self.factor]), growth
+        least = _LEAST_DAMPING[self.factor] if self.scaling == "columns" else _LEAST_DAMPING["qr"]
+        return jnp.maximum(damping, least), growth
+
+    def _on_each(self, damping: Any, scale: Any) -> Any:
+        """What the damping adds to the diagonal of each weight, in units of its own largest column norm so far.
+
+        The equations are solved in these units whatever holds the weights, so that no column is lost beside larger ones.
+        """
+        if self.scaling == "columns":
+            return damping
+        one = jnp.max(scale) if self.scaling == "common" else 1.0
+        each = damping * (one / jnp.where(scale > 0, scale, 1.0)) ** 2
+        return jnp.maximum(each, _LEAST_DAMPING[self.factor])
 
     def _faster(self, growth: Any) -> Any:
         return 2.0 * growth if self.rule == "nielsen" else growth
@@ -329,9 +350,9 @@ class LevenbergMarquardt(Descent):
         goes_on = jnp.isfinite(lower) & (lower < walk.penalised) & jnp.all(jnp.isfinite(solved))
 
         here = penalise(penalty, walk.weights, _with_square(state.sums))
-        harder = jnp.maximum(state.damping * state.growth, _LEAST_DAMPING[self.factor])
+        harder = state.damping * state.growth
         harder, shorter = self._short_enough(here, state.sums, penalty, walk.weights, state.scale, harder)
-        step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
+        step, gain = shorter.move / shorter.unit, self._promised(here, shorter)
         rounding = 4.0 * jnp.finfo(here.error.dtype).eps * here.error
         over = ~goes_on & ((harder > _RULES[self.rule]) | (state.gain <= rounding))
         damping = jnp.where(goes_on, state.damping, harder)
@@ -366,7 +387,7 @@ class LevenbergMarquardt(Descent):
 
         harder = state.damping * state.growth
         harder, shorter = self._short_enough(here, state.sums, penalty, weights, state.scale, harder)
-        step, gain = shorter.move / shorter.unit, self._promised(here, shorter, harder)
+        step, gain = shorter.move / shorter.unit, self._promised(here, shorter)
         stop = jnp.where(~fits & (harder > _RULES[self.rule]), Stop.STALLED, Stop.GOING_ON)
         damping = jnp.where(fits, state.damping, harder)
         shown = walk.shown.at[0].set(damping)
@@ -413,7 +434,7 @@ class LevenbergMarquardt(Descent):
 
         Weights that would go past a bound go as far as it, and the others are solved for anew, until none does.
         """
-        none = jnp.zeros_like(weights)
+        none, damping = jnp.zeros_like(weights), self._on_each(damping, scale)
         if self.project_output:
             hidden = jnp.arange(weights.shape[0]) < weights.shape[0] - self.project_output
             damping = jnp.where(hidden, damping, _LEAST_DAMPING[self.factor])
@@ -438,11 +459,10 @@ class LevenbergMarquardt(Descent):
         first = (jnp.zeros(weights.shape, bool), none, _unsolved(weights.shape[0]), jnp.ones((), bool))
         return jax.lax.while_loop(lambda carry: carry[3], solve, first)[2]
 
-    def _promised(self, here: Penalised, damped: Damped, damping: Any) -> Any:
+    def _promised(self, here: Penalised, damped: Damped) -> Any:
         """The fall in F that the local quadratic promises for a step."""
         if not self.bounded:
-            moved = damped.move[: -self.project_output] if self.project_output else damped.move
-            return 0.5 * (damping * (moved @ moved) - damped.move @ damped.slope)
+            return 0.5 * damped.move @ (damped.held * damped.move - damped.slope)
         step = damped.move / damped.unit
         gain = -(here.gradient @ step) - 0.5 * (step @ (here.gauss_newton @ step))
         # A step cut off at bounds may promise a rise: nothing is at rest then, and nothing was foretold.
@@ -501,7 +521,7 @@ def _damped(
 
 def _unsolved(n: int) -> Damped:
     none = jnp.zeros(n)
-    return Damped(jnp.eye(n), jnp.zeros(n, bool), none + 1.0, none, none)
+    return Damped(jnp.eye(n), jnp.zeros(n, bool), none + 1.0, none, none, none)
 
 
 def by_cholesky(here: Penalised, scale: Any, damping: Any) -> Damped:
@@ -514,7 +534,7 @@ def by_cholesky(here: Penalised, scale: Any, damping: Any) -> Damped:
     scaled = here.gauss_newton / unit[:, None] / unit[None, :]
     root = jax.scipy.linalg.cholesky(scaled + jnp.diag(on_diagonal), lower=True, check_finite=False)
     move = -jax.scipy.linalg.cho_solve((root, True), slope, check_finite=False)
-    return Damped(root.T, felt, unit, slope, move)
+    return Damped(root.T, felt, unit, slope, on_diagonal, move)
 
 
 def by_qr(columns: Any, right: Any, here: Penalised, scale: Any, damping: Any) -> Damped:
@@ -527,7 +547,7 @@ def by_qr(columns: Any, right: Any, here: Penalised, scale: Any, damping: Any) -
     q, root = jnp.linalg.qr(jnp.concatenate([columns, jnp.diag(jnp.sqrt(on_diagonal))]))
     right = jnp.concatenate([right, jnp.zeros_like(slope)])
     move = -jax.scipy.linalg.solve_triangular(root, q.T @ right, check_finite=False)
-    return Damped(root, felt, unit, slope, move)
+    return Damped(root, felt, unit, slope, on_diagonal, move)
 
 
 def _in_units(here: Penalised, scale: Any, damping: Any) -> tuple[Any, Any, Any, Any]:

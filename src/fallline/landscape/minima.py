@@ -252,7 +252,7 @@ def _told_apart(
     )
     inverse = inverse.reshape(-1)
     # Short steps at first: a long one could leave the basin.
-    follow = LevenbergMarquardt(damping=_SHORT) if model.n_weights <= LARGEST else LBFGS()
+    follow = LevenbergMarquardt(damping=_SHORT, scaling="columns") if model.n_weights <= LARGEST else LBFGS()
     rest = descend_from(
         model, rows, follow, starts=weights[first], max_iter=_FOLLOWED, tol=_FOLLOWED_TOL, alpha=alpha
     )
