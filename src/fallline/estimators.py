@@ -348,9 +348,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int or "auto", default=(20,)
-        Units in each hidden layer; ``()`` for none: ŷ_j = f(Σ_i w_ij x_i + b_j). ``"auto"``: one hidden layer of 2, 5, 10, 20, 40
-        or 80 units, grown while the evidence grows.
+    hidden_layer_sizes : "auto" or sequence of int, default="auto"
+        Units in each hidden layer; ``()`` for none: ŷ_j = f(Σ_i w_ij x_i + b_j). ``"auto"``: one hidden layer of 2, 5, 10, 20 or
+        40 units, grown until the evidence falls; 20 units where alpha is not found by its evidence.
     activation : str, default="tanh"
         f of the hidden layers: identity, logistic, tanh, relu, leaky_relu, softplus, softsign, elu, silu, sine, gaussian.
     descent : "auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient", "mini-batch" or a descent
@@ -362,7 +362,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         ``"auto"`` is that where Levenberg–Marquardt descends 10 rows or more without early stopping, and 0.1 elsewhere.
     n_starts : "auto" or int, default="auto"
         How often the descent begins, from other weights each time. ``"auto"``: ten times where Levenberg–Marquardt
-        descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, once elsewhere.
+        descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, three times up to 3e9, once elsewhere.
     average : bool, default=True
         The network is the mean of all starts: one wider network, hidden units side by side. Without, it is the start of the
         highest evidence, or of the lowest F.

@@ -110,9 +110,6 @@ ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "gaussian": _gaussian,
 }
 
-# f(−z) = −f(z): another sign of all weights of a unit changes no prediction.
-ODD = frozenset({"identity", "tanh", "softsign", "sine"})
-
 # Gain that keeps the spread of a layer's values from one layer to the next: He et al. (2015), arXiv 1502.01852,
 # for the rectifiers, whose half of the units is silent; 1 otherwise (LeCun et al. 1998, "Efficient BackProp").
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "silu", "softplus"})
