@@ -204,9 +204,9 @@ class _Decay(click.ParamType):
 @click.option(
     "--hidden",
     type=_Sizes(),
-    default=(20,),
-    help="Units in each hidden layer, such as 20 or 20,10; none for none; auto grows one layer while the evidence grows.  "
-    "[default: 20]",
+    default="auto",
+    help="Units in each hidden layer, such as 20 or 20,10; none for none; auto, the default, grows one layer while the "
+    "evidence grows.",
 )
 @click.option(
     "--starts",

@@ -17,7 +17,7 @@ from fallline.average import Start, Starts, starts_of
 from fallline.columns import Scaling
 from fallline.descent import Descent, Stop
 from fallline.descent.batches import by_batches
-from fallline.descent.choose import choose
+from fallline.descent.choose import MOST_WEIGHTS, choose
 from fallline.descent.transformation import wrapped
 from fallline.epochs import Standing, one_epoch
 from fallline.exceptions import SettingsError, TableError
@@ -287,7 +287,7 @@ def _grown(
     for width in _WIDTHS[1:]:
         wider = network_of((width,))
         too_much = rows.count * wider.outputs * wider.n_weights**2 > _MOST_TO_GROW
-        if paths[-1].stop in _CUT_SHORT or too_much:
+        if paths[-1].stop in _CUT_SHORT or too_much or wider.n_weights > MOST_WEIGHTS:
             break
         further = walks(wider)
         fell = _evidence(further) <= _evidence(paths)

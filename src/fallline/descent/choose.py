@@ -14,7 +14,7 @@ from fallline.network import Model
 
 # Levenberg–Marquardt pays rows · outputs · weights² a pass and weights³ a step. Up to these bounds a pass takes
 # well under a second, and its steps are worth hundreds of gradient steps each.
-_MOST_WEIGHTS = 1000
+MOST_WEIGHTS = 1000
 _MOST_WORK = 1e10
 
 # From so many rows on an epoch has steps enough: with fewer, full batches went as far (benchmarks/README.md).
@@ -49,13 +49,13 @@ def choose(name: str, model: Model, rows: int, *, all_rows: bool = False) -> tup
             f"descent {name!r} is not known: choose 'auto' or one of {', '.join(DESCENTS)}{hint}"
         )
     p, work = model.n_weights, rows * model.outputs * model.n_weights**2
-    if p <= _MOST_WEIGHTS and work <= _MOST_WORK:
+    if p <= MOST_WEIGHTS and work <= _MOST_WORK:
         return (
             LevenbergMarquardt(),
             f"Levenberg–Marquardt, because the network is small ({p} weights for {rows} rows).",
         )
     costs = f"JᵀJ would take {_size(8 * p * p)} and {work:.1e} products a pass ({p} weights, {rows} rows)"
-    if getattr(model, "linear", False) and model.inputs <= _MOST_WEIGHTS:
+    if getattr(model, "linear", False) and model.inputs <= MOST_WEIGHTS:
         return (
             GradientDescent(momentum="auto"),
             f"gradient descent on the moments of the rows, because the network is linear, and {costs}.",
