@@ -402,10 +402,10 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
     validation_loss_curve_ : list of float, E/n on the validation part, or None
     alpha_ : float or "evidence", the weight decay used
-    effective_weights_ : float, the number of the path's weights that the rows determine; noise_precision_ : float,
-        1/σ² of the standardised targets; both of Bayesian regularisation, None without
-    n_iter_ : int, steps on the path, or epochs by mini-batches; n_passes_ : int, sums over the rows in all;
-        stop_reason_ : str, one sentence
+    effective_weights_ : float, the number of the path's weights that the rows determine, None without Bayesian regularisation
+    noise_precision_ : float, 1/σ² of the standardised targets, None without Bayesian regularisation
+    n_iter_ : int, steps on the path, or epochs by mini-batches; n_passes_ : int, sums over the rows of all starts
+    stop_reason_ : str, one sentence
     verdict_ : Verdict, what kind of point the start shown stopped at and what to do; found when it is first asked for, from the
         rows of ``fit``, which an estimator that was pickled or went on by ``partial_fit`` has no more
     train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
