@@ -362,7 +362,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         ``"auto"`` is that where Levenberg–Marquardt descends 10 rows or more without early stopping, and 0.1 elsewhere.
     n_starts : "auto" or int, default="auto"
         How often the descent begins, from other weights each time. ``"auto"``: ten times where Levenberg–Marquardt
-        descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, three times up to 3e9, once elsewhere.
+        descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, three times up to 2e9, once elsewhere.
     average : bool, default=True
         The network is the mean of all starts: one wider network, hidden units side by side. Without, it is the start of the
         highest evidence, or of the lowest F.

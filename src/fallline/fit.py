@@ -41,14 +41,14 @@ _LIGHT_DECAY = (
 # Units of the one hidden layer that "auto" tries, what a pass may take of products, and the layer where nothing is tried.
 _WIDTHS = (2, 5, 10, 20, 40)
 _MOST_TO_GROW = 3e9
-_NEARER = 0.9
+_NEARER, _HARMLESS = 0.9, 0.05
 _USUAL = (20,)
 _CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED)
 
 _ENOUGH_FOR_EVIDENCE = 10  # rows: fewer say nothing of the noise
 
 # What Levenberg–Marquardt takes of products a pass, up to which so many starts are a matter of seconds.
-_STARTS = ((1e8, 10), (1e9, 5), (3e9, 3))
+_STARTS = ((1e8, 10), (1e9, 5), (2e9, 3))
 
 # Mini-batches go in single precision from so many rows · weights on: half the time, and the noise of a batch is far larger.
 _SINGLE_FROM = 1e7
@@ -177,7 +177,7 @@ def fit_network(
     Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere. hidden_layer_sizes ``"auto"``: one hidden
     layer of 2, 5, 10, 20 or 40 units, grown until the evidence falls; 20 units where no evidence is found.
     The descent begins ``n_starts`` times, from other weights each time; ``"auto"``: ten times where Levenberg–Marquardt
-    descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, three times up to 3e9, once elsewhere.
+    descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, three times up to 2e9, once elsewhere.
     ``average``: the network is the mean of all, one wider network; without, it is the start shown (``starts_of``), whose path
     is returned in either case.
     ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
@@ -278,7 +278,8 @@ def _grown(
 
     The evidence is that of one network. The mean of several is best of networks that each follow the rows a little too
     closely: the first whose evidence fell is kept, if rows left out are nearer to it by a tenth (generalised
-    cross-validation; where the noise is large, it promises a hundredth, and does not keep it: benchmarks/README.md).
+    cross-validation; where the noise is large it promises a hundredth, and does not keep it: benchmarks/README.md), or if it
+    determines less than a twentieth as many weights as there are rows, so that it cannot follow the noise far.
     Source: MacKay (1992), Neural Computation 4:448, sec. 3.3; Sollich & Krogh (1996), NIPS 8:190; Golub, Heath & Wahba
     (1979), Technometrics 21:215.
     """
@@ -291,7 +292,7 @@ def _grown(
             break
         further = walks(wider)
         fell = _evidence(further) <= _evidence(paths)
-        if not fell or _left_out(further) < _NEARER * _left_out(paths):
+        if not fell or _left_out(further) < _NEARER * _left_out(paths) or _determined(further) < _HARMLESS:
             network, paths = wider, further
         if fell:
             break
@@ -301,6 +302,12 @@ def _grown(
 def _evidence(paths: Sequence[DescentPath]) -> float:
     """The highest of the log evidences that these paths found."""
     return max(path.at_best(path.shown["log_evidence"]) for path in paths)
+
+
+def _determined(paths: Sequence[DescentPath]) -> float:
+    """How many weights the rows determine, in the mean over these paths and as a share of all values of the targets."""
+    counts = [path.at_best(path.shown["effective_weights"]) for path in paths]
+    return float(np.mean(counts)) / (paths[0].n_rows * paths[0].model.outputs)
 
 
 def _left_out(paths: Sequence[DescentPath]) -> float:

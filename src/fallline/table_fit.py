@@ -97,6 +97,7 @@ class TableFit:
         None  # FittedIntervals; None where nobody asked, or the rows leave nothing to see the noise by
     )
     verdict: Any = None  # Verdict; None where finding it would hold the fit up
+    grown: bool = False  # whether the evidence chose how wide the network is
 
     @property
     def ended_badly(self) -> bool:
@@ -138,7 +139,7 @@ class TableFit:
     @property
     def network_said(self) -> str:
         """The network of each start, in words."""
-        return str(self.fitted.alone().network)
+        return f"{self.fitted.alone().network}{', as wide as the evidence asks for' if self.grown else ''}"
 
     @property
     def starts_said(self) -> str:
@@ -181,6 +182,8 @@ class TableFit:
     def _size_said(self, share: float) -> str:
         """Whether the network is too small or needlessly large, by the share of its weights that the rows determine."""
         hidden = self.fitted.alone().network.hidden
+        if self.grown:
+            return ""
         if share > _TOO_SMALL and hidden:
             more = ",".join(str(2 * size) for size in hidden)
             return f". That is nearly all: a larger network may fit better (--hidden {more} or auto)"
@@ -498,7 +501,8 @@ def fit_table(
         for name, (x, y) in {"training": (prepared.x, prepared.y), **held}.items()
     )  # fmt: skip
     verdict = _verdict_on(path, fitted, prepared)
-    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began, known, verdict)
+    grown = settings.get("hidden_layer_sizes", "auto") == "auto" and path.alpha == "evidence"
+    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began, known, verdict, grown)
 
 
 def _verdict_on(path: "DescentPath", fitted: "FittedNetwork", prepared: Prepared) -> "Verdict | None":
