@@ -6,8 +6,16 @@ import jax
 import numpy as np
 import pytest
 
+from fallline.kernel import make_room
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True)
+def room():
+    """Thousands of tests compile more programs than a process can hold."""
+    make_room()
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def waves(random):
 
 
 def small(**settings):
-    return NetworkRegressor(**({"hidden_layer_sizes": (6,), "random_state": 0} | settings))
+    return NetworkRegressor(**({"hidden_layer_sizes": (6,), "random_state": 0, "n_starts": 1} | settings))
 
 
 def by_hand(estimator, x):
@@ -270,7 +270,7 @@ def test_verbose_prints_the_error(waves, capsys):
     ("settings", "message"),
     [
         ({"activation": "sigmoid"}, "choose one of identity, logistic, tanh"),
-        ({"hidden_layer_sizes": (0,)}, r"such as \(20,\), or \(\) for none"),
+        ({"hidden_layer_sizes": (0,)}, r"such as \(20,\), \(\) for none, or 'auto'"),
         ({"hidden_layer_sizes": "20"}, r"such as \(20,\)"),
         ({"descent": "newton"}, "levenberg-marquardt, l-bfgs, gauss-newton, rprop, gradient"),
         ({"alpha": -1}, "alpha=-1"),
@@ -424,7 +424,7 @@ def test_mini_batches_fit_as_well_as_scikit_learns_network(many):
 def test_the_rows_of_the_fit_have_the_error_of_its_path(random):
     x = random.normal(size=(50, 2))
     y, s = 3 * x + 1 + 0.3 * random.normal(size=(50, 2)), random.uniform(0.5, 2, 50)
-    fit = NetworkRegressor((3,), random_state=0, early_stopping=True, max_iter=20).fit(x, y, sample_weight=s)
+    fit = NetworkRegressor((3,), random_state=0, early_stopping=True, n_starts=1).fit(x, y, sample_weight=s)
     rows = fit.descended_rows(x, y, s)
     r = fit.network_.predict(fit.path_.best_weights, rows.x) - rows.y
     at = int(np.flatnonzero(fit.path_.steps == fit.path_.best_step)[0])

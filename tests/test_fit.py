@@ -38,7 +38,7 @@ def test_hidden_sizes_are_read_in_every_usual_form(given, expected):
 
 @pytest.mark.parametrize("given", ["20", (2.5,), (0,), (-3,), None, True, ("a",)])
 def test_other_hidden_sizes_are_refused(given):
-    with pytest.raises(SettingsError, match=r"such as \(20,\), or \(\) for none"):
+    with pytest.raises(SettingsError, match=r"such as \(20,\), \(\) for none, or 'auto'"):
         hidden_sizes(given)
 
 

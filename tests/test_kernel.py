@@ -5,7 +5,7 @@ import pytest
 
 from fallline.chunk import chunk
 from fallline.descent.gradient import GradientDescent
-from fallline.kernel import Compiled
+from fallline.kernel import Compiled, make_room
 from fallline.loop import descend
 from fallline.network import ACTIVATIONS, Network
 from fallline.rows.memory import InMemory
@@ -79,3 +79,25 @@ def test_a_descent_as_one_kernel_walks_as_it_does_without(activation, descent, r
     np.testing.assert_allclose(one.watched["validation"], other.watched["validation"], rtol=1e-8)
     assert one.stop == other.stop
     assert not chunk._refused  # the kernel was taken
+
+
+@pytest.mark.parametrize(
+    ("most", "forgotten"), [("1000\n", True), ("100000000\n", False), ("unlimited", False)]
+)
+def test_programs_are_forgotten_where_they_take_half_of_the_memory_maps(
+    most, forgotten, tmp_path, monkeypatch
+):
+    maps, limit, cleared = tmp_path / "maps", tmp_path / "limit", []
+    maps.write_text("a map\n" * 501)
+    limit.write_text(most)
+    monkeypatch.setattr("fallline.kernel._MAPS", maps)
+    monkeypatch.setattr("fallline.kernel._MOST_MAPS", limit)
+    monkeypatch.setattr("jax.clear_caches", lambda: cleared.append(True))
+    make_room()
+    assert bool(cleared) == forgotten
+
+
+def test_where_a_system_says_nothing_of_memory_maps_nothing_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("fallline.kernel._MAPS", tmp_path / "nowhere")
+    monkeypatch.setattr("jax.clear_caches", lambda: pytest.fail("programs were forgotten"))
+    make_room()

@@ -114,8 +114,8 @@ def test_without_pandas_it_is_a_frame_of_polars(path, monkeypatch):
 @pytest.mark.parametrize(
     ("backend", "said"),
     [
-        (None, r"pandas and polars are not installed: install pandas or polars, or use path\.to_dict\(\)"),
-        ("polars", r"polars is not installed: install polars, or use path\.to_dict\(\)"),
+        (None, r"pandas and polars are not installed: install pandas or polars, or use to_dict\(\)"),
+        ("polars", r"polars is not installed: install polars, or use to_dict\(\)"),
     ],
 )
 def test_without_a_library_a_sentence_says_what_to_install(path, monkeypatch, backend, said):

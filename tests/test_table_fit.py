@@ -21,7 +21,7 @@ from fallline.table_fit import (
     table_of,
 )
 
-QUICK = {"hidden_layer_sizes": (3,), "max_iter": 20, "alpha": 0.1}
+QUICK = {"hidden_layer_sizes": (3,), "max_iter": 20, "alpha": 0.1, "n_starts": 1}
 
 
 def trees(rows=60, **other):
@@ -174,18 +174,36 @@ def test_a_descent_says_whether_it_was_asked_for(fit):
     assert fit.descent.startswith("LevenbergMarquardt(). Levenberg–Marquardt, because the network is small")
     asked = fit_table(prepare(trees(), ["height"]), descent=GradientDescent(0.01), **QUICK)
     assert asked.descent == "GradientDescent(learning_rate=0.01), as asked."
-    assert not asked.fitted.decay_was_chosen
 
 
-def test_a_weight_decay_that_was_chosen_or_found_says_so():
-    ready = prepare(trees(), ["height"])
-    chosen = fit_table(ready, hidden_layer_sizes=(3,), max_iter=20)
-    assert chosen.decay.endswith("in standardised units, chosen on rows held back in turn")
-    found = fit_table(ready, hidden_layer_sizes=(3,), max_iter=20, alpha="evidence")
+@pytest.mark.parametrize("alpha", [{}, {"alpha": "evidence"}], ids=["by default", "as asked"])
+def test_a_weight_decay_that_was_found_says_so(alpha):
+    found = fit_table(prepare(trees(), ["height"]), hidden_layer_sizes=(3,), max_iter=20, n_starts=1, **alpha)
     assert found.decay.startswith("found by Bayesian regularisation: the rows determine ")
 
 
-def test_a_weight_decay_for_too_few_rows_to_choose_by_does_not_say_it_was_chosen():
+def test_a_network_of_which_the_rows_determine_all_or_little_is_too_small_or_needlessly_large():
+    ready = prepare(trees(), ["height"])
+    small, large = (fit_table(ready, hidden_layer_sizes=(size,), n_starts=1) for size in (1, 30))
+    assert small.decay.endswith("That is nearly all: a larger network may fit better (--hidden 2 or auto)")
+    assert "That is few: a smaller network would do (--hidden " in large.decay
+
+
+def test_a_network_as_wide_as_the_evidence_asks_for_says_so():
+    grown = fit_table(prepare(trees(), ["height"]), n_starts=1)
+    assert grown.network_said.endswith(", as wide as the evidence asks for")
+    assert "That is" not in grown.decay
+
+
+def test_the_mean_of_several_starts_says_of_how_many_and_where_they_ended():
+    several = fit_table(prepare(trees(), ["height"]), **QUICK | {"n_starts": 3})
+    single = fit_table(prepare(trees(), ["height"]), **QUICK)
+    assert several.starts_said.startswith("The mean of 3 starts, 9 units side by side; they ended ")
+    assert single.starts_said == ""
+    assert f"3 starts, {sum(start.passes for start in several.fitted.starts)} passes" in several.effort
+
+
+def test_a_weight_decay_for_too_few_rows_to_see_the_noise_by_is_a_light_one():
     few = fit_table(prepare(trees(9), ["height"], holdout=0), hidden_layer_sizes=(1,), max_iter=5)
     assert few.decay == "alpha = 0.1, in standardised units"
 
@@ -309,10 +327,15 @@ def test_the_model_stands_among_the_minima_with_its_own_figures(saved, fit):
     assert (placed.alpha, placed.own_decay, len(placed.rmse)) == (0.1, True, len(placed.found.minima) + 1)
 
 
-def test_minima_of_a_model_found_by_its_evidence_need_a_weight_decay(saved):
-    evidence = dataclasses.replace(saved, about={**saved.about, "alpha": "evidence"})
-    with pytest.raises(SettingsError, match="give --alpha"):
-        minima_of(evidence, find_rows(saved, trees()), starts=1)
+def test_minima_of_a_model_found_by_its_evidence_are_looked_for_under_the_decay_it_found(saved):
+    fit = fit_table(prepare(trees(), ["height"]), hidden_layer_sizes=(2,), n_starts=2)
+    evidence = dataclasses.replace(
+        saved, fitted=fit.fitted, path=fit.path, about={**saved.about, "alpha": "evidence"}
+    )
+    placed = minima_of(evidence, find_rows(saved, trees()), starts=2, max_iter=50)
+    assert (placed.alpha, placed.own_decay) == (None, True)
+    at = list(fit.path.steps).index(fit.path.best_step)
+    assert placed.model_error == pytest.approx(fit.path.penalised_error[at], rel=1e-9)
     assert not minima_of(evidence, find_rows(saved, trees()), starts=1, max_iter=5, alpha=0.1).own_decay
 
 

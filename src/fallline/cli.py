@@ -205,8 +205,8 @@ class _Decay(click.ParamType):
     "--hidden",
     type=_Sizes(),
     default="auto",
-    help="Units in each hidden layer, such as 20 or 20,10; none for none; auto, the default, grows one layer while the "
-    "evidence grows.",
+    help="Units in each hidden layer, such as 20 or 20,10; none for none; auto grows one layer while the evidence grows.  "
+    "[default: auto]",
 )
 @click.option(
     "--starts",

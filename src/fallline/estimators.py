@@ -242,7 +242,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _predicted(self, X: Any) -> np.ndarray:
         """The outputs for rows X, (n, outputs) in the targets' units, whatever they are called."""
-        return self._fitted.predict(self._inputs(X))
+        x = self._inputs(X)
+        return self._fitted.predict(x)
 
     def _inputs(self, X: Any) -> np.ndarray:
         """Rows X as the network takes them, (n, inputs)."""

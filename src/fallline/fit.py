@@ -18,9 +18,11 @@ from fallline.columns import Scaling
 from fallline.descent import Descent, Stop
 from fallline.descent.batches import by_batches
 from fallline.descent.choose import MOST_WEIGHTS, choose
+from fallline.descent.penalty import Evidence
 from fallline.descent.transformation import wrapped
 from fallline.epochs import Standing, one_epoch
 from fallline.exceptions import SettingsError, TableError
+from fallline.kernel import make_room
 from fallline.loop import Progress, descend
 from fallline.network import Layer, Network
 from fallline.path import DescentPath
@@ -42,6 +44,8 @@ _LIGHT_DECAY = (
 _WIDTHS = (2, 5, 10, 20, 40)
 _MOST_TO_GROW = 3e9
 _NEARER, _HARMLESS = 0.9, 0.05
+# Starts begin from a strong and from a light penalty in turn; one whose log evidence is lower by so much a row is left out.
+_FIRST, _LOWER = (0.1, 1e-3), 0.25
 _USUAL = (20,)
 _CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED)
 
@@ -185,6 +189,7 @@ def fit_network(
     how far the descent is, and gets a function that gives the network as it stands. The other arguments are those
     of ``descend``. Raises what ``Network`` and ``descend`` raise.
     """
+    make_room()
     grows = isinstance(hidden_layer_sizes, str) and hidden_layer_sizes == "auto"
 
     def network_of(sizes: Sequence[int]) -> Network:
@@ -215,15 +220,16 @@ def fit_network(
         alpha = "evidence" if found else _LIGHT_DECAY
 
     def walk(
-        network: Network, start: np.ndarray, arrived: Sequence[np.ndarray] = (), of: int = 1
+        network: Network, start: np.ndarray, first: float, arrived: Sequence[np.ndarray] = (), of: int = 1
     ) -> DescentPath:
-        """The path from one start, the next of so many after those that have ``arrived``."""
+        """The path from one start, the next of so many after those that have ``arrived``; under Bayesian regularisation from a
+        strength of ``first`` a row."""
 
         def told(now: Progress) -> Any:
             now = dataclasses.replace(now, start=len(arrived) + 1, n_starts=of)
             return progress and progress(now, lambda: _mean_of(network, [*arrived, now.weights], scaling))
 
-        return descend(
+        path = descend(
             network,
             rows,
             descent,
@@ -232,23 +238,28 @@ def fit_network(
             max_iter=max_iter,
             tol=tol,
             n_iter_no_change=n_iter_no_change,
-            alpha=alpha,
+            alpha=Evidence(first) if alpha == "evidence" else alpha,
             watched=sets,
             judge=judge,
             progress=told if progress else None,
             every_step=every_step,
             input_names=input_names,
         )
+        return dataclasses.replace(path, alpha=alpha)
 
     def walk_on(
         network: Network, begins: Sequence[np.ndarray], paths: Sequence[DescentPath] = ()
     ) -> list[DescentPath]:
         """A path from each of these starts; of the first, those that are known are taken over."""
         paths = list(paths)
-        for start in begins[len(paths) :]:
+        for number, start in enumerate(begins[len(paths) :], start=len(paths)):
             if paths and paths[-1].stop in _CUT_SHORT:
                 break
-            paths.append(walk(network, start, [path.best_weights for path in paths], len(begins)))
+            arrived = [path.best_weights for path in paths]
+            path = walk(network, start, _FIRST[number % 2], arrived, len(begins))
+            if len(begins) == 1 and alpha == "evidence" and path.stop not in _CUT_SHORT and before is None:
+                path = max(path, walk(network, start, _FIRST[1]), key=lambda path: _evidence([path]))
+            paths.append(path)
         return paths
 
     members = 1
@@ -292,16 +303,25 @@ def _grown(
             break
         further = walks(wider)
         fell = _evidence(further) <= _evidence(paths)
-        if not fell or _left_out(further) < _NEARER * _left_out(paths) or _determined(further) < _HARMLESS:
+        there, here = _sound(further), _sound(paths)
+        if not fell or _left_out(there) < _NEARER * _left_out(here) or _determined(there) < _HARMLESS:
             network, paths = wider, further
         if fell:
             break
     return network, paths
 
 
+def _sound(paths: Sequence[DescentPath]) -> list[DescentPath]:
+    """The paths without those that ended at a lower maximum of the evidence, by more than a quarter for each row."""
+    if not all("log_evidence" in path.shown for path in paths) or not np.isfinite(_evidence(paths)):
+        return list(paths)
+    least = _evidence(paths) - _LOWER * paths[0].n_rows
+    return [path for path in paths if path.at_best(path.shown["log_evidence"]) >= least]
+
+
 def _evidence(paths: Sequence[DescentPath]) -> float:
     """The highest of the log evidences that these paths found."""
-    return max(path.at_best(path.shown["log_evidence"]) for path in paths)
+    return max((path.at_best(path.shown["log_evidence"]) for path in paths), default=-math.inf)
 
 
 def _determined(paths: Sequence[DescentPath]) -> float:
@@ -334,7 +354,7 @@ def _fitted(
         paths = paths[:-1]  # a start cut short would only disturb the mean of those that arrived
         said = "Interrupted" if last.stop == Stop.INTERRUPTED else "Stopped as asked"
         cut = f"{said} in start {len(paths) + 1} of {asked}; the fit is that of the {len(paths)} before it. "
-    sound = [path for path in paths if path.stop != Stop.DIVERGED]
+    sound = _sound([path for path in paths if path.stop != Stop.DIVERGED])
     starts = starts_of(network, x, sound or paths[:1], judge)
     shown = (sound or paths)[starts.shown]
     if cut:

@@ -3,9 +3,11 @@
 XLA hands every fused operation in the body of a loop to its thread pool one by one. For a hundred rows that
 costs ten times the arithmetic. Compiled to one kernel instead, the loop runs like one written in C; nothing
 in it is shared between threads and matrix products are plain loops, so that it pays for small steps only.
+And the room that compiled programs take in a process.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,6 +20,9 @@ _TRIED = ("0.10.",)
 
 # Products that XLA would give to a library cannot stand inside a kernel.
 _OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+_MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 
 
 class Compiled:
@@ -49,3 +54,18 @@ class Compiled:
                 except jax.errors.JaxRuntimeError:
                     self._refused.add(program)
         return self._ordinary(*args, **settings)
+
+
+def make_room() -> None:
+    """Forget the compiled programs where they have taken half of the memory maps that Linux gives a process.
+
+    Each program takes some, and XLA ends the process when there are no more. A hundred tables of different widths are enough.
+    """
+    try:
+        most = int(_MOST_MAPS.read_text())
+        with _MAPS.open("rb") as lines:
+            used = sum(1 for _ in lines)
+    except (OSError, ValueError):  # another system, with other limits
+        return
+    if used > most // 2:
+        jax.clear_caches()

@@ -94,7 +94,7 @@ def descend(
     max_iter: float = 1000,
     tol: float = 0.0,
     n_iter_no_change: int = 10,
-    alpha: float | str = 0.0,
+    alpha: Any = 0.0,
     watched: Mapping[str, InMemory] | None = None,
     judge: str | None = None,
     progress: Callable[[Progress], Any] | None = None,
@@ -201,7 +201,7 @@ def _run(
     judge: str | None,
     progress: Callable[[Progress], Any] | None,
     every_step: bool,
-    alpha: float | str,
+    alpha: Any,
     input_names: Sequence[str] | None,
 ) -> DescentPath:
     began = time.perf_counter()

@@ -329,7 +329,7 @@ def by_hand(rule, scaling, x, y, w, passes, damping=1e-3):
 def test_the_walk_is_that_of_the_rule_written_out(rule, scaling, random):
     network, rows = Network((1, 3, 1)), wave(random)
     walked, dampings = by_hand(rule, scaling, rows.x, rows.y[:, 0], network.initial(1), passes=25)
-    descent = LevenbergMarquardt(rule=rule, scaling=scaling)
+    descent = LevenbergMarquardt(damping=1e-3, rule=rule, scaling=scaling)
     path = descend(network, rows, descent, seed=1, max_iter=len(walked) - 1)
     assert 10 < len(walked) < 25  # some trials were steps, some were not
     np.testing.assert_allclose(path.weights, walked, rtol=1e-6, atol=1e-9)
@@ -361,7 +361,7 @@ def test_a_projected_step_is_kaufmans(random):
     network, rows = Network((1, 4, 1)), wave(random)
     start = network.initial(2)
     start[-5:] = np.linalg.lstsq(*with_decay(network, start, rows.x, rows.y), rcond=None)[0][:, 0]
-    descent = LevenbergMarquardt(1.0, project_output=True)
+    descent = LevenbergMarquardt(1.0, scaling="columns", project_output=True)
     stepped = descend(network, rows, descent, weights=start, max_iter=1, alpha=0.1)
     assert stepped.n_passes == 3  # at the start, for the output layer, and there
     x, (phi, y), coef = (

@@ -99,7 +99,14 @@ def test_under_a_weight_decay_the_error_that_was_descended_stands_beside_it(rows
 def test_under_bayesian_regularisation_damping_and_effective_weights_have_their_panels(rows, ax):
     path = walked(rows, LevenbergMarquardt(), alpha="evidence")
     drawn = PathDisplay.from_path(path, ax=ax)
-    assert list(drawn.axes_) == ["error", "gradient_norm", "damping", "effective_weights", "noise_precision"]
+    assert list(drawn.axes_) == [
+        "error",
+        "gradient_norm",
+        "damping",
+        "effective_weights",
+        "noise_precision",
+        "log_evidence",
+    ]
     shown = drawn.lines_["effective_weights"]["effective_weights"].get_ydata()
     np.testing.assert_allclose(shown, path.shown["effective_weights"])
     assert drawn.axes_["effective_weights"].get_yscale() == "linear"

@@ -6,6 +6,7 @@ strength is fixed (weight decay), or found on the way as the ratio of two precis
 the noise.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,14 +17,21 @@ from fallline.error import Sums
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.network import Model
 
-# Before anything is known of the noise, for every row, in standardised units. The evidence has several maxima: whoever comes
-# from a light penalty ends where the network passes through the noise, though another maximum is higher by far; under a
-# penalty as strong as the rows nothing is left of the network (benchmarks/README.md).
-_FIRST_STRENGTH = 0.1
 _LEAST, _MOST = 1e-10, 1e8
 _LARGEST_CHANGE = (
     10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
 )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Bayesian regularisation that begins at a strength of ``first`` for every row, before anything is known of the noise.
+
+    The evidence has several maxima. From a light first penalty a walk may end where the network passes through the noise,
+    from a strong one where the curve has gone with the noise: a parabola looks like nothing to a network of small weights.
+    """
+
+    first: float = 0.1
 
 
 class Penalty(NamedTuple):
@@ -57,8 +65,9 @@ class Penalised(NamedTuple):
 
 def penalty_for(model: Model, alpha: Any, rows: float) -> Penalty:
     """The penalty that ``alpha`` asks for: a weight decay, or "evidence", found on the way. Raises SettingsError."""
-    evidence = isinstance(alpha, str) and alpha == "evidence"
-    return bayesian(model, rows) if evidence else weight_decay(model, alpha)
+    if isinstance(alpha, str) and alpha == "evidence":
+        alpha = Evidence()
+    return bayesian(model, rows, alpha.first) if isinstance(alpha, Evidence) else weight_decay(model, alpha)
 
 
 def weight_decay(model: Model, alpha: Any) -> Penalty:
@@ -82,11 +91,11 @@ def weight_decay(model: Model, alpha: Any) -> Penalty:
     return Penalty(strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), none, none, none)
 
 
-def bayesian(model: Model, rows: float) -> Penalty:
+def bayesian(model: Model, rows: float, first: float = 0.1) -> Penalty:
     """A strength for each group of weights, to be found on the way by ``reestimated`` from so many rows."""
     group = model.groups()
     members = (group[None, :] == np.unique(group[group >= 0])[:, None]).astype(np.float64)
-    strength = _FIRST_STRENGTH * rows * members.sum(axis=0)
+    strength = first * rows * members.sum(axis=0)
     return Penalty(
         strength,
         members,

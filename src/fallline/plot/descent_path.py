@@ -11,7 +11,11 @@ import numpy as np
 from fallline.exceptions import ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED, envelope, labelled, legend_above, logarithmic, room_of
 
-_LINEAR = ("momentum", "effective_weights")  # of a descent's numbers, those that span no decades
+_LINEAR = (
+    "momentum",
+    "effective_weights",
+    "log_evidence",
+)  # of a descent's numbers, those that span no decades
 _POINTS = 100  # a walk of so few steps shows each of them
 _PANEL, _WIDTH, _WALK = 1.5, 6.4, 5.0  # inches
 
