@@ -56,8 +56,8 @@ def test_where_the_network_is_flexible_fits_without_the_row_widen_them():
     alone = intervals_of(fitted.alone().network, members_of(fitted, path), rows)
     got = intervals_of_fit(fitted, path, rows, seed=0).scaled
     # Leave-one-out says that new rows are nearer than they are, and rows of further fits say it less.
-    assert alone.further_off(new.x, new.y) > 1.2
-    assert 1.0 < got.further_off(new.x, new.y) < 0.95 * alone.further_off(new.x, new.y)
+    assert alone.further_off(new.x, new.y) > 1.15
+    assert 0.9 < got.further_off(new.x, new.y) < 0.95 * alone.further_off(new.x, new.y)
 
 
 def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):

@@ -125,7 +125,7 @@ def test_of_a_nonlinear_network_it_is_the_covariance_of_curve_fit():
         curve, x[:, 0], y[:, 0], p0=path.best_weights, xtol=1e-14, ftol=1e-14
     )
     got = uncertainty_of(model, path.best_weights, InMemory(x, y), noise="residuals")
-    np.testing.assert_allclose(path.best_weights, found_by_scipy, rtol=1e-5)
+    np.testing.assert_allclose(path.best_weights, found_by_scipy, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(got.covariance, covariance, rtol=1e-3)
     # The straight line through the weights says nearly what a new fit without the row does.
     kept = np.arange(60) != 30

@@ -44,6 +44,7 @@ _LIGHT_DECAY = (
 _WIDTHS = (2, 5, 10, 20, 40)
 _MOST_TO_GROW = 3e9
 _NEARER, _HARMLESS = 0.9, 0.05
+_WORTH = 2.0  # by so much the log evidence must rise: a unit that does nothing changes it by less
 # Starts begin from a strong and from a light penalty in turn; one whose log evidence is lower by so much a row is left out.
 _FIRST, _LOWER = (0.1, 1e-3), 0.25
 _USUAL = (20,)
@@ -302,7 +303,7 @@ def _grown(
         if paths[-1].stop in _CUT_SHORT or too_much or wider.n_weights > MOST_WEIGHTS:
             break
         further = walks(wider)
-        fell = _evidence(further) <= _evidence(paths)
+        fell = not _evidence(further) > _evidence(paths) + _WORTH
         there, here = _sound(further), _sound(paths)
         if not fell or _left_out(there) < _NEARER * _left_out(here) or _determined(there) < _HARMLESS:
             network, paths = wider, further

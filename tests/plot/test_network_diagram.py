@@ -16,7 +16,7 @@ INTERCEPTS = [np.array([1.0, -1.0]), np.array([0.5])]
 @pytest.fixture(scope="module")
 def fitted():
     x = np.random.default_rng(0).normal(size=(40, 3)) * [1.0, 100.0, 1.0]
-    return NetworkRegressor((2,), random_state=0, max_iter=50, tol=1e-3).fit(
+    return NetworkRegressor((2,), random_state=0, n_starts=1, alpha=0.1, max_iter=200, tol=1e-3).fit(
         x, np.tanh(x[:, 0]) + 0.01 * x[:, 1]
     )
 
