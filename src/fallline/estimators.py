@@ -513,6 +513,9 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
     class_weight : dict, "balanced" or None, default=None
         How often a row of each class counts, {label: weight}, 1 where it is not named; ``"balanced"``: n/(k · rows of the
         class). It multiplies ``sample_weight``, and probabilities become those of a table with such rows.
+    alpha : float, "auto" or "evidence", default=1.0
+        Weight decay, as in ``NetworkRegressor``. It is not found by its evidence by default: classes that can be told apart
+        completely leave no noise to find it by.
     output_activation : str, default="identity"
         f of the outputs. ``"logistic"`` keeps each between 0 and 1.
     scale : bool, default=True
@@ -520,7 +523,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         identity outputs): a rare class counts by its rows, and E is the Brier score times a number.
     early_stopping : bool, default=False
         As in ``NetworkRegressor``; every class is spread over the three parts in proportion.
-    hidden_layer_sizes, activation, descent, alpha, max_iter, tol, n_iter_no_change : as in ``NetworkRegressor``
+    hidden_layer_sizes, activation, descent, n_starts, average, max_iter, tol, n_iter_no_change : as in ``NetworkRegressor``
     bias, validation_fraction, test_fraction, warm_start, random_state, verbose : as in ``NetworkRegressor``
 
     Attributes
@@ -565,7 +568,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         activation: str = core.ACTIVATION,
         *,
         descent: Any = "auto",
-        alpha: Any = core.ALPHA,
+        alpha: Any = 1.0,
         class_weight: Any = None,
         n_starts: Any = core.N_STARTS,
         average: bool = True,
