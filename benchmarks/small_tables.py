@@ -6,7 +6,7 @@ DATA is a folder with ``uci/`` (its source is in benchmarks/README.md). Each spl
 same rows, scikit-learn's ``MLPRegressor`` (as it comes, and by L-BFGS; inputs and target standardised for it) and
 histogram gradient boosting, each with its default settings. Printed for each table: the mean RMSE on the rows left out, its
 standard error, the mean of the paired ratio to ours, and the median seconds of a fit; beside them the published means of
-probabilistic backpropagation and of dropout. Settings were chosen on splits 0 to 4.
+probabilistic backpropagation and of dropout. Settings were chosen on splits 0 to 10.
 """
 
 import argparse
