@@ -71,10 +71,6 @@ class Starts(Sequence[Start]):
             lowest.setdefault(start.minimum, start)
         return tuple((counts[number], lowest[number]) for number in sorted(counts))
 
-    def averaged(self) -> tuple[Network, np.ndarray]:
-        """The wider network that is the mean of all, and its weights."""
-        return self.network.averaged(self.weights)
-
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it but the network and ``shown`` as float64 arrays, (starts,) or (starts, p), for a file."""
         return {

@@ -328,13 +328,11 @@ def fit(
         _print_columns(prepared)
     if isinstance(holdout, Path):
         _complain(read_otherwise(prepared.columns, prepared.notes, held_out))
-    from fallline.compile_cache import mended, use_compile_cache
     from fallline.files import atomic_write
     from fallline.report import render_report
 
-    programs = use_compile_cache()
     settings = _settings(options)
-    with _progress_bar(quiet, settings) as progress, mended(programs):
+    with _progress_bar(quiet) as progress, _compile_cache():
         result = fit_table(prepared, seed=seed, progress=progress, intervals=intervals, **settings)
     if not quiet:
         _print_fit(result)
@@ -736,7 +734,7 @@ def _importing_meanwhile() -> Iterator[None]:
 
 
 @contextmanager
-def _progress_bar(quiet: bool, settings: dict[str, Any]) -> Iterator[Any]:
+def _progress_bar(quiet: bool) -> Iterator[Any]:
     """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -1185,7 +1183,6 @@ def curve(table: Path, target: str, model: str, sigma: str | None, profile: bool
         source = read_table(table)
     import numpy as np
 
-    from fallline.compile_cache import mended, use_compile_cache
     from fallline.curve import Curve
     from fallline.curve_fit import fit_curve
     from fallline.formula import read_formula
@@ -1198,7 +1195,7 @@ def curve(table: Path, target: str, model: str, sigma: str | None, profile: bool
             f"the formula {formula} has none of the columns of {table.name} ({', '.join(source.columns)})."
         )
     x = np.column_stack([columns[name] for name in inputs])
-    with mended(use_compile_cache()):
+    with _compile_cache():
         found = fit_curve(
             Curve(formula, columns=inputs),
             x,

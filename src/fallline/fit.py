@@ -46,7 +46,7 @@ _MOST_TO_GROW = 3e9
 _NEARER, _HARMLESS = 0.9, 0.05
 _WORTH = 2.0  # by so much the log evidence must rise: a unit that does nothing changes it by less
 # Starts begin from a strong and from a light penalty in turn; one whose log evidence is lower by so much a row is left out.
-_FIRST, _LOWER = (0.1, 1e-3), 0.25
+_FIRST, _LOWER = (Evidence.first, 1e-3), 0.25
 _USUAL = (20,)
 _CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED)
 
@@ -442,7 +442,7 @@ def fit_part(
     grows = isinstance(hidden_layer_sizes, str) and hidden_layer_sizes == "auto"
     sizes = _USUAL if grows else hidden_sizes(hidden_layer_sizes)
     if grows and before is not None:
-        sizes = before.alone().network.hidden if before.starts else before.network.hidden
+        sizes = before.alone().network.hidden
     network = Network((x.shape[1], *sizes, y.shape[1]), activation, output_activation, bias=bias)
     wide = network if before is None or before.network == network else network.side_by_side(before.members)
     if before is not None and before.network == wide:

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from fallline.exceptions import SettingsError, ShapeError, TableError
+from fallline.exceptions import SettingsError, TableError
 from fallline.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.uncertainty import (
     Uncertainty,
     directions_in_words,
+    inputs_of,
     leverage_at,
     students_quantile,
     uncertainty_of,
@@ -198,11 +199,7 @@ class Intervals:
 
     def _predictions(self, x: np.ndarray) -> np.ndarray:
         """ŷ of each start, (K, m, k)."""
-        x = np.asarray(x, np.float64)
-        if x.ndim != 2 or x.shape[1] != self.model.inputs:
-            raise ShapeError(
-                f"x has shape {x.shape}; expected (rows, inputs) = (m, {self.model.inputs}): for a single input, pass x[:, None]."
-            )
+        x = inputs_of(self.model, x)
         return np.stack([np.asarray(self.model.predict(each, x)) for each in self.weights])
 
     def _parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -112,6 +112,10 @@ class Recorded:
         gaps = self.weight_names if weights and not self.every_step else ()
         return to_native_frame(self.to_dict(weights), backend, gaps)
 
+    def at_best(self, values: np.ndarray) -> float:
+        """Of values (m,) at the points, the one at ``best_weights``."""
+        return float(values[np.searchsorted(self.steps, self.best_step)])
+
 
 def to_native_frame(columns: dict[str, Any], backend: str | None, gaps: Sequence[str] = ()) -> Any:
     """Columns as a data frame: see ``Recorded.to_frame``. NaN in the columns ``gaps`` becomes null where there is null."""
@@ -219,10 +223,6 @@ class DescentPath(Recorded):
     def n_iter(self) -> int:
         """What ``max_iter`` counts: epochs by mini-batches, steps otherwise."""
         return self.n_steps if self.n_epochs is None else self.n_epochs
-
-    def at_best(self, values: np.ndarray) -> float:
-        """Of values (m,) at the points, the one at ``best_weights``."""
-        return float(values[np.searchsorted(self.steps, self.best_step)])
 
     @property
     def final_weights(self) -> np.ndarray:

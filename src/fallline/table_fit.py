@@ -448,7 +448,7 @@ def _otherwise(saved: SavedModel, table: Table, x: np.ndarray, y: np.ndarray, di
     if path is not None:
         actual, predicted = fitted.scaling.y(y), fitted.scaling.y(shown.predict(x))
         now = sum(figures_of(a, b).error or 0.0 for a, b in zip(actual.T, predicted.T, strict=True))
-        then = float(path.error[np.searchsorted(path.steps, path.best_step)])
+        then = path.at_best(path.error)
         # Descents in single precision leave weights that are; their E has as many digits.
         single = np.array_equal(shown.weights, shown.weights.astype(np.float32))
         if abs(now - then) <= (1e-5 if single else 1e-9) * then + 1e-12 * actual.size:
@@ -482,7 +482,7 @@ def fit_table(
     intervals: whether to find out how far predictions may be off, which takes up to half the time of the fit.
     """
     from fallline.descent.choose import choose
-    from fallline.fit import fit_network
+    from fallline.fit import HIDDEN_LAYER_SIZES, fit_network
 
     began = time.perf_counter()
     held = {"held-out": (prepared.held_x, prepared.held_y)} if len(prepared.held_x) else {}
@@ -501,7 +501,8 @@ def fit_table(
         for name, (x, y) in {"training": (prepared.x, prepared.y), **held}.items()
     )  # fmt: skip
     verdict = _verdict_on(path, fitted, prepared)
-    grown = settings.get("hidden_layer_sizes", "auto") == "auto" and path.alpha == "evidence"
+    sizes = settings.get("hidden_layer_sizes", HIDDEN_LAYER_SIZES)
+    grown = isinstance(sizes, str) and sizes == "auto" and path.alpha == "evidence"
     return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began, known, verdict, grown)
 
 

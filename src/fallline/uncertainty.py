@@ -213,6 +213,16 @@ def directions_in_words(model: Model, undetermined: np.ndarray, names: Sequence[
     return f"The rows determine {p - d} of {p} directions of the weights; undetermined: {'; '.join(parts)}{more}."
 
 
+def inputs_of(model: Model, x: np.ndarray) -> np.ndarray:
+    """Rows x (m, inputs) in float64. Raises ShapeError where they are not rows of the model."""
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or x.shape[1] != model.inputs:
+        raise ShapeError(
+            f"x has shape {x.shape}; expected (rows, inputs) = (m, {model.inputs}): for a single input, pass x[:, None]."
+        )
+    return x
+
+
 def leverage_at(
     model: Model,
     weights: np.ndarray,
@@ -225,11 +235,7 @@ def leverage_at(
 
     ∞ where the prediction changes along an undetermined direction. Raises ShapeError where x has not the model's inputs.
     """
-    x = np.asarray(x, np.float64)
-    if x.ndim != 2 or x.shape[1] != model.inputs:
-        raise ShapeError(
-            f"x has shape {x.shape}; expected (rows, inputs) = (m, {model.inputs}): for a single input, pass x[:, None]."
-        )
+    x = inputs_of(model, x)
     leverage = np.empty((len(x), model.outputs))
     with jax.enable_x64(True), one_blas_thread():
         for part, (block, *_) in _blocks(model, x):

@@ -91,7 +91,7 @@ def weight_decay(model: Model, alpha: Any) -> Penalty:
     return Penalty(strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), none, none, none)
 
 
-def bayesian(model: Model, rows: float, first: float = 0.1) -> Penalty:
+def bayesian(model: Model, rows: float, first: float = Evidence.first) -> Penalty:
     """A strength for each group of weights, to be found on the way by ``reestimated`` from so many rows."""
     group = model.groups()
     members = (group[None, :] == np.unique(group[group >= 0])[:, None]).astype(np.float64)

@@ -240,7 +240,8 @@ def verdict_of(path: DescentPath, rows: Rows, *, matrix: bool | None = None) -> 
     """
     rows = check_fit(path.model, rows)
     check_rows_of(path, rows)
-    found = _verdict(path.model, rows, path.best_weights, path.strength, matrix, path.weight_names)
+    with one_blas_thread():
+        found = _verdict(path.model, rows, path.best_weights, path.strength, matrix, path.weight_names)
     if path.stop == Stop.NO_CHANGE:
         found = replace(found, more="a smaller tol and more steps")
     purpose = _purpose(path)
@@ -268,7 +269,8 @@ def verdict_at(
     rows = check_fit(model, rows)
     if strength is None:
         strength = weight_decay(model, alpha).strength
-    return _verdict(model, rows, weights, np.asarray(strength, np.float64), matrix, names_of(model))
+    with one_blas_thread():
+        return _verdict(model, rows, weights, np.asarray(strength, np.float64), matrix, names_of(model))
 
 
 def _purpose(path: DescentPath) -> str:
@@ -452,18 +454,6 @@ def _by_products(
 
 
 def _verdict(
-    model: Model,
-    rows: InMemory,
-    weights: Any,
-    strength: np.ndarray,
-    matrix: bool | None,
-    names: Sequence[str],
-) -> Verdict:
-    with one_blas_thread():
-        return _judged(model, rows, weights, strength, matrix, names)
-
-
-def _judged(
     model: Model,
     rows: InMemory,
     weights: Any,
