@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fallline.error import jacobian
-from fallline.gram import by_pairs, gram, pairs_of, unordered, widest
+from fallline.gram import by_pairs, gram, no_products, pairs_of, products_of, put_together, unordered, widest
 from fallline.network import Network
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -34,6 +34,19 @@ def test_the_triple_is_that_of_the_jacobian(network, random):
     np.testing.assert_allclose(error, 0.5 * np.sum(s[:, None] * r**2), rtol=1e-13)
     np.testing.assert_allclose(slope, np.einsum("n,nj,njp->p", s, r, j), rtol=1e-10, atol=1e-11)
     np.testing.assert_allclose(square, np.einsum("n,njp,njq->pq", s, j, j), rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_products_of_parts_of_the_rows_add_up_before_they_are_put_together(network, random):
+    x, y = random.normal(size=(40, network.inputs)), random.normal(size=(40, network.outputs))
+    s, w = random.uniform(0, 2, size=40), jnp.asarray(random.normal(size=network.n_weights))
+    total = no_products(network)
+    for part in (slice(0, 13), slice(13, 40)):
+        _, _, products = products_of(network, w, *(jnp.asarray(each[part]) for each in (x, y, s)))
+        assert jax.tree.map(jnp.shape, products) == jax.tree.map(jnp.shape, total)
+        total = jax.tree.map(jnp.add, total, products)
+    whole = gram(network, w, *map(jnp.asarray, (x, y, s)))[2]
+    np.testing.assert_allclose(put_together(network, total), whole, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10])

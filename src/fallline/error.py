@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from fallline.curve import Curve
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.gram import gram
+from fallline.gram import gram, no_products, products_of, put_together
 from fallline.network import Model, Network
 
 # What one pass over the rows can be asked for. A descent names the few it needs.
@@ -105,6 +105,21 @@ def _total(terms: Any) -> Any:
     return jnp.sum(terms, dtype=jnp.float64)
 
 
+def nothing_apart(model: Model, kinds: tuple[str, ...]) -> Sums:
+    """``nothing`` for sums whose JᵀJ is ``apart``."""
+    zero = nothing(kinds, model.n_weights)
+    if "gauss_newton" in kinds and isinstance(model, Network):
+        return zero._replace(gauss_newton=no_products(model))
+    return zero
+
+
+def joined(model: Model, sums: Sums) -> Sums:
+    """The sums with JᵀJ put together of what ``apart`` left of it."""
+    if isinstance(sums.gauss_newton, dict) and isinstance(model, Network):
+        return sums._replace(gauss_newton=put_together(model, sums.gauss_newton))
+    return sums
+
+
 def nothing(kinds: tuple[str, ...], n_weights: int) -> Sums:
     """The sums over no rows, float64: where adding up begins."""
     dtype = jnp.float64
@@ -134,13 +149,16 @@ def merged(first: Sums, second: Sums, xp: Any = jnp) -> Sums:
     return total._replace(triangle=xp.linalg.qr(stacked, mode="r"))
 
 
-def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Request, block: Block) -> Sums:
+def sums_of_block(
+    model: Model, kinds: tuple[str, ...], kind: str, request: Request, block: Block, *, apart: bool = False
+) -> Sums:
     """The sums of one kind over one block, float64; parts that other kinds of the same descent need stay zero.
 
-    Inside the block the arithmetic is that of the rows, float32 or float64.
+    Inside the block the arithmetic is that of the rows, float32 or float64. ``apart``: a network's JᵀJ stays in the
+    products it is made of, which add up like all else and are to be ``joined`` once, at the end.
     """
     weights = request.weights.astype(block.x.dtype)
-    empty = nothing(kinds, model.n_weights)
+    empty = nothing_apart(model, kinds) if apart else nothing(kinds, model.n_weights)
     rows = _total(block.s)
     if kind == "error":
         return empty._replace(rows=rows, error=squared_error(model, weights, block))
@@ -148,8 +166,8 @@ def sums_of_block(model: Model, kinds: tuple[str, ...], kind: str, request: Requ
         error, gradient = error_and_gradient(model, weights, block)
         return empty._replace(rows=rows, error=error, gradient=gradient.astype(jnp.float64))
     if kind == "gauss_newton":
-        error, gradient, square = gauss_newton(model, weights, block)
-        error, gradient, square = (part.astype(jnp.float64) for part in (error, gradient, square))
+        triple = gauss_newton(model, weights, block, apart=apart)
+        error, gradient, square = jax.tree.map(lambda part: part.astype(jnp.float64), triple)
         return empty._replace(rows=rows, error=error, gradient=gradient, gauss_newton=square)
     if kind == "curvature":
         product = curvature_product(model, weights, block, request.direction.astype(weights.dtype))
@@ -178,11 +196,11 @@ def jacobian(model: Model, weights: Any, x: Any) -> Any:
     return jax.vmap(one_row)(x)
 
 
-def gauss_newton(model: Model, weights: Any, block: Block) -> tuple[Any, Any, Any]:
+def gauss_newton(model: Model, weights: Any, block: Block, *, apart: bool = False) -> tuple[Any, Any, Any]:
     """The triple (E, g, JᵀJ) of a block: all that Levenberg–Marquardt asks of the rows."""
     if isinstance(model, Network):
         _check_targets((block.x.shape[0], model.outputs), block)
-        return gram(model, weights, block.x, block.y, block.s)
+        return (products_of if apart else gram)(model, weights, block.x, block.y, block.s)
     r = residuals(model, weights, block)
     root = jnp.sqrt(block.s)[:, None]
     scaled = (r * root).reshape(-1)

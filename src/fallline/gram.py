@@ -44,12 +44,17 @@ def widest(network: Network) -> int:
 
 def gram(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, Any, Any]:
     """(E, g, JᵀJ) of rows x (n, inputs), y (n, outputs) that count s (n,) times."""
+    error, gradient, products = products_of(network, weights, x, y, s)
+    return error, gradient, put_together(network, products)
+
+
+def products_of(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, Any, Any]:
+    """(E, g, products): what ``put_together`` makes JᵀJ of, once the products of all rows are added up."""
     below, slopes, predicted = _forward(network, weights, x.T)
     deltas = _sensitivities(network, weights, slopes)
     r = predicted - y.T
     weighted = r * s[None]
-    outputs, last = r.shape[0], len(below) - 1
-    size = [each.shape[0] for each in below]
+    last = len(below) - 1
 
     gradient = [
         (a @ jnp.einsum("jhn,jn->hn", delta, weighted).T).reshape(-1)
@@ -57,9 +62,9 @@ def gram(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, A
     ]
     gradient.append((below[-1] @ (slopes[-1] * weighted).T).reshape(-1))
 
-    blocks: list[list[Any]] = [[None] * (last + 1) for _ in below]
+    products: dict[str, Any] = {}
     for i in range(last):
-        blocks[i][i] = _within(below[i], deltas[i], s)
+        products[_key(i, i)] = _within(below[i], deltas[i], s)
         for k in range(i + 1, last + 1):
             # An output unit j feels its own ŷ_j alone.
             both = (
@@ -67,13 +72,51 @@ def gram(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, A
                 if k < last
                 else (deltas[i] * slopes[-1][:, None]).transpose(1, 0, 2)
             )
-            blocks[i][k] = _across(below[i], below[k], both * s[None, None])
+            products[_key(i, k)] = _across(below[i], below[k], both * s[None, None])
+    top = slopes[-1] ** 2 * s[None]
+    products[_key(last, last)] = jnp.einsum("jn,an,bn->jab", top, below[-1], below[-1])
+    return 0.5 * jnp.sum(r * weighted), jnp.concatenate(gradient), products
+
+
+def put_together(network: Network, products: dict[str, Any]) -> Any:
+    """JᵀJ (n_weights, n_weights) of the ``products`` of a network's rows."""
+    shapes = [(a + network.bias, b) for a, b in itertools.pairwise(network.sizes)]
+    last = len(shapes) - 1
+    blocks: list[list[Any]] = [[None] * (last + 1) for _ in shapes]
+    for i, (inputs, units) in enumerate(shapes[:-1]):
+        own = products[_key(i, i)]
+        if by_pairs(inputs, units):
+            square = own[_place(units).reshape(-1)][:, _place(inputs).reshape(-1)]
+            own = _by_weight(square, units, units, inputs, inputs)
+        blocks[i][i] = own
+        for k in range(i + 1, last + 1):
+            sources, others = shapes[k]
+            blocks[i][k] = _by_weight(products[_key(i, k)], units, others, inputs, sources)
             blocks[k][i] = blocks[i][k].T
-    top = jnp.einsum("jn,an,bn->jab", slopes[-1] ** 2 * s[None], below[-1], below[-1])
-    own = jnp.eye(outputs, dtype=top.dtype)
-    square = jnp.einsum("jab,jk->ajbk", top, own).reshape(size[-1] * outputs, size[-1] * outputs)
-    blocks[last][last] = square
-    return 0.5 * jnp.sum(r * weighted), jnp.concatenate(gradient), jnp.block(blocks)
+    top, (below, outputs) = products[_key(last, last)], shapes[-1]
+    square = jnp.einsum("jab,jk->ajbk", top, jnp.eye(outputs, dtype=top.dtype))
+    blocks[last][last] = square.reshape(below * outputs, below * outputs)
+    return jnp.block(blocks)
+
+
+def no_products(network: Network) -> dict[str, Any]:
+    """The ``products`` of no rows, float64."""
+    shapes = [(a + network.bias, b) for a, b in itertools.pairwise(network.sizes)]
+    last = len(shapes) - 1
+    below, outputs = shapes[-1]
+    none = {_key(last, last): jnp.zeros((outputs, below, below))}
+    for i, (inputs, units) in enumerate(shapes[:-1]):
+        paired = by_pairs(inputs, units)
+        size = (pairs_of(units), pairs_of(inputs)) if paired else (inputs * units, inputs * units)
+        none[_key(i, i)] = jnp.zeros(size)
+        for k in range(i + 1, last + 1):
+            sources, others = shapes[k]
+            none[_key(i, k)] = jnp.zeros((units * others, inputs * sources))
+    return none
+
+
+def _key(i: int, k: int) -> str:
+    return f"{i} {k}"
 
 
 def _forward(network: Network, weights: Any, x: Any) -> tuple[list[Any], list[Any], Any]:
@@ -105,7 +148,7 @@ def _sensitivities(network: Network, weights: Any, slopes: list[Any]) -> list[An
 
 
 def _within(below: Any, delta: Any, s: Any) -> Any:
-    """The block of JᵀJ that one layer's weights have with each other: (inputs · units, inputs · units)."""
+    """What one layer's weights have with each other: pairs of units by pairs of inputs, or their block of JᵀJ itself."""
     inputs, units = below.shape[0], delta.shape[1]
     if not by_pairs(inputs, units):
         columns = below[:, None, None] * delta.transpose(1, 0, 2)[None]
@@ -113,18 +156,15 @@ def _within(below: Any, delta: Any, s: Any) -> Any:
         counted = columns * jnp.tile(s, delta.shape[0])[None]
         return counted @ columns.T
     above = jnp.sum(jax.vmap(unordered)(delta), axis=0) * s[None]
-    product = above @ unordered(below).T
-    square = product[_place(units).reshape(-1)][:, _place(inputs).reshape(-1)]
-    return _by_weight(square, units, units, inputs, inputs)
+    return above @ unordered(below).T
 
 
 def _across(first: Any, second: Any, above: Any) -> Any:
-    """The block between the weights of two layers, from what stands below them and above (units, units', n)."""
+    """What the weights of two layers have with each other, (units · units', inputs · inputs'), from what stands below
+    them and above (units, units', n)."""
     n = first.shape[1]
     below = (first[:, None] * second[None]).reshape(-1, n)
-    units, others = above.shape[:2]
-    product = above.reshape(-1, n) @ below.T
-    return _by_weight(product, units, others, first.shape[0], second.shape[0])
+    return above.reshape(-1, n) @ below.T
 
 
 def _by_weight(product: Any, units: int, others: int, inputs: int, sources: int) -> Any:

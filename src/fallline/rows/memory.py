@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Block, Request, Sums, merged, nothing, sums_of_block
+from fallline.error import Block, Request, Sums, joined, merged, nothing, nothing_apart, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.gram import widest
 from fallline.network import Model, Network
@@ -87,10 +87,9 @@ def part_rows(row_bytes: int) -> int:
     return min(max(fitting, _SMALLEST_PART), _LARGEST_PART)
 
 
-# A block's Jacobian is meant to stay in the cache while JᵀJ is formed from it; the pairs that stand for it in a network are
-# read more often than they are formed, and longer products suit them better.
-_BLOCK_BYTES, _PAIRS_BYTES = 1 << 18, 1 << 20
-_LARGEST_BLOCK = 8192
+# A block's Jacobian, or the pairs that stand for it in a network, is meant to stay in the cache while JᵀJ is formed from it.
+_BLOCK_BYTES, _PAIRS_BYTES = 1 << 18, 1 << 19
+_LARGEST_BLOCK, _LARGEST_OF_PAIRS = 8192, 256
 
 
 def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Part | Parts) -> int:
@@ -104,7 +103,7 @@ def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Part | Par
         rows, itemsize, largest, wide = held.y.shape[0], 8, _LARGEST_BLOCK, max(sizes)
     room, wide = _BLOCK_BYTES, model.outputs * wide
     if "gauss_newton" in kinds and isinstance(model, Network):
-        room, wide = _PAIRS_BYTES, widest(model)
+        room, wide, largest = _PAIRS_BYTES, widest(model), _LARGEST_OF_PAIRS
     elif {"gauss_newton", "triangle"} & set(kinds):
         wide = model.outputs * model.n_weights
     fitting = max(room // (itemsize * wide), 64)
@@ -282,13 +281,13 @@ def sum_over_rows(
     def of_kind(kind: str) -> Any:
         def add(at: Any, sums: Sums) -> Sums:
             part = block_at(rows, at, block)
-            return merged(sums, sums_of_block(model, kinds, kind, request, part))
+            return merged(sums, sums_of_block(model, kinds, kind, request, part, apart=True))
 
         def total(_: None) -> Sums:
-            zero = nothing(kinds, model.n_weights)
             if rows.y.shape[0] == block:
                 return sums_of_block(model, kinds, kind, request, block_at(rows, 0, block))
-            return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
+            blocks = (rows.n + block - 1) // block
+            return joined(model, jax.lax.fori_loop(0, blocks, add, nothing_apart(model, kinds)))
 
         return total
 
