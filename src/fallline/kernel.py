@@ -14,13 +14,15 @@ import jax
 import jaxlib
 from jax.experimental.xla_metadata import set_xla_metadata
 
-# The versions of jaxlib in which it was tried. XLA ends the process, past any exception, where a kernel holds what it cannot
-# translate; elsewhere the ordinary program runs.
+# The versions of jaxlib in which what stands here was tried. XLA ends the process, past any exception, where a kernel holds
+# what it cannot translate; elsewhere the ordinary program runs.
 _TRIED = ("0.10.",)
 
 # Products that XLA would give to a library cannot stand inside a kernel.
 _OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
+# XLA's newer way to write out fused operations takes twice as long to compile, and what comes out is no faster.
+QUICK = {"xla_cpu_use_fusion_emitters": False} if jaxlib.__version__.startswith(_TRIED) else {}
 
 _MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 
@@ -41,7 +43,7 @@ class Compiled:
             with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
                 return jax.jit(body, static_argnames=static)(*args, **settings)
 
-        self._ordinary = jax.jit(function, static_argnames=static)
+        self._ordinary = jax.jit(function, static_argnames=static, compiler_options=QUICK)
         self._kernel = jax.jit(kernel, static_argnames=static, compiler_options=_OPTIONS)
         self._refused: set[Any] = set()
 
