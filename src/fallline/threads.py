@@ -5,8 +5,10 @@ work shares the processor BLAS threads wait for each other in busy loops, five t
 than one thread alone.
 """
 
+import functools
 import os
 from contextlib import AbstractContextManager
+from typing import Any
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
@@ -14,10 +16,17 @@ def one_blas_thread() -> AbstractContextManager[object]:
 
     Where several threads run such blocks at once, the first one rules and puts the number back.
     """
+    limited: AbstractContextManager[object] = _libraries().limit(limits=1, user_api="blas")
+    return limited
+
+
+@functools.cache
+def _libraries() -> Any:
+    """The BLAS and LAPACK libraries of the process. To look for them takes as long as some passes over a thousand rows."""
     import scipy.linalg  # noqa: F401  the LAPACK that JAX calls: only a library that is loaded can be limited
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().limit(limits=1, user_api="blas")
+    return ThreadpoolController()
 
 
 def processors() -> int:

@@ -12,6 +12,7 @@ and nothing else needs to know which descent it is: the loop reads a state's ``w
 
 import dataclasses
 import enum
+import functools
 import inspect
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -101,7 +102,7 @@ class Descent:
         raise NotImplementedError
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: getattr(self, name) for name in _settings_of(type(self))}  # type: ignore[arg-type]
 
     def set_params(self, **params: Any) -> Self:
         known = self.get_params()
@@ -112,6 +113,11 @@ class Descent:
                 )
             setattr(self, name, value)
         return self
+
+
+@functools.cache
+def _settings_of(cls: type) -> tuple[str, ...]:
+    return tuple(inspect.signature(cls).parameters)
 
 
 def _is_number(value: Any) -> bool:
