@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
-from fallline.descent.penalty import bayesian, penalise, reestimated, weight_decay
+from fallline.descent.penalty import bayesian, inverse_of_triangle, penalise, reestimated, weight_decay
 from fallline.error import Sums
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.loop import descend
@@ -61,6 +61,14 @@ def test_the_log_evidence_is_the_density_of_the_targets_with_the_weights_integra
     )  # the weights have precision strength / variance
     expected = multivariate_normal(np.zeros(40), covariance).logpdf(y)
     np.testing.assert_allclose(after.log_evidence, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 149, 150, 201, 403])
+def test_a_triangle_is_inverted_in_halves(n, random, x64):
+    lower = np.linalg.cholesky(np.cov(random.normal(size=(n, 3 * n))).reshape(n, n) + np.eye(n))
+    inverse = np.asarray(inverse_of_triangle(jnp.asarray(lower)))
+    np.testing.assert_allclose(inverse, np.linalg.inv(lower), rtol=0, atol=1e-13)
+    assert not np.triu(inverse, 1).any()
 
 
 def test_a_strength_for_each_weight_is_taken_as_it_is():
