@@ -60,6 +60,27 @@ def test_where_the_network_is_flexible_fits_without_the_row_widen_them():
     assert 0.9 < got.further_off(new.x, new.y) < 0.95 * alone.further_off(new.x, new.y)
 
 
+def test_further_fits_begin_from_the_strength_that_the_fit_found(random, monkeypatch):
+    x, y = waves(random, 60)
+    begun, walk = [], fitted_intervals.descend
+
+    def descend(*args, **settings):
+        begun.append((settings["alpha"], walk(*args, **settings)))
+        return begun[-1][1]
+
+    monkeypatch.setattr(fitted_intervals, "descend", descend)
+    fitted, path = fit_network(x, y, **SETTINGS | {"alpha": "evidence", "n_starts": 1})
+    intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
+    assert len(begun) == 5
+    for alpha, further in begun:
+        assert alpha.first * path.n_rows == pytest.approx(path.strength.max())
+        assert further.strength.max() != path.strength.max()  # and is found anew
+    begun.clear()
+    fitted, path = fit_network(x, y, **SETTINGS)
+    intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
+    assert [alpha for alpha, _ in begun] == [SETTINGS["alpha"]] * 5
+
+
 def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):
     x, y = waves(random, 600)
     fitted, path = fit_network(x, y, **SETTINGS)

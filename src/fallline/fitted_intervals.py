@@ -12,6 +12,7 @@ import numpy as np
 
 from fallline.columns import Scaling
 from fallline.descent import Stop
+from fallline.descent.penalty import Evidence
 from fallline.exceptions import TableError
 from fallline.fit import MAX_ITER, N_ITER_NO_CHANGE, TOL, FittedNetwork
 from fallline.intervals import Intervals, Member, enough_rows, intervals_of
@@ -126,12 +127,24 @@ def intervals_of_fit(
             "max_iter": max_iter,
             "tol": tol,
             "n_iter_no_change": n_iter_no_change,
-            "alpha": path.alpha,
+            "alpha": _as_found(path),
         }
         factor = _further_off_in_folds(network, rows, path, settings, seed)
     else:
         factor = np.ones(network.outputs)
     return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted.scaling)
+
+
+def _as_found(path: DescentPath) -> Any:
+    """The penalty of a further fit: of the same kind, found anew from the strength that the fit ended with.
+
+    From a strong one it would take two to three times as long, and might end at the mean of the rows, where small weights see
+    nothing of the curve: such a fit says nothing of this one.
+    """
+    held = path.strength[path.strength > 0]
+    if path.alpha != "evidence" or not held.size:
+        return path.alpha
+    return Evidence(float(held.mean()) / path.n_rows)
 
 
 def _further_off_in_folds(
