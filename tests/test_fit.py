@@ -180,7 +180,14 @@ def test_without_the_average_the_start_shown_is_the_network(random):
 
 def test_a_start_cut_short_does_not_disturb_those_that_arrived(random):
     x = random.normal(size=(50, 2))
-    settings = {"hidden_layer_sizes": (3,), "seed": 5, "alpha": 0.1, "n_starts": 4}
+    settings = {
+        "hidden_layer_sizes": (3,),
+        "seed": 5,
+        "alpha": 0.1,
+        "n_starts": 4,
+        "tol": 0.0,
+        "max_iter": 99,
+    }
     cut, path = fit_network(x, x[:, :1] ** 2, progress=lambda now, _: now.start == 3, **settings)
     whole, _ = fit_network(x, x[:, :1] ** 2, **{**settings, "n_starts": 2})
     np.testing.assert_array_equal(cut.weights, whole.weights)
@@ -188,6 +195,18 @@ def test_a_start_cut_short_does_not_disturb_those_that_arrived(random):
     assert path.stop_message.startswith(
         "Stopped as asked in start 3 of 4; the fit is that of the 2 before it."
     )
+
+
+def test_whoever_asks_to_stop_as_a_start_arrives_is_heard(random):
+    x = random.normal(size=(50, 2))
+    settings = {"hidden_layer_sizes": (3,), "seed": 5, "alpha": 0.1, "n_starts": 4}
+    cut, path = fit_network(
+        x, x[:, :1] ** 2, progress=lambda now, _: now.start == 3 and now.stop != Stop.GOING_ON, **settings
+    )
+    whole, _ = fit_network(x, x[:, :1] ** 2, **{**settings, "n_starts": 3})
+    np.testing.assert_array_equal(cut.weights, whole.weights)
+    assert path.stop == Stop.ASKED
+    assert path.stop_message.startswith("Stopped as asked after start 3 of 4. ")
 
 
 def test_what_is_told_on_the_way_is_the_mean_so_far(random):

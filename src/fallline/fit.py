@@ -220,6 +220,11 @@ def fit_network(
         found = descent.finds_penalty and judge is None and rows.count >= _ENOUGH_FOR_EVIDENCE
         alpha = "evidence" if found else _LIGHT_DECAY
 
+    asked_to_stop: list[int] = []  # in which start, which may have ended by itself at that moment
+
+    def is_over(paths: Sequence[DescentPath]) -> bool:
+        return bool(asked_to_stop) or (bool(paths) and paths[-1].stop in _CUT_SHORT)
+
     def walk(
         network: Network, start: np.ndarray, first: float, arrived: Sequence[np.ndarray] = (), of: int = 1
     ) -> DescentPath:
@@ -228,7 +233,10 @@ def fit_network(
 
         def told(now: Progress) -> Any:
             now = dataclasses.replace(now, start=len(arrived) + 1, n_starts=of)
-            return progress and progress(now, lambda: _mean_of(network, [*arrived, now.weights], scaling))
+            asked = progress and progress(now, lambda: _mean_of(network, [*arrived, now.weights], scaling))
+            if asked:
+                asked_to_stop.append(now.start)
+            return asked
 
         path = descend(
             network,
@@ -254,11 +262,11 @@ def fit_network(
         """A path from each of these starts; of the first, those that are known are taken over."""
         paths = list(paths)
         for number, start in enumerate(begins[len(paths) :], start=len(paths)):
-            if paths and paths[-1].stop in _CUT_SHORT:
+            if is_over(paths):
                 break
             arrived = [path.best_weights for path in paths]
             path = walk(network, start, _FIRST[number % 2], arrived, len(begins))
-            if len(begins) == 1 and alpha == "evidence" and path.stop not in _CUT_SHORT and before is None:
+            if len(begins) == 1 and alpha == "evidence" and not is_over([path]) and before is None:
                 path = max(path, walk(network, start, _FIRST[1]), key=lambda path: _evidence([path]))
             paths.append(path)
         return paths
@@ -269,7 +277,7 @@ def fit_network(
         count = functools.partial(starts_asked, n_starts, descent=descent, rows=len(x))
         if grows and alpha == "evidence":
             network, known = _grown(
-                network_of, rows, lambda it: walk_on(it, _begins(it, seed, max(count(it) // 3, 1)))
+                network_of, rows, lambda it: walk_on(it, _begins(it, seed, max(count(it) // 3, 1))), is_over
             )
         begins = _begins(network, seed, count(network))
     elif before.starts is not None:
@@ -285,6 +293,7 @@ def _grown(
     network_of: Callable[[Sequence[int]], Network],
     rows: InMemory,
     walks: Callable[[Network], list[DescentPath]],
+    is_over: Callable[[Sequence[DescentPath]], bool],
 ) -> tuple[Network, list[DescentPath]]:
     """The network with one hidden layer that is grown until the evidence falls, and its paths.
 
@@ -300,7 +309,7 @@ def _grown(
     for width in _WIDTHS[1:]:
         wider = network_of((width,))
         too_much = rows.count * wider.outputs * wider.n_weights**2 > _MOST_TO_GROW
-        if paths[-1].stop in _CUT_SHORT or too_much or wider.n_weights > MOST_WEIGHTS:
+        if is_over(paths) or too_much or wider.n_weights > MOST_WEIGHTS:
             break
         further = walks(wider)
         fell = not _evidence(further) > _evidence(paths) + _WORTH
@@ -355,6 +364,11 @@ def _fitted(
         paths = paths[:-1]  # a start cut short would only disturb the mean of those that arrived
         said = "Interrupted" if last.stop == Stop.INTERRUPTED else "Stopped as asked"
         cut = f"{said} in start {len(paths) + 1} of {asked}; the fit is that of the {len(paths)} before it. "
+    elif len(paths) < asked and last.stop not in _CUT_SHORT:
+        cut, last = (
+            f"Stopped as asked after start {len(paths)} of {asked}. ",
+            dataclasses.replace(last, stop=Stop.ASKED),
+        )
     sound = _sound([path for path in paths if path.stop != Stop.DIVERGED])
     starts = starts_of(network, x, sound or paths[:1], judge)
     shown = (sound or paths)[starts.shown]

@@ -57,8 +57,9 @@ from fallline.threads import one_blas_thread
 
 _CHUNK_BYTES = 4 << 20
 _CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
-# Passes in the first chunk. So many small ones take hardly longer than what a chunk costs by itself.
-_FIRST, _FIRST_SMALL = 4, 1024
+# Passes in the first chunk: as many as make so many products, within these bounds, which take a small part of that time; so
+# many small ones take hardly longer than what a chunk costs by itself.
+_FIRST_PRODUCTS, _FIRST, _FIRST_SMALL = 1e8, (4, 64), 1024
 
 
 def _progress(
@@ -247,7 +248,7 @@ def _run(
     tracker = tracker._replace(watched=np.full(len(names), np.inf))
     judged = names.index(judge) if judge else None
     points: list[Record] = []
-    budget, stop = _FIRST_SMALL if small else _FIRST, Stop.GOING_ON
+    budget, stop = _FIRST_SMALL if small else _passes_at_first(model, descent, rows), Stop.GOING_ON
     while stop == Stop.GOING_ON:
         bound = min(int(state.walk.steps) + 1, max_iter) if every_step else max_iter
         limits = Limits(budget, bound, stride, float(tol), patience)
@@ -333,6 +334,13 @@ def _run(
         strength=np.asarray(state.penalty.strength),
         input_names=None if input_names is None else tuple(map(str, input_names)),
     )
+
+
+def _passes_at_first(model: Model, descent: Descent, rows: InMemory) -> int:
+    """Passes in the first chunk, before anything is known of how long one takes."""
+    squares = {"gauss_newton", "triangle"} & set(descent.kinds)
+    products = len(rows.x) * model.n_weights * (model.n_weights if squares else 1)
+    return int(np.clip(_FIRST_PRODUCTS / products, *_FIRST))
 
 
 def _why(walk: Walk, tracker: Tracker, max_iter: int, tol: float, patience: int, judge: str | None) -> Stop:
