@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Block, Request, Sums, joined, merged, nothing, nothing_apart, sums_of_block
+from fallline.error import Block, Request, Sums, joined, merged, nothing_apart, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.gram import widest
+from fallline.kernel import QUICK
 from fallline.network import Model, Network
 from fallline.threads import processors
 
@@ -88,8 +89,8 @@ def part_rows(row_bytes: int) -> int:
 
 
 # A block's Jacobian, or the pairs that stand for it in a network, is meant to stay in the cache while JᵀJ is formed from it.
-_BLOCK_BYTES, _PAIRS_BYTES = 1 << 18, 1 << 19
-_LARGEST_BLOCK, _LARGEST_OF_PAIRS = 8192, 256
+_BLOCK_BYTES, _PAIRS_BYTES = 1 << 18, 1 << 20
+_LARGEST_BLOCK, _LARGEST_OF_PAIRS = 8192, 128
 
 
 def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Part | Parts) -> int:
@@ -277,6 +278,11 @@ def sum_over_rows(
 
     ``request.kind`` is a run-time index into ``kinds``; only the branch asked for is run.
     """
+    return joined(model, _apart(model, kinds, request, rows, block))
+
+
+def _apart(model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Part, block: int) -> Sums:
+    """The same with JᵀJ ``apart``, to be ``joined`` when all rows have been summed."""
 
     def of_kind(kind: str) -> Any:
         def add(at: Any, sums: Sums) -> Sums:
@@ -285,9 +291,8 @@ def sum_over_rows(
 
         def total(_: None) -> Sums:
             if rows.y.shape[0] == block:
-                return sums_of_block(model, kinds, kind, request, block_at(rows, 0, block))
-            blocks = (rows.n + block - 1) // block
-            return joined(model, jax.lax.fori_loop(0, blocks, add, nothing_apart(model, kinds)))
+                return sums_of_block(model, kinds, kind, request, block_at(rows, 0, block), apart=True)
+            return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, nothing_apart(model, kinds))
 
         return total
 
@@ -299,7 +304,7 @@ def sum_over_rows(
 @functools.partial(
     jax.jit,
     static_argnames=("model", "kinds", "block"),
-    compiler_options={"xla_cpu_multi_thread_eigen": False},
+    compiler_options={"xla_cpu_multi_thread_eigen": False} | QUICK,
 )
 def _add_parts(
     sums: Sums, request: Request, parts: tuple[Part, ...], *, model: Model, kinds: tuple[str, ...], block: int
@@ -311,24 +316,27 @@ def _add_parts(
     """
 
     def add(sums: Sums, part: Part) -> Sums:
-        return merged(sums, sum_over_rows(model, kinds, request, part, block))
+        return merged(sums, _apart(model, kinds, request, part, block))
 
     for part in parts:
         sums = jax.lax.cond(part.n > 0, add, lambda sums, _: sums, sums, part)
     return sums
 
 
+_join = jax.jit(joined, static_argnames=("model",))
+
+
 def sum_over_parts(model: Model, kinds: tuple[str, ...], request: Request, held: Parts, block: int) -> Sums:
     """The sums of ``sum_over_rows``, over a large table; not to be traced."""
     # Made once and not in every turn, where it would cost as much as thousands of rows.
-    zero, request = jax.device_put((nothing(kinds, model.n_weights), request))
+    zero, request = jax.device_put((nothing_apart(model, kinds), request))
     none = held.parts[0]._replace(n=jnp.zeros((), jnp.int64))
 
     def add(sums: Sums, parts: tuple[Part, ...]) -> Sums:
         parts += (none,) * (_TOGETHER - len(parts))
         return _add_parts(sums, request, parts, model=model, kinds=kinds, block=block)
 
-    return add_over_parts(held, zero, add, functools.partial(merged, xp=np))
+    return _join(model, add_over_parts(held, zero, add, functools.partial(merged, xp=np)))
 
 
 def _plus(first: Any, second: Any) -> Any:
