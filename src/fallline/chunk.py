@@ -16,7 +16,7 @@ from fallline.descent import Descent, Walk
 from fallline.descent.penalty import Penalty
 from fallline.error import Request, Sums
 from fallline.exceptions import SettingsError
-from fallline.kernel import QUICK, Compiled
+from fallline.kernel import Compiled
 from fallline.network import Model, Network
 from fallline.rows.memory import Capacity, Parts, sum_over_parts, sum_over_rows
 from fallline.rows.moments import Moments, sums_of_moments
@@ -228,7 +228,7 @@ def is_small(model: Model, descent: Descent, rows: tuple[Capacity | Moments, ...
 
 
 _ask = jax.jit(lambda descent, state: descent.ask(state))
-_tell = jax.jit(lambda descent, state, sums: descent.tell(state, sums), compiler_options=QUICK)
+_tell = jax.jit(lambda descent, state, sums: descent.tell(state, sums))
 _empty = jax.jit(_empty_record, static_argnums=(0, 1, 2, 3, 4))
 
 

@@ -21,14 +21,15 @@ _TRIED = ("0.10.",)
 # Products that XLA would give to a library cannot stand inside a kernel.
 _OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
-# XLA's newer way to write out fused operations takes twice as long to compile, and what comes out is no faster.
+# XLA's older way to write out fused operations takes half as long to compile. What comes out takes a third longer, in single
+# precision twice as long, which does not matter where nearly all is done by libraries for products and factorisations.
 QUICK = {"xla_cpu_use_fusion_emitters": False} if jaxlib.__version__.startswith(_TRIED) else {}
 
 _MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
 
 
 class Compiled:
-    """A function compiled in two ways; each call says whether its steps are ``small``.
+    """A function compiled in several ways; each call says whether its steps are ``small``, or to be compiled ``quick``ly.
 
     The two words for XLA are hints. Where a version of XLA or a processor refuses them, or an operation
     that has no place in a kernel, the ordinary program does the same, slower.
@@ -43,11 +44,12 @@ class Compiled:
             with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
                 return jax.jit(body, static_argnames=static)(*args, **settings)
 
-        self._ordinary = jax.jit(function, static_argnames=static, compiler_options=QUICK)
+        self._ordinary = jax.jit(function, static_argnames=static)
+        self._quick = jax.jit(function, static_argnames=static, compiler_options=QUICK)
         self._kernel = jax.jit(kernel, static_argnames=static, compiler_options=_OPTIONS)
         self._refused: set[Any] = set()
 
-    def __call__(self, *args: Any, small: bool = False, **settings: Any) -> Any:
+    def __call__(self, *args: Any, small: bool = False, quick: bool = False, **settings: Any) -> Any:
         if small and jaxlib.__version__.startswith(_TRIED) and jax.default_backend() == "cpu":
             program = (jax.tree.structure(args), tuple(sorted(settings.items())))
             if program not in self._refused:
@@ -55,7 +57,7 @@ class Compiled:
                     return self._kernel(*args, **settings)
                 except jax.errors.JaxRuntimeError:
                     self._refused.add(program)
-        return self._ordinary(*args, **settings)
+        return (self._quick if quick else self._ordinary)(*args, **settings)
 
 
 def make_room() -> None:

@@ -230,7 +230,9 @@ def _run(
     inside = tuple(each for each in held if not isinstance(each, Parts))
     small = len(inside) == len(held) and is_small(model, descent, inside)
     some_steps: Callable[..., tuple[Any, Tracker, Record]] = (
-        functools.partial(chunk, small=small) if len(inside) == len(held) else chunk_over_parts
+        functools.partial(chunk, small=small, quick=descent.sums_squares)
+        if len(inside) == len(held)
+        else chunk_over_parts
     )
     kinds = (descent.kinds, *(("error",) for _ in names))
     blocks = tuple(
@@ -338,8 +340,7 @@ def _run(
 
 def _passes_at_first(model: Model, descent: Descent, rows: InMemory) -> int:
     """Passes in the first chunk, before anything is known of how long one takes."""
-    squares = {"gauss_newton", "triangle"} & set(descent.kinds)
-    products = len(rows.x) * model.n_weights * (model.n_weights if squares else 1)
+    products = len(rows.x) * model.n_weights * (model.n_weights if descent.sums_squares else 1)
     return int(np.clip(_FIRST_PRODUCTS / products, *_FIRST))
 
 

@@ -235,7 +235,7 @@ class _Group:
             clock = time.perf_counter()
             walking = _some_passes(
                 self.descent, walking, self.held, budget, self.until,
-                small=self.small, model=self.model, block=self.block,
+                small=self.small, quick=self.descent.sums_squares, model=self.model, block=self.block,
             )  # fmt: skip
             walking = jax.tree.map(np.asarray, walking)
             grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)

@@ -81,6 +81,11 @@ class Descent:
     def __init_subclass__(cls) -> None:
         jax.tree_util.register_pytree_node(cls, _flatten, _unflatten(cls))
 
+    @property
+    def sums_squares(self) -> bool:
+        """Whether it asks for JᵀJ, by itself or as a triangle: products and factorisations are nearly all of such a pass."""
+        return bool({"gauss_newton", "triangle"} & set(self.kinds))
+
     def check(self) -> None:
         """Raises SettingsError, naming the setting, where one is out of its range."""
 

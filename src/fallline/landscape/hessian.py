@@ -18,6 +18,7 @@ import numpy as np
 
 from fallline.error import Block, Request, Sums, squared_error
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
+from fallline.kernel import QUICK
 from fallline.network import Model
 from fallline.rows.memory import (
     Capacity,
@@ -75,7 +76,7 @@ def _of_rows(model: Model, weights: Any, directions: Any, rows: Capacity | Part,
     return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
 
 
-_of_few = jax.jit(_of_rows, static_argnums=(0, 4))
+_of_few = jax.jit(_of_rows, static_argnums=(0, 4), compiler_options=QUICK)
 
 
 # One thread for each part, as ``rows/memory.py`` sums them.
@@ -282,7 +283,7 @@ class Extremes:
     converged: bool
 
 
-@functools.partial(jax.jit, static_argnames=("model", "block"))
+@functools.partial(jax.jit, static_argnames=("model", "block"), compiler_options=QUICK)
 def _square_of(request: Request, rows: Capacity | Part, *, model: Model, block: int) -> Sums:
     return sum_over_rows(model, ("gauss_newton",), request, rows, block)
 

@@ -21,7 +21,6 @@ import numpy as np
 from fallline.error import Block, Request, Sums, joined, merged, nothing_apart, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.gram import widest
-from fallline.kernel import QUICK
 from fallline.network import Model, Network
 from fallline.threads import processors
 
@@ -304,7 +303,7 @@ def _apart(model: Model, kinds: tuple[str, ...], request: Request, rows: Capacit
 @functools.partial(
     jax.jit,
     static_argnames=("model", "kinds", "block"),
-    compiler_options={"xla_cpu_multi_thread_eigen": False} | QUICK,
+    compiler_options={"xla_cpu_multi_thread_eigen": False},
 )
 def _add_parts(
     sums: Sums, request: Request, parts: tuple[Part, ...], *, model: Model, kinds: tuple[str, ...], block: int
