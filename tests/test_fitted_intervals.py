@@ -76,9 +76,11 @@ def test_further_fits_begin_from_the_strength_that_the_fit_found(random, monkeyp
         assert alpha.first * path.n_rows == pytest.approx(path.strength.max())
         assert further.strength.max() != path.strength.max()  # and is found anew
     begun.clear()
-    fitted, path = fit_network(x, y, **SETTINGS)
+    fitted, path = fit_network(x, y, **SETTINGS | {"n_starts": 3})
     intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
-    assert [alpha for alpha, _ in begun] == [SETTINGS["alpha"]] * 5
+    assert [alpha for alpha, _ in begun] == [
+        SETTINGS["alpha"]
+    ] * 10  # a mean of several is judged by means of two
 
 
 def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):

@@ -25,6 +25,9 @@ from fallline.rows.memory import InMemory
 # the row. Fits without it say by how much (benchmarks/README.md).
 _FLEXIBLE = 0.05
 _FOLDS = 5
+# Of how many starts such a fit is the mean, where the fit itself is one of several: a single start is further off than a mean,
+# and most of what several gain two have gained.
+_TOGETHER = 2
 _AT_ONCE = 1 << 16  # rows predicted at a time
 
 
@@ -114,9 +117,10 @@ def intervals_of_fit(
     """How far predictions of a fit may be off. ``rows`` are those it descended on, scaled, as ``FittedNetwork.rows`` has them.
 
     Leave-one-out residuals hold a row against a minimum that was found with it. Where the network is flexible, so that the
-    rows determine more than one weight for twenty of them, five more fits from new starts leave out a fifth each, and the
-    intervals are widened by as much as the rows left out are further off. ``unseen`` rows, which the fit has not
-    seen (a test part), take their place. The other arguments are those of the fit. Raises what ``intervals_of`` raises.
+    rows determine more than one weight for twenty of them, five more fits from new starts (two each, where the fit is the mean
+    of several) leave out a fifth each, and the intervals are widened by as much as the rows left out are further off. ``unseen``
+    rows, which the fit has not seen (a test part), take their place. The other arguments are those of the fit. Raises what
+    ``intervals_of`` raises.
     """
     network = fitted.alone().network
     found = intervals_of(network, members_of(fitted, path), rows)
@@ -129,7 +133,8 @@ def intervals_of_fit(
             "n_iter_no_change": n_iter_no_change,
             "alpha": _as_found(path),
         }
-        factor = _further_off_in_folds(network, rows, path, settings, seed)
+        starts = min(len(found.weights), _TOGETHER)
+        factor = _further_off_in_folds(network, rows, path, settings, seed, starts)
     else:
         factor = np.ones(network.outputs)
     return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted.scaling)
@@ -148,18 +153,29 @@ def _as_found(path: DescentPath) -> Any:
 
 
 def _further_off_in_folds(
-    network: Network, rows: InMemory, path: DescentPath, settings: Mapping[str, Any], seed: int | None
+    network: Network,
+    rows: InMemory,
+    path: DescentPath,
+    settings: Mapping[str, Any],
+    seed: int | None,
+    starts: int,
 ) -> np.ndarray:
     """How many times further off (k,) rows are from fits without their fifth than leave-one-out says of those fits."""
     x, y = np.asarray(rows.x, np.float64), np.asarray(rows.y, np.float64)
     weight = np.ones(len(x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
     part = (content_keys(x, y, seed) * _FOLDS).astype(int)
     random = np.random.default_rng(None if seed is None else (seed, _FOLDS))
+
+    def member(given: InMemory) -> Member:
+        way = descend(network, given, path.descent, weights=network.initial(random), seed=seed, **settings)
+        if way.stop == Stop.INTERRUPTED:
+            raise KeyboardInterrupt
+        return Member(way.best_weights, way.strength)
+
     factors, judged = [], []
     for k in range(_FOLDS):
         judges = (part == k) & (weight > 0)
         teaches = (part != k) & (weight > 0)
-        start = network.initial(random)
         if not judges.any() or not teaches.any():
             continue
         # No weight instead of fewer rows: every fit runs the program of the first. A batch must not be without a row.
@@ -169,11 +185,9 @@ def _further_off_in_folds(
             if batches
             else InMemory(x, y, np.where(teaches, weight, 0.0))
         )
-        way = descend(network, given, path.descent, weights=start, seed=seed, **settings)
-        if way.stop == Stop.INTERRUPTED:
-            raise KeyboardInterrupt
+        members = [member(given) for _ in range(starts)]
         try:
-            alone = intervals_of(network, [Member(way.best_weights, way.strength)], given)
+            alone = intervals_of(network, members, given)
         except TableError:  # four fifths of the rows may leave nothing to see the noise by
             continue
         factors.append(alone.further_off(x[judges], y[judges], weight[judges]))
