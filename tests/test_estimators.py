@@ -346,6 +346,7 @@ def test_partial_fit_goes_on_after_fit_and_fit_starts_anew_after_partial_fit(man
     fitted = fit.loss_curve_[-1]
     fit.partial_fit(x, y)
     assert fit.path_.penalised_error[0] / 600 == pytest.approx(fitted, rel=1e-9)
+    assert fit.starts_ is None
     np.testing.assert_array_equal(fit.fit(x, y).weights_, small(alpha=0.1).fit(x, y).weights_)
 
 

@@ -231,7 +231,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             told |= targets.said
         self._fitted, self.columns_ = fitted, columns
         self._memory = (kind, standing)
-        for name, value in (_folded(fitted) | told).items():
+        for name, value in (_folded(fitted) | told | {"starts_": fitted.starts}).items():
             setattr(self, name, value)
         self._to_judge = None
         none = np.arange(0)
@@ -396,7 +396,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     ----------
     coefs_ : list of ndarray (inputs, outputs) of each layer, in the user's units
     intercepts_ : list of ndarray (outputs,) of each layer
-    starts_ : Starts, how each start ended; its ``minima`` say which are distinct, and how many starts ended in each
+    starts_ : Starts, how each start ended; its ``minima`` say which are distinct, and how many starts ended in each. None after
+        ``partial_fit``, which goes on from them all as one network
     path_ : DescentPath, the way one start went, in scaled weights: that of the highest evidence, or of the lowest F
     weights_ : ndarray (n_weights,), the scaled weights of ``network_``: those chosen on the path where there is one start
     network_ : Network; scaling_ : Scaling; columns_ : Columns, or None where the columns were plain numbers
