@@ -164,10 +164,11 @@ def test_the_effort_counts_what_the_path_counts(fit):
 
 
 def test_the_report_carries_effort_and_weight_decay(fit):
-    facts = dict(report_of(fit, "fallline fit", (("Seed", "0"),)).facts)
-    assert facts["Effort"] == fit.effort
-    assert facts["Weight decay"] == "alpha = 0.1, in standardised units"
-    assert facts["Seed"] == "0"
+    report = report_of(fit, "fallline fit", (("Seed", "0"),))
+    assert dict(report.way)["Effort"] == fit.effort
+    assert dict(report.way)["Weight decay"] == "alpha = 0.1, in standardised units"
+    assert report.intervals.startswith(fit.intervals_said)
+    assert dict(report.facts)["Seed"] == "0"
 
 
 def test_a_descent_says_whether_it_was_asked_for(fit):
@@ -357,7 +358,7 @@ def test_the_report_has_no_surface_where_there_is_none_or_it_would_take_long(set
 
 def test_the_verdict_is_in_the_report_and_in_what_a_model_file_says(fit):
     assert fit.verdict.findings.startswith(("A ", "Still ", "Running "))
-    assert ("Verdict", fit.verdict_said) in report_of(fit, "fallline fit").facts
+    assert ("Verdict", fit.verdict_said) in report_of(fit, "fallline fit").way
     assert about(fit, "fallline fit", 0)["verdict"] == fit.verdict_said
 
 

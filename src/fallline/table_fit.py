@@ -560,25 +560,24 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         watched_error=path.watched,
         stop=fit.stop_message,
         fitted_on=fit.prepared.rows_said,
-        facts=(
+        way=(
             *([("Verdict", fit.verdict_said)] if fit.verdict is not None else []),
             *([("Starts", fit.starts_said)] if fit.starts_said else []),
-            ("Effort", fit.effort),
             ("Weight decay", fit.decay),
-            *_intervals_in_report(fit),
-            *facts,
-            *versions().items(),
+            ("Effort", fit.effort),
         ),
+        intervals=_intervals_in_report(fit),
+        facts=(*facts, *versions().items()),
         notes=notes,
         surface=_surface_in_report(fit),
     )
 
 
-def _intervals_in_report(fit: TableFit) -> tuple[tuple[str, str], ...]:
+def _intervals_in_report(fit: TableFit) -> str:
     if fit.intervals is None:
-        return ()
+        return ""
     names = fit.fitted.network.weight_names(fit.prepared.columns.encoded_names)
-    return (("Intervals", f"{fit.intervals_said} {fit.intervals.says(names)}".strip()),)
+    return f"{fit.intervals_said} {fit.intervals.says(names)}".strip()
 
 
 def _surface_in_report(fit: TableFit) -> "Surface | None":

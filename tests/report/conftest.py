@@ -47,6 +47,8 @@ def report():
         watched_error={"held-out": 100 * np.exp(-steps / 20) + 12 + 0.01 * steps},
         stop="The held-out error had not fallen for 20 steps.",
         fitted_on="The figures come from 206 rows chosen at random; the model was fitted on the other 824.",
+        way=(("Verdict", "A minimum: no step lowers the error."), ("Effort", "200 steps")),
+        intervals="The 95 % intervals hold 94.2 % of the 206 held-out rows.",
         facts=(("seed", "0"), ("model file", "strength.fallline")),
     )
 

@@ -131,7 +131,7 @@ def test_everything_the_report_holds_stands_in_it(two_targets):
         two_targets.title, two_targets.command, two_targets.network, two_targets.descent, two_targets.stop,
         two_targets.fitted_on, *two_targets.targets, *two_targets.notes,
         *(word for column in two_targets.columns for word in column),
-        *(word for fact in two_targets.facts for word in fact),
+        *(word for fact in (*two_targets.way, *two_targets.facts) for word in fact), two_targets.intervals,
     ):  # fmt: skip
         assert said in text
 

@@ -75,8 +75,12 @@ class FitReport:
     """One sentence: why the descent stopped."""
     fitted_on: str
     """One sentence: which rows the figures come from, which rows the saved model was fitted on."""
+    way: tuple[tuple[str, str], ...] = ()
+    """(what, sentences) on the way down: the verdict on where it stopped, the starts, the weight decay, the effort."""
+    intervals: str = ""
+    """In a sentence or two: how many rows their intervals hold, and what these are made of."""
     facts: tuple[tuple[str, str], ...] = ()
-    """(what, value): seed, versions, seconds, the model file."""
+    """(what, value) for whoever does it again: seed, versions, the model file."""
     notes: tuple[str, ...] = ()
     """Warnings shown on top: interrupted, learning rate too large."""
     surface: Surface | None = None
