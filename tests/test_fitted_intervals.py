@@ -78,9 +78,8 @@ def test_further_fits_begin_from_the_strength_that_the_fit_found(random, monkeyp
     begun.clear()
     fitted, path = fit_network(x, y, **SETTINGS | {"n_starts": 3})
     intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
-    assert [alpha for alpha, _ in begun] == [
-        SETTINGS["alpha"]
-    ] * 10  # a mean of several is judged by means of two
+    # A mean of several is judged by means of two.
+    assert [alpha for alpha, _ in begun] == [SETTINGS["alpha"]] * 10
 
 
 def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):

@@ -458,7 +458,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         return_std: also the standard error of a new row there, its noise included, of the shape of ŷ. return_interval: a
         coverage such as 0.95: also the lower and upper end between which a new row is to be expected with that
         probability, (n, 2), or (n, outputs, 2). What is asked for comes in a tuple, (ŷ, std, interval). The first of these calls
-        takes up to half the time of the fit, whose rows (of a long table 10 000) are kept for it: see the page on intervals.
+        takes up to twice the time of the fit, whose rows (of a long table 10 000) are kept for it: see the page on intervals.
 
         Raises NotFittedError before ``fit``, ValueError where columns or values do not fit, where the rows of the fit leave
         nothing to see the noise by, and for intervals after ``partial_fit``. Warns where an interval has no end, and names the

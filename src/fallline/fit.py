@@ -220,10 +220,10 @@ def fit_network(
         found = descent.finds_penalty and judge is None and rows.count >= _ENOUGH_FOR_EVIDENCE
         alpha = "evidence" if found else _LIGHT_DECAY
 
-    asked_to_stop: list[int] = []  # in which start, which may have ended by itself at that moment
+    asked_to_stop = False  # maybe in the moment in which a start ended by itself
 
     def is_over(paths: Sequence[DescentPath]) -> bool:
-        return bool(asked_to_stop) or (bool(paths) and paths[-1].stop in _CUT_SHORT)
+        return asked_to_stop or (bool(paths) and paths[-1].stop in _CUT_SHORT)
 
     def walk(
         network: Network, start: np.ndarray, first: float, arrived: Sequence[np.ndarray] = (), of: int = 1
@@ -231,12 +231,13 @@ def fit_network(
         """The path from one start, the next of so many after those that have ``arrived``; under Bayesian regularisation from a
         strength of ``first`` a row."""
 
-        def told(now: Progress) -> Any:
+        def told(now: Progress) -> bool:
+            nonlocal asked_to_stop
             now = dataclasses.replace(now, start=len(arrived) + 1, n_starts=of)
-            asked = progress and progress(now, lambda: _mean_of(network, [*arrived, now.weights], scaling))
-            if asked:
-                asked_to_stop.append(now.start)
-            return asked
+            asked_to_stop = bool(
+                progress and progress(now, lambda: _mean_of(network, [*arrived, now.weights], scaling))
+            )
+            return asked_to_stop
 
         path = descend(
             network,
@@ -365,10 +366,8 @@ def _fitted(
         said = "Interrupted" if last.stop == Stop.INTERRUPTED else "Stopped as asked"
         cut = f"{said} in start {len(paths) + 1} of {asked}; the fit is that of the {len(paths)} before it. "
     elif len(paths) < asked and last.stop not in _CUT_SHORT:
-        cut, last = (
-            f"Stopped as asked after start {len(paths)} of {asked}. ",
-            dataclasses.replace(last, stop=Stop.ASKED),
-        )
+        last = dataclasses.replace(last, stop=Stop.ASKED)
+        cut = f"Stopped as asked after start {len(paths)} of {asked}. "
     sound = _sound([path for path in paths if path.stop != Stop.DIVERGED])
     starts = starts_of(network, x, sound or paths[:1], judge)
     shown = (sound or paths)[starts.shown]

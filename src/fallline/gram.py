@@ -34,7 +34,7 @@ def by_pairs(inputs: int, units: int) -> bool:
 
 def widest(network: Network) -> int:
     """Numbers of a row that one product reads at most."""
-    shapes = [(a + network.bias, b) for a, b in itertools.pairwise(network.sizes)]
+    shapes = _shapes(network)
     widths = [
         pairs_of(a) + pairs_of(b) if by_pairs(a, b) else a * b * network.outputs for a, b in shapes[:-1]
     ]
@@ -49,7 +49,7 @@ def gram(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, A
 
 
 def products_of(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, Any, Any]:
-    """(E, g, products): what ``put_together`` makes JᵀJ of, once the products of all rows are added up."""
+    """(E, g, products): what ``put_together`` makes JᵀJ of, once the products of all rows are added up; by pairs of layers."""
     below, slopes, predicted = _forward(network, weights, x.T)
     deltas = _sensitivities(network, weights, slopes)
     r = predicted - y.T
@@ -62,9 +62,9 @@ def products_of(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple
     ]
     gradient.append((below[-1] @ (slopes[-1] * weighted).T).reshape(-1))
 
-    products: dict[str, Any] = {}
+    products: dict[tuple[int, int], Any] = {}
     for i in range(last):
-        products[_key(i, i)] = _within(below[i], deltas[i], s)
+        products[i, i] = _within(below[i], deltas[i], s)
         for k in range(i + 1, last + 1):
             # An output unit j feels its own ŷ_j alone.
             both = (
@@ -72,51 +72,52 @@ def products_of(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple
                 if k < last
                 else (deltas[i] * slopes[-1][:, None]).transpose(1, 0, 2)
             )
-            products[_key(i, k)] = _across(below[i], below[k], both * s[None, None])
+            products[i, k] = _across(below[i], below[k], both * s[None, None])
     top = slopes[-1] ** 2 * s[None]
-    products[_key(last, last)] = jnp.einsum("jn,an,bn->jab", top, below[-1], below[-1])
+    products[last, last] = jnp.einsum("jn,an,bn->jab", top, below[-1], below[-1])
     return 0.5 * jnp.sum(r * weighted), jnp.concatenate(gradient), products
 
 
-def put_together(network: Network, products: dict[str, Any]) -> Any:
+def put_together(network: Network, products: dict[tuple[int, int], Any]) -> Any:
     """JᵀJ (n_weights, n_weights) of the ``products`` of a network's rows."""
-    shapes = [(a + network.bias, b) for a, b in itertools.pairwise(network.sizes)]
+    shapes = _shapes(network)
     last = len(shapes) - 1
     blocks: list[list[Any]] = [[None] * (last + 1) for _ in shapes]
     for i, (inputs, units) in enumerate(shapes[:-1]):
-        own = products[_key(i, i)]
+        own = products[i, i]
         if by_pairs(inputs, units):
             square = own[_place(units).reshape(-1)][:, _place(inputs).reshape(-1)]
             own = _by_weight(square, units, units, inputs, inputs)
         blocks[i][i] = own
         for k in range(i + 1, last + 1):
             sources, others = shapes[k]
-            blocks[i][k] = _by_weight(products[_key(i, k)], units, others, inputs, sources)
+            blocks[i][k] = _by_weight(products[i, k], units, others, inputs, sources)
             blocks[k][i] = blocks[i][k].T
-    top, (below, outputs) = products[_key(last, last)], shapes[-1]
+    top, (below, outputs) = products[last, last], shapes[-1]
     square = jnp.einsum("jab,jk->ajbk", top, jnp.eye(outputs, dtype=top.dtype))
     blocks[last][last] = square.reshape(below * outputs, below * outputs)
     return jnp.block(blocks)
 
 
-def no_products(network: Network) -> dict[str, Any]:
+def no_products(network: Network) -> dict[tuple[int, int], Any]:
     """The ``products`` of no rows, float64."""
-    shapes = [(a + network.bias, b) for a, b in itertools.pairwise(network.sizes)]
+    shapes = _shapes(network)
     last = len(shapes) - 1
     below, outputs = shapes[-1]
-    none = {_key(last, last): jnp.zeros((outputs, below, below))}
+    none = {(last, last): jnp.zeros((outputs, below, below))}
     for i, (inputs, units) in enumerate(shapes[:-1]):
         paired = by_pairs(inputs, units)
         size = (pairs_of(units), pairs_of(inputs)) if paired else (inputs * units, inputs * units)
-        none[_key(i, i)] = jnp.zeros(size)
+        none[i, i] = jnp.zeros(size)
         for k in range(i + 1, last + 1):
             sources, others = shapes[k]
-            none[_key(i, k)] = jnp.zeros((units * others, inputs * sources))
+            none[i, k] = jnp.zeros((units * others, inputs * sources))
     return none
 
 
-def _key(i: int, k: int) -> str:
-    return f"{i} {k}"
+def _shapes(network: Network) -> list[tuple[int, int]]:
+    """What stands below each layer, the 1 of the biases among it, and the layer's units."""
+    return [(a + network.bias, b) for a, b in itertools.pairwise(network.sizes)]
 
 
 def _forward(network: Network, weights: Any, x: Any) -> tuple[list[Any], list[Any], Any]:

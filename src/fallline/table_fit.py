@@ -479,7 +479,7 @@ def fit_table(
 ) -> TableFit:
     """Fit a network, and ridge regression beside it, to a prepared table; settings are those of ``fit_network``.
 
-    intervals: whether to find out how far predictions may be off, which takes up to half the time of the fit.
+    intervals: whether to find out how far predictions may be off, which takes up to twice the time of the fit.
     """
     from fallline.descent.choose import choose
     from fallline.fit import HIDDEN_LAYER_SIZES, fit_network
