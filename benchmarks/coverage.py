@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fallline.cli.table_fit import prepare
 from fallline.exceptions import TableError
-from fallline.fit import fit_network
-from fallline.fitted_intervals import intervals_of_fit, members_of
-from fallline.table import read_table
-from fallline.table_fit import prepare
-from fallline.uncertainty import uncertainty_of
+from fallline.fit.network_fit import fit_network
+from fallline.sure.fitted_intervals import intervals_of_fit, members_of
+from fallline.sure.uncertainty import uncertainty_of
+from fallline.table.read import read_table
 
 TARGETS = {
     "yacht": "resistance",

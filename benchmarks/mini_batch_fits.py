@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fallline import Adam, GradientDescent, NetworkRegressor
-from fallline.table import read_table
+from fallline.table.read import read_table
 
 TARGETS = {"kin8nm": "y", "power_plant": "power", "naval": "compressor_decay", "protein": "RMSD"}
 HIDDEN = (64, 64)

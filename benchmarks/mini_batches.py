@@ -22,7 +22,7 @@ import numpy as np
 
 from fallline import GradientDescent, InMemory, Network
 from fallline.descent.penalty import weight_decay
-from fallline.epochs import order_of, run_epochs
+from fallline.walk.epochs import order_of, run_epochs
 
 SIZES, BATCH, RATE, MOMENTUM = (20, 64, 64, 1), 256, 0.01, 0.9
 Call = Callable[[], Any]

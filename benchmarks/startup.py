@@ -27,20 +27,20 @@ def said(name):
     global begin
     print(f"  {name:34} {time.perf_counter() - begin:6.2f} s")
     begin = time.perf_counter()
-import fallline.cli; said("import of the command line")
-import jax, fallline.fit; said("import of JAX")
-import fallline.report, fallline.table_fit; fallline.report.prepare(); said("import of the drawing")
-from fallline.table import read_table
+import fallline.cli.main; said("import of the command line")
+import jax, fallline.fit.network_fit; said("import of JAX")
+import fallline.report, fallline.cli.table_fit; fallline.report.prepare(); said("import of the drawing")
+from fallline.table.read import read_table
 table = read_table(TABLE); said("reading the table")
 fallline.use_compile_cache()
-prepared = fallline.table_fit.prepare(table, ["strength"]); said("columns")
+prepared = fallline.cli.table_fit.prepare(table, ["strength"]); said("columns")
 one = {"hidden_layer_sizes": (20,), "n_starts": 1, "alpha": 0.1, "intervals": False}
-fallline.table_fit.fit_table(prepared, max_iter=0, **one); said("trace and load, 20 units")
-fit = fallline.table_fit.fit_table(prepared, **one); said(f"one start ({fit.path.n_passes} passes)")
-fit = fallline.table_fit.fit_table(prepared, intervals=False); said("the default fit")
-fit = fallline.table_fit.fit_table(prepared); said("again, with intervals")
+fallline.cli.table_fit.fit_table(prepared, max_iter=0, **one); said("trace and load, 20 units")
+fit = fallline.cli.table_fit.fit_table(prepared, **one); said(f"one start ({fit.path.n_passes} passes)")
+fit = fallline.cli.table_fit.fit_table(prepared, intervals=False); said("the default fit")
+fit = fallline.cli.table_fit.fit_table(prepared); said("again, with intervals")
 from fallline.report import render_report
-page = render_report(fallline.table_fit.report_of(fit, "fallline fit")); said("report")
+page = render_report(fallline.cli.table_fit.report_of(fit, "fallline fit")); said("report")
 """
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fallline.cli.table_fit import fit_table, prepare
 from fallline.report import figures
-from fallline.table import read_table
-from fallline.table_fit import fit_table, prepare
+from fallline.table.read import read_table
 
 TARGETS = {
     "tables/penguins.csv": ["body_mass_g"],

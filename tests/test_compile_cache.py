@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_made_is_no_error():
 
 
 @pytest.mark.parametrize(
-    "code", ["import fallline.cli", "import fallline.loop", "import fallline.estimators"]
+    "code", ["import fallline.cli.main", "import fallline.walk.loop", "import fallline.estimators.network"]
 )
 def test_importing_switches_no_cache_on(code):
     done = subprocess.run(

@@ -11,7 +11,7 @@ import pytest
 
 import fallline
 import fallline.plot
-from fallline.cli import main
+from fallline.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -3,12 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fallline.chunk import chunk
 from fallline.descent.gradient import GradientDescent
 from fallline.kernel import Compiled, make_room
-from fallline.loop import descend
-from fallline.network import ACTIVATIONS, Network
+from fallline.model.network import ACTIVATIONS, Network
 from fallline.rows.memory import InMemory
+from fallline.walk.chunk import chunk
+from fallline.walk.loop import descend
 
 
 def halve(x, *, times):

@@ -10,17 +10,17 @@ import pytest
 import safetensors.numpy
 from matplotlib.figure import Figure
 
-from fallline.columns import Columns, Scaling
 from fallline.descent.adam import Adam
 from fallline.exceptions import ModelFileError, OutputError, ShapeError
-from fallline.fit import FittedNetwork
-from fallline.fitted_intervals import FittedIntervals
-from fallline.intervals import Member, intervals_of
-from fallline.loop import descend
+from fallline.fit.network_fit import FittedNetwork
+from fallline.model.network import Network
 from fallline.model_file import SavedModel, SavedPath, _digest, load_model, parse_model, save_model
-from fallline.network import Network
 from fallline.plot import PathDisplay
 from fallline.rows.memory import InMemory
+from fallline.sure.fitted_intervals import FittedIntervals
+from fallline.sure.intervals import Member, intervals_of
+from fallline.table.columns import Columns, Scaling
+from fallline.walk.loop import descend
 
 
 @pytest.fixture

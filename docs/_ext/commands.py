@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from fallline.cli import main
+from fallline.cli.main import main
 
 
 def prose(text: str) -> nodes.paragraph:

@@ -1,5 +1,5 @@
 """``python -m fallline`` is the command line."""
 
-from fallline.cli import main
+from fallline.cli.main import main
 
 main()

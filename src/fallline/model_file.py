@@ -17,15 +17,15 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from fallline.average import Starts
-from fallline.columns import Columns, Scaling
 from fallline.exceptions import FalllineError, ModelFileError, ShapeError
 from fallline.files import atomic_write
-from fallline.fit import FittedNetwork
-from fallline.fitted_intervals import FittedIntervals
-from fallline.intervals import Intervals
-from fallline.network import Network
-from fallline.path import Recorded
+from fallline.fit.average import Starts
+from fallline.fit.network_fit import FittedNetwork
+from fallline.model.network import Network
+from fallline.sure.fitted_intervals import FittedIntervals
+from fallline.sure.intervals import Intervals
+from fallline.table.columns import Columns, Scaling
+from fallline.walk.path import Recorded
 
 SUFFIX = ".fallline"
 _FORMAT = 1

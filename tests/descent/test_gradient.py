@@ -7,9 +7,9 @@ from fallline.descent import Stop
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.rate import silver
 from fallline.exceptions import SettingsError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk.loop import descend
 
 LINEAR = Network((2, 1), bias=False)
 # XᵀX/n = diag(4, 0.25): curvatures per row 4 and 0.25, so plain descent is stable below 2/4.

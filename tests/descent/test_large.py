@@ -7,11 +7,11 @@ import scipy.optimize
 from fallline.descent import Stop
 from fallline.descent.large import LBFGS, TruncatedGaussNewton, _inverse_times, _next_length, _Pairs, _Point
 from fallline.descent.penalty import weight_decay
-from fallline.error import Sums
+from fallline.error.sums import Sums
 from fallline.exceptions import FalllineError, SettingsError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk.loop import descend
 
 BOTH = pytest.mark.parametrize("descent", [LBFGS(), TruncatedGaussNewton()], ids=["l-bfgs", "gauss-newton"])
 

@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from fallline.curve import Curve
 from fallline.descent import Stop
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt, by_cholesky, by_qr
 from fallline.descent.penalty import Penalised
 from fallline.exceptions import FalllineError, SettingsError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.curve import Curve
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk.loop import descend
 
 
 def wave(random, rows=80):

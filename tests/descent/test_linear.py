@@ -23,10 +23,10 @@ from fallline.descent.linear import (
     walks_on_moments,
 )
 from fallline.exceptions import FalllineError, SettingsError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
 from fallline.rows.moments import moments_of
+from fallline.walk.loop import descend
 
 BIAS = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
 

@@ -7,11 +7,11 @@ from scipy.stats import multivariate_normal
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import bayesian, inverse_of_triangle, penalise, reestimated, weight_decay
-from fallline.error import Sums
+from fallline.error.sums import Sums
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk.loop import descend
 
 
 def sums_of(x, y, w):

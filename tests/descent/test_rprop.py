@@ -7,9 +7,9 @@ import pytest
 from fallline.descent import Stop
 from fallline.descent.rprop import VARIANTS, Rprop
 from fallline.exceptions import SettingsError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk.loop import descend
 
 # Iterates of torch.optim.Rprop, written by make_torch_rprop.py.
 TORCH = json.loads(Path(__file__).with_name("torch_rprop.json").read_text(encoding="utf-8"))

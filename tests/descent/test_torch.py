@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fallline import epochs
 from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk import epochs
+from fallline.walk.loop import descend
 
 PAGE = json.loads(Path(__file__).with_name("torch_iterates.json").read_text(encoding="utf-8"))
 NETWORK, RATE = Network(tuple(PAGE["sizes"])), PAGE["learning_rate"]

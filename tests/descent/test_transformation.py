@@ -7,9 +7,9 @@ from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.transformation import Transformation
 from fallline.exceptions import SettingsError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk.loop import descend
 
 NETWORK = Network((2, 3, 1))
 

@@ -13,7 +13,7 @@ from fallline.landscape.hessian import (
     hessian_product,
     lanczos,
 )
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows import memory
 from fallline.rows.memory import InMemory, Parts
 

@@ -12,9 +12,9 @@ from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.hessian import Curvature
 from fallline.landscape.momentum import METHODS, Convergence, decay_along
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.walk.loop import descend
 
 Nesterov = functools.partial(GradientDescent, nesterov=True)
 FORMS = pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from fallline import Plane
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.hessian import hessian
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows.memory import InMemory
 
 NETWORK = Network((2, 3, 1))  # 13 weights

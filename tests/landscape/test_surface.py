@@ -5,7 +5,7 @@ from fallline import GradientDescent, LevenbergMarquardt, Plane, descend, error_
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape import evaluate
 from fallline.landscape.evaluate import errors_on
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows import memory
 from fallline.rows.memory import InMemory
 

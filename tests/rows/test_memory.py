@@ -3,10 +3,9 @@ import numpy as np
 import pytest
 
 from fallline.descent.gradient import GradientDescent
-from fallline.error import Block, Request, sums_of_block
+from fallline.error.sums import Block, Request, sums_of_block
 from fallline.exceptions import ShapeError, TableError
-from fallline.loop import descend
-from fallline.network import Network
+from fallline.model.network import Network
 from fallline.rows import memory
 from fallline.rows.memory import (
     InMemory,
@@ -18,6 +17,7 @@ from fallline.rows.memory import (
     sum_over_parts,
     sum_over_rows,
 )
+from fallline.walk.loop import descend
 
 ALL = ("error", "gradient", "gauss_newton", "curvature")
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from fallline.error import Request
-from fallline.network import Network
+from fallline.error.sums import Request
+from fallline.model.network import Network
 from fallline.rows import moments as moments_module
 from fallline.rows.memory import InMemory, sum_over_rows
 from fallline.rows.moments import Factor, error_at, moments_of, relations, sums_of_moments

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from fallline.descent.penalty import Penalty
-from fallline.error import Request, Sums
+from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
-from fallline.network import Model
+from fallline.model.network import Model
 
 # An error that has grown by this factor over the lowest seen will not come back by itself, whatever the descent.
 RUNAWAY = 1e8

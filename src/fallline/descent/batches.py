@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk
 from fallline.descent.penalty import Penalty, penalise
-from fallline.error import Request, Sums
+from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
 
 DECAYS = ("none", "inverse", "cosine")

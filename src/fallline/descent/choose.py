@@ -2,7 +2,6 @@
 
 import difflib
 
-from fallline.curve import Curve
 from fallline.descent import Descent
 from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
@@ -10,7 +9,8 @@ from fallline.descent.large import LBFGS, TruncatedGaussNewton
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.rprop import Rprop
 from fallline.exceptions import SettingsError
-from fallline.network import Model
+from fallline.model.curve import Curve
+from fallline.model.network import Model
 
 # Levenberg–Marquardt pays rows · outputs · weights² a pass and weights³ a step. Up to these bounds a pass takes
 # well under a second, and its steps are worth hundreds of gradient steps each.

@@ -27,7 +27,7 @@ from fallline.descent.rate import (
     shorter,
     silver,
 )
-from fallline.error import Request, Sums
+from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
 
 # A fixed rate has failed when the error is this many times the lowest seen. Momentum may overshoot by 1/(1 − β) in the

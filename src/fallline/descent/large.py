@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
 from fallline.descent.penalty import Penalty, penalise
-from fallline.error import Request, Sums
+from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
 
 _MOST_TRIALS = 20  # points on one line; interpolation needs two or three

@@ -13,9 +13,9 @@ import jax.scipy.linalg
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk
 from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
-from fallline.error import Request, Sums, nothing
+from fallline.error.sums import Request, Sums, nothing
 from fallline.exceptions import SettingsError
-from fallline.network import Model, Network
+from fallline.model.network import Model, Network
 
 # The damping is in units of the scaled curvature, whose diagonal is 1. At the floor the step is Gauss–Newton's;
 # at Nielsen's ceiling it is a gradient step 1e16 times shorter than the scale of the surface: no step helps any more.

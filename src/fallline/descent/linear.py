@@ -23,7 +23,7 @@ import numpy as np
 from fallline.descent import Descent
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.rate import stability_limit
-from fallline.network import Model
+from fallline.model.network import Model
 from fallline.rows.moments import Factor, Moments, has_biases
 
 # Moments cost rows · inputs², a step on the rows rows · inputs: wider tables than this descend on their rows.

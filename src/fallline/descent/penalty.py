@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import jax.scipy.linalg
 import numpy as np
 
-from fallline.error import Sums
+from fallline.error.sums import Sums
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.network import Model
+from fallline.model.network import Model
 
 _LEAST, _MOST = 1e-10, 1e8
 _LARGEST_CHANGE = (

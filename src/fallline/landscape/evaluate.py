@@ -15,10 +15,10 @@ import numpy as np
 
 from fallline.exceptions import SettingsError
 from fallline.landscape.planes import Plane
-from fallline.network import Model, Network
-from fallline.path import DescentPath
+from fallline.model.network import Model, Network
 from fallline.rows.memory import Capacity, InMemory, Part, Parts, Rows, block_at, check_fit
 from fallline.threads import one_blas_thread, processors
+from fallline.walk.path import DescentPath
 
 _POINTS, _FEW = 256, 4  # of one call
 # What enters the widest layer from one block of rows stays in the first-level cache, and so much of a few points in the

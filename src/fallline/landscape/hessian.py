@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Block, Request, Sums, squared_error
+from fallline.error.sums import Block, Request, Sums, squared_error
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.kernel import QUICK
-from fallline.network import Model
+from fallline.model.network import Model
 from fallline.rows.memory import (
     Capacity,
     Part,

@@ -15,9 +15,9 @@ from fallline.landscape.evaluate import changes_without, error_of_mean, errors_a
 from fallline.landscape.hessian import LARGEST, Curvature
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
-from fallline.network import Model
+from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
-from fallline.starts import Ends, descend_from
+from fallline.walk.starts import Ends, descend_from
 
 _FOLLOWED = 300  # steps by which an end is followed on to its minimum
 _FOLLOWED_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them

@@ -23,9 +23,9 @@ from fallline.descent.rate import stability_limit
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.evaluate import check_rows_of
 from fallline.landscape.hessian import Curvature
-from fallline.network import Model
-from fallline.path import DescentPath
+from fallline.model.network import Model
 from fallline.rows.memory import Rows, check_fit
+from fallline.walk.path import DescentPath
 
 METHODS = ("plain", "heavy ball", "Nesterov")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.hessian import extreme_eigenvectors
-from fallline.network import Model
+from fallline.model.network import Model
 from fallline.rows.memory import Rows
 from fallline.threads import one_blas_thread
 

@@ -18,9 +18,9 @@ from fallline.landscape.planes import (
     Plane,
     names_of,
 )
-from fallline.network import Model
-from fallline.path import Recorded
+from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.walk.path import Recorded
 
 _MARGIN = 0.15  # of the map, on each side of what it must show
 _NO_STRIP, _NEARLY_SQUARE = 0.3, 0.75  # shorter side to longer

@@ -33,10 +33,10 @@ from fallline.landscape.hessian import (
     lanczos,
 )
 from fallline.landscape.planes import names_of
-from fallline.network import Layer, Model, Network
-from fallline.path import DescentPath
+from fallline.model.network import Layer, Model, Network
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread
+from fallline.walk.path import DescentPath
 
 _NOTHING = 1e-3  # of the error: a fall that nobody would go on for
 _SOFT = 1e-6  # of the largest eigenvalue: along a softer direction a descent by the gradient takes a million steps

@@ -16,8 +16,8 @@ import numpy as np
 from fallline.exceptions import SettingsError, ShapeError, TableError
 
 if TYPE_CHECKING:
-    from fallline.fitted_intervals import FittedIntervals
-    from fallline.uncertainty import Uncertainty
+    from fallline.sure.fitted_intervals import FittedIntervals
+    from fallline.sure.uncertainty import Uncertainty
 
 _SAID = 4  # held inputs that a label can name
 _LINE = 56  # letters to a line of it
@@ -131,7 +131,7 @@ def seen(model: Any, X: Any, names: Sequence[str] | None = None) -> Seen:
 
 
 def _saved(model: Any, X: Any) -> Seen:
-    from fallline.table import Table, table_from_frame
+    from fallline.table.read import Table, table_from_frame
 
     table = X if isinstance(X, Table) else table_from_frame(X)
     columns = model.columns
@@ -163,7 +163,7 @@ def under(feature: str, held: str) -> str:
 def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
     """y as numbers (n, outputs); where it is None, the target columns of a table that a saved model is shown."""
     if y is None and hasattr(model, "columns") and hasattr(model, "fitted"):
-        from fallline.table import Table, table_from_frame
+        from fallline.table.read import Table, table_from_frame
 
         table = X if isinstance(X, Table) else table_from_frame(X)
         return np.asarray(model.columns.target_values(table.columns))
@@ -179,7 +179,7 @@ def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
 
 def intervals_beside(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) -> FittedIntervals | None:
     """The model's own intervals, or those of the starts that it averages over the rows; None where it has neither."""
-    from fallline.fitted_intervals import FittedIntervals
+    from fallline.sure.fitted_intervals import FittedIntervals
 
     own = getattr(model, "intervals", None)
     if callable(own) and hasattr(model, "_fitted"):
@@ -194,7 +194,7 @@ def intervals_beside(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) 
         return own
     if seen.fitted is None or not seen.fitted.averages():
         return None
-    from fallline.intervals import Member, intervals_of
+    from fallline.sure.intervals import Member, intervals_of
 
     fitted = seen.fitted
     members = [Member(start.weights, start.strength) for start in fitted.averages()]
@@ -210,7 +210,7 @@ def uncertainty_beside(
     if seen.fitted is None or strength is None:
         return None
     from fallline.rows.memory import InMemory
-    from fallline.uncertainty import uncertainty_of
+    from fallline.sure.uncertainty import uncertainty_of
 
     scaling = seen.fitted.scaling
     rows = InMemory(scaling.x(seen.x), scaling.y(y), sample_weight)

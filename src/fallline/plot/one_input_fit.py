@@ -71,7 +71,7 @@ class OneInputFitDisplay:
 
         X and y: the rows it was fitted to, (n, inputs) and (n,) or (n, outputs), with their ``sample_weight``; for a
         ``SavedModel`` a table with its columns, y included. Other inputs are held at their medians. The band is that of
-        the fit's own intervals. Another ``noise``, or a ``strength``, asks for that of `fallline.uncertainty` over these rows
+        the fit's own intervals. Another ``noise``, or a ``strength``, asks for that of `uncertainty_of` over these rows
         instead (both as there, in scaled units; the weight decay of the fit where it is known), and so does a model without
         intervals, with ``"leave-one-out"``. There is none where the rows leave nothing to see the noise by, for estimators of
         other libraries, or with ``band=False``. Raises SettingsError for an unknown feature or output.

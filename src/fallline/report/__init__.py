@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.metrics import figures_of
+from fallline.fit.figures import figures_of
 
 if TYPE_CHECKING:
     from fallline.landscape.surface import Surface

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
-from fallline.metrics import UNDEFINED, written, written_share
+from fallline.fit.figures import UNDEFINED, written, written_share
 from fallline.plot import (
     ErrorCurveDisplay,
     ErrorSurfaceDisplay,

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Block, Request, Sums, joined, merged, nothing_apart, sums_of_block
+from fallline.error.pairs import widest
+from fallline.error.sums import Block, Request, Sums, joined, merged, nothing_apart, sums_of_block
 from fallline.exceptions import ShapeError, TableError
-from fallline.gram import widest
-from fallline.network import Model, Network
+from fallline.model.network import Model, Network
 from fallline.threads import processors
 
 _T = TypeVar("_T")

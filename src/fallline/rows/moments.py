@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from fallline.error import Request, Sums, nothing
-from fallline.network import Model
+from fallline.error.sums import Request, Sums, nothing
+from fallline.model.network import Model
 from fallline.rows.memory import InMemory
 from fallline.threads import processors
 

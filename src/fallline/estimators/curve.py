@@ -1,0 +1,268 @@
+"""The scikit-learn face of curves: validates, calls ``curve_fit.py`` and stores what it found."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fallline.descent import Stop
+from fallline.exceptions import DescentWarning, SettingsError, TableError
+from fallline.model.curve import Curve
+from fallline.model.formula import Formula, read_formula
+from fallline.sure.curve_fit import fit_curve
+from fallline.table.read import table_from_frame
+
+
+class CurveRegressor(RegressorMixin, BaseEstimator):
+    """A curve ŷ = f(x; a, b, …) fitted by least squares: E = ½ Σ ((ŷ − y)/σ)².
+
+    Goes down E by Levenberg–Marquardt with exact derivatives, nothing scaled; what SciPy's ``curve_fit`` calls popt and
+    pcov are ``weights_`` and ``covariance_``.
+
+    Parameters
+    ----------
+    curve : str, function or Curve
+        Text such as ``"b1*(1 - exp(-b2*x))"``: names of columns are inputs, all others are parameters. The columns of an
+        array are called x1, x2, …, a single one x, too; those of a data frame by their names (in backticks, if they
+        are more than letters and digits). Or ``f(x, a, b, …)`` as ``curve_fit`` has it, x (n,), or (columns, n) of several.
+    start : dict, sequence or None, default=None
+        Where to start, {name: value} or one value for each parameter. Parameters left out are looked for: linear ones by
+        least squares, the others at many points.
+    fixed : dict or None, default=None
+        Parameters that stay at a value: {name: value}.
+    bounds : dict, pair or None, default=None
+        {name: (lower, upper)}, None for no bound; or (lower, upper) as ``curve_fit`` has them. Bounds are kept at every
+        step; a parameter may end at one, and is then named in ``at_bound_``.
+    absolute_sigma : bool, default=False
+        Whether ``sigma`` is the noise itself; otherwise only its ratios count, and its size is found from the residuals.
+    descent : "auto", the name of a descent, or a descent, default="auto"
+        How the parameters move; ``"auto"`` is ``LevenbergMarquardt.for_curves()``.
+    max_iter : int, default=1000
+        The most steps.
+    random_state : int, RandomState or None, default=None
+        For the points where a start is looked for; None: always the same.
+
+    Attributes
+    ----------
+    weights_ : ndarray (p,), the parameters; names_ : tuple of str, what they are called; parameters_ : dict of both
+    covariance_ : ndarray (p, p), 0 for fixed parameters, ∞ for those that the rows leave undetermined
+    standard_errors_ : ndarray (p,), √ of its diagonal; correlations_ : ndarray (p, p)
+    noise_ : float, s = √(2E/degrees of freedom), the residual standard deviation where σ is 1
+    degrees_of_freedom_ : int, rows less the parameters that they determine
+    derivatives_ : "exact", or "numerical" for a function that could not be traced
+    at_bound_ : tuple of str; curve_ : Curve; fit_ : CurveFit, all of it in one
+    start_ : ndarray, where the free parameters started; path_ : DescentPath, their way from there
+    n_iter_ : int, steps; n_passes_ : int, sums over the rows; stop_reason_ : str
+    n_features_in_, feature_names_in_ : as in scikit-learn
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fallline import CurveRegressor
+    >>> x = np.linspace(0, 4, 40)
+    >>> fit = CurveRegressor("height*exp(-rate*x)").fit(x[:, None], 3 * np.exp(-0.5 * x))
+    >>> {name: round(value, 6) for name, value in fit.parameters_.items()}
+    {'height': 3.0, 'rate': 0.5}
+    """
+
+    def __init__(
+        self,
+        curve: Any,
+        *,
+        start: Any = None,
+        fixed: Any = None,
+        bounds: Any = None,
+        absolute_sigma: bool = False,
+        descent: Any = "auto",
+        max_iter: int = 1000,
+        random_state: Any = None,
+    ) -> None:
+        self.curve = curve
+        self.start = start
+        self.fixed = fixed
+        self.bounds = bounds
+        self.absolute_sigma = absolute_sigma
+        self.descent = descent
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sigma: Any = None) -> Self:
+        """Find the parameters for rows X (n, columns) and y (n,).
+
+        sigma (n,): the noise of each row, a standard deviation; 1 by default. Warns with ConvergenceWarning where
+        ``max_iter`` ended the descent, with DescentWarning where it diverged or was interrupted.
+        Raises ValueError, in a sentence, for data, a curve or settings that do not fit.
+        """
+        frame = _frame_columns(X)
+        if frame is None:
+            x, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+            self._columns: Sequence[str] | None = None
+            curve, _ = _curve_on(self.curve, _array_columns(self.curve, x.shape[1]))
+        else:
+            validate_data(self, X, skip_check_array=True)
+            y = validate_data(self, X="no_validation", y=y, y_numeric=True)
+            curve, self._columns = _curve_on(self.curve, tuple(frame), named=True)
+            self.feature_names_in_ = np.array(list(frame), dtype=object)
+            self.n_features_in_ = len(frame)
+            x = _numbers(frame, self._columns)
+        seed = 0 if self.random_state is None else check_random_state(self.random_state).randint(2**31 - 1)
+        fit = fit_curve(
+            curve,
+            x,
+            y,
+            start=self.start,
+            fixed=self.fixed,
+            bounds=self.bounds,
+            sigma=sigma,
+            absolute_sigma=self.absolute_sigma,
+            descent=self.descent,
+            max_iter=self.max_iter,
+            seed=seed,
+        )
+        self.fit_, self.curve_, self.names_ = fit, fit.curve, fit.curve.names
+        self.weights_, self.covariance_ = fit.values, fit.covariance
+        self.parameters_ = dict(zip(self.names_, fit.values.tolist(), strict=True))
+        self.standard_errors_, self.correlations_ = fit.standard_errors, fit.correlations
+        self.noise_, self.degrees_of_freedom_ = fit.noise, fit.freedom
+        self.derivatives_, self.at_bound_ = fit.derivatives, fit.at_bound
+        self.start_, self.path_ = fit.start, fit.path
+        self.n_iter_, self.n_passes_ = max(fit.path.n_iter, 1), fit.path.n_passes
+        self.stop_reason_ = fit.said
+        self._weighted = sigma is not None
+        if fit.path.stop in (Stop.DIVERGED, Stop.INTERRUPTED):
+            warnings.warn(fit.said, DescentWarning, stacklevel=2)
+        elif fit.path.stop == Stop.MAX_ITER:
+            warnings.warn(fit.said, ConvergenceWarning, stacklevel=2)
+        return self
+
+    def predict(
+        self,
+        X: Any,
+        return_std: bool = False,
+        return_interval: float | None = None,
+        *,
+        band: str = "prediction",
+        sigma: Any = None,
+    ) -> Any:
+        """ŷ (n,) for rows X; with its standard error (n,), or with the two ends of an interval, (n,) each.
+
+        return_interval: the coverage, such as 0.95: returns ŷ, lower, upper. band: ``"prediction"``, where y of a new row is
+        to be found, its own noise included; ``"confidence"``, where the curve is. sigma: the noise of the new rows, a
+        number or (n,), needed for a prediction band where the fit was given a sigma.
+        Raises NotFittedError before ``fit``, ValueError where columns, values or settings do not fit.
+        """
+        check_is_fitted(self)
+        x = self._rows(X)
+        predicted = self.fit_.predict(x)
+        if not return_std and return_interval is None:
+            return predicted
+        if band not in ("prediction", "confidence"):
+            raise SettingsError(f"band={band!r} is not possible: expected 'prediction' or 'confidence'.")
+        if band == "prediction" and sigma is None and self._weighted:
+            raise SettingsError(
+                "the fit was given a sigma for each row, so a prediction band needs the sigma of the new rows: pass sigma=…, "
+                "or band='confidence' for where the curve is."
+            )
+        new_row = None if band == "confidence" else 1.0 if sigma is None else sigma
+        spread = self.fit_.spread(x, new_row)
+        if return_interval is None:
+            return predicted, spread
+        reach = self.fit_.quantile(return_interval) * spread
+        if return_std:
+            return predicted, spread, predicted - reach, predicted + reach
+        return predicted, predicted - reach, predicted + reach
+
+    def intervals(self, coverage: float = 0.95, method: str = "standard") -> np.ndarray:
+        """Where each parameter is to be found: (p, 2), lower and upper ends.
+
+        method: ``"standard"``, by standard errors and Student's t; ``"profile"``, by profile likelihood, which follows the
+        bend of the curve, refitting the other parameters, and may be lopsided or open. Raises NotFittedError before ``fit``.
+        """
+        check_is_fitted(self)
+        if method == "standard":
+            return self.fit_.intervals(coverage)
+        if method == "profile":
+            return self.fit_.profile_intervals(coverage)
+        raise SettingsError(f"method={method!r} is not possible: expected 'standard' or 'profile'.")
+
+    def _rows(self, X: Any) -> np.ndarray:
+        """x (n, columns) as the curve takes it."""
+        if self._columns is None:
+            return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        frame = _frame_columns(X)
+        if frame is None:
+            raise TableError(
+                f"this curve was fitted to a data frame: pass one with the columns {', '.join(self._columns)}."
+            )
+        return _numbers(frame, self._columns)
+
+
+def _frame_columns(X: Any) -> dict[str, np.ndarray] | None:
+    """The columns of a data frame by name, or None if X is something else."""
+    if isinstance(X, (np.ndarray, list, tuple)):
+        return None
+    import narwhals as nw
+
+    frame = nw.from_native(X, pass_through=True)
+    if not isinstance(frame, (nw.DataFrame, nw.LazyFrame)):
+        return None
+    # Columns that are numbers have no names, as scikit-learn sees it.
+    named = isinstance(frame, nw.LazyFrame) or all(isinstance(name, str) for name in frame.columns)
+    return dict(table_from_frame(X).columns) if named else None
+
+
+def _array_columns(curve: Any, k: int) -> tuple[str, ...]:
+    """What the columns of an array are called: x1, x2, …; a single one x, unless a text says x1."""
+    names = tuple(f"x{i + 1}" for i in range(k))
+    if k > 1:
+        return names
+    said = read_formula(curve).names if isinstance(curve, str) else ()
+    return names if "x1" in said and "x" not in said else ("x",)
+
+
+def _curve_on(curve: Any, columns: tuple[str, ...], *, named: bool = False) -> tuple[Curve, tuple[str, ...]]:
+    """The curve for these columns, and which of them it takes; by name if they are ``named``, else in their order.
+
+    Raises SettingsError where they do not fit.
+    """
+    if isinstance(curve, str):
+        formula = read_formula(curve)
+        used = tuple(name for name in columns if name in formula.names)
+        if not used:
+            raise SettingsError(
+                f"the formula {formula} has none of the columns of X ({', '.join(columns)}): its names are "
+                f"{', '.join(formula.names)}."
+            )
+        return Curve(formula, columns=used if named else columns), used
+    if not isinstance(curve, Curve):
+        return Curve(curve, columns=columns), columns
+    if named and set(curve.columns) <= set(columns):
+        return curve, curve.columns
+    if len(curve.columns) == len(columns) and not (named and isinstance(curve.function, Formula)):
+        return curve, columns
+    raise SettingsError(
+        f"the curve has the columns {', '.join(curve.columns)}, but X has {len(columns)}: {', '.join(columns)}."
+    )
+
+
+def _numbers(frame: dict[str, np.ndarray], columns: Sequence[str]) -> np.ndarray:
+    """These columns of a data frame as (n, columns) float64. Raises TableError for one that is missing or has no numbers."""
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise TableError(
+            f"the curve needs the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}, but X has {', '.join(frame)}."
+        )
+    parts = []
+    for name in columns:
+        column = frame[name]
+        if column.dtype.kind not in "fiub" or np.isnan(column.astype(np.float64)).any():
+            raise TableError(
+                f"the column {name} holds text, dates or missing values: a curve takes numbers without gaps."
+            )
+        parts.append(column.astype(np.float64))
+    return np.column_stack(parts)

@@ -1,0 +1,831 @@
+"""The scikit-learn face: estimators that validate, call the core and store what it found.
+
+Nothing is computed here. What a fit needs stands in ``fit.py``, with its own tests.
+"""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
+
+from fallline.descent import Stop
+from fallline.descent.transformation import is_transformation
+from fallline.estimators.simplex import probabilities
+from fallline.exceptions import DescentWarning, SettingsError, ShapeError, TableError
+from fallline.fit import network_fit as core
+from fallline.landscape.verdict import Verdict, verdict_of
+from fallline.rows.memory import InMemory
+from fallline.sure.fitted_intervals import FittedIntervals, IntervalsOnDemand
+from fallline.table.columns import Columns
+from fallline.table.read import Table, table_from_frame
+from fallline.walk.loop import Progress
+from fallline.walk.path import DescentPath
+
+
+class _Targets(NamedTuple):
+    """What a y is to a network."""
+
+    values: np.ndarray  # (n, outputs), float64
+    said: dict[str, Any]  # the attributes that say what y was
+    classes: np.ndarray | None = None  # (n,), the number of each row's class
+
+
+class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
+    """What every estimator of a network does: check rows, encode data frames, call the core, store what it found.
+
+    A subclass says what its targets are (``_checks_of_y``, ``_targets``, ``_row_weights``), and has ``fit``, ``partial_fit`` and
+    ``predict`` of its own, in which the words for its y stand.
+    """
+
+    _checks_of_y: ClassVar[dict[str, Any]]  # what scikit-learn's check of y is told
+    _knows_intervals: ClassVar[bool] = False  # whether a fit keeps what its intervals are made of
+    _one_target_scale: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = core.HIDDEN_LAYER_SIZES,
+        activation: str = core.ACTIVATION,
+        *,
+        descent: Any = "auto",
+        alpha: Any = core.ALPHA,
+        n_starts: Any = core.N_STARTS,
+        average: bool = True,
+        max_iter: int = core.MAX_ITER,
+        tol: float = core.TOL,
+        n_iter_no_change: int = core.N_ITER_NO_CHANGE,
+        output_activation: str = "identity",
+        bias: bool = True,
+        scale: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.descent = descent
+        self.alpha = alpha
+        self.n_starts = n_starts
+        self.average = average
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.output_activation = output_activation
+        self.bias = bias
+        self.scale = scale
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @abstractmethod
+    def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
+        """A checked y as the targets of a network; ``known`` are the classes of before, where there are classes."""
+
+    def _row_weights(self, sample_weight: Any, x: np.ndarray, targets: _Targets) -> np.ndarray | None:
+        """How often each row counts, (n,), or None where each counts once."""
+        if sample_weight is None:
+            return None
+        return np.asarray(_check_sample_weight(sample_weight, x, ensure_non_negative=True))
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Find the weights for rows X and y; called by a ``fit`` that stands in scikit-learn's ``with_callbacks``."""
+        columns, x, y = self._training_rows(X, y)
+        targets = self._targets(y)
+        weights = self._row_weights(sample_weight, x, targets)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        parts, judge, watched = core.Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
+        if self.early_stopping:
+            parts = core.divide(
+                len(x),
+                self.validation_fraction,
+                self.test_fraction,
+                np.random.default_rng(seed),
+                targets.classes,
+            )
+            judge = "validation" if len(parts.validation) else None
+            sets = {"validation": parts.validation, "test": parts.test}
+            watched = {
+                name: (x[part], targets.values[part], *([] if weights is None else [weights[part]]))
+                for name, part in sets.items()
+                if len(part)
+            }
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        context.call_on_fit_task_begin(estimator=self, **given)
+
+        def stored(fitted: core.FittedNetwork) -> dict[str, Any]:
+            return {
+                "_fitted": fitted,
+                "columns_": columns,
+                **targets.said,
+                **_folded(fitted),
+            }
+
+        progress: Any = _print_progress if self.verbose else None
+        if stepwise := bool(getattr(self, "_skl_callbacks", [])):
+            progress = _StepTasks(self, context, stored, **given)
+        fitted, path = core.fit_network(
+            x[parts.train],
+            targets.values[parts.train],
+            sample_weight=None if weights is None else weights[parts.train],
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            output_activation=self.output_activation,
+            bias=self.bias,
+            scale=self.scale,
+            one_target_scale=self._one_target_scale,
+            indicators=None if columns is None else columns.indicators,
+            descent=self.descent,
+            alpha=self.alpha,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            seed=seed,
+            watched=watched,
+            judge=judge,
+            before=getattr(self, "_fitted", None) if self.warm_start else None,
+            n_starts=self.n_starts,
+            average=self.average,
+            progress=progress,
+            every_step=stepwise,
+            input_names=getattr(self, "feature_names_in_", None)
+            if columns is None
+            else columns.encoded_names,
+        )
+        passes = sum(start.passes for start in fitted.starts or ())
+        for name, value in (
+            stored(fitted) | _told(path) | {"starts_": fitted.starts, "n_passes_": passes}
+        ).items():
+            setattr(self, name, value)
+        self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
+        self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
+        self._to_judge: Any = (x, targets.values, weights)
+        if self._knows_intervals:
+            held = parts.test if len(parts.test) else parts.validation
+
+            def rows_of(part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+                return x[part], targets.values[part], None if weights is None else weights[part]
+
+            self._intervals: Any = IntervalsOnDemand(
+                fitted,
+                path,
+                rows_of(parts.train),
+                rows_of(held) if len(held) else None,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                n_iter_no_change=self.n_iter_no_change,
+                seed=seed,
+            )
+        context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
+        _warn(path.stop, path.stop_message)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, known: np.ndarray | None = None) -> Self:
+        """One epoch of mini-batches over rows X and y, from where the last call stopped."""
+        if first := not hasattr(self, "_fitted"):
+            columns, x, y = self._training_rows(X, y, known)
+        else:
+            columns, x, y = self._further_rows(X, y)
+        targets = self._targets(y, known)
+        weights = self._row_weights(sample_weight, x, targets)
+        kind = _kind_of(self.descent)
+        before, standing = getattr(self, "_memory", (None, None))
+        standing = standing if before == kind else None  # another descent has another memory
+        fitted, path, standing = core.fit_part(
+            x,
+            targets.values,
+            sample_weight=weights,
+            hidden_layer_sizes=self.hidden_layer_sizes,
+            activation=self.activation,
+            output_activation=self.output_activation,
+            bias=self.bias,
+            scale=self.scale,
+            one_target_scale=self._one_target_scale,
+            indicators=None if columns is None else columns.indicators,
+            descent=self.descent,
+            alpha=self.alpha,
+            seed=check_random_state(self.random_state).randint(2**31 - 1),
+            before=getattr(self, "_fitted", None),
+            standing=standing,
+        )
+        self._intervals = None
+        told = _told(path)
+        if not first:
+            told["loss_curve_"] = [*self.loss_curve_, *told["loss_curve_"][1:]]
+            told["n_iter_"] = self.n_iter_ + path.n_iter
+            told["n_passes_"] = self.n_passes_ + path.n_passes
+        else:
+            told |= targets.said
+        self._fitted, self.columns_ = fitted, columns
+        self._memory = (kind, standing)
+        for name, value in (_folded(fitted) | told | {"starts_": fitted.starts}).items():
+            setattr(self, name, value)
+        self._to_judge = None
+        none = np.arange(0)
+        self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
+        if path.stop == Stop.DIVERGED:
+            warnings.warn(path.stop_message, DescentWarning, stacklevel=3)
+        return self
+
+    def _predicted(self, X: Any) -> np.ndarray:
+        """The outputs for rows X, (n, outputs) in the targets' units, whatever they are called."""
+        x = self._inputs(X)
+        return self._fitted.predict(x)
+
+    def _inputs(self, X: Any) -> np.ndarray:
+        """Rows X as the network takes them, (n, inputs)."""
+        check_is_fitted(self)
+        if self.columns_ is None:
+            return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._encoded(X)
+
+    def descended_rows(self, X: Any, y: Any, sample_weight: Any = None) -> InMemory:
+        """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
+
+        E of ``path_`` sums over these; an error surface of this network wants them. Raises NotFittedError before ``fit``,
+        ValueError where columns or values do not fit, or the rows are not as many as in the fit.
+        """
+        check_is_fitted(self)
+        _, x, y = self._further_rows(X, y)
+        train = self.train_rows_
+        given = sum(len(part) for part in (train, self.validation_rows_, self.test_rows_))
+        if len(x) != given:
+            raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
+        targets = self._targets(y, getattr(self, "classes_", None))
+        s = self._row_weights(sample_weight, x, targets)
+        return self._fitted.rows(x[train], targets.values[train], None if s is None else s[train])
+
+    @property
+    def verdict_(self) -> Verdict:
+        """What kind of point the descent stopped at. AttributeError where the rows of the fit are not there any more."""
+        seen = getattr(self, "_to_judge", None)
+        if seen is None:
+            raise AttributeError(
+                "verdict_ needs the rows of a fit, which this estimator does not have: call fit, or "
+                "verdict_of(fit.path_, fit.descended_rows(X, y))."
+            )
+        if not isinstance(seen, Verdict):
+            x, y, s = seen
+            train = self.train_rows_
+            rows = self._fitted.rows(x[train], y[train], None if s is None else s[train])
+            seen = self._to_judge = verdict_of(self.path_, rows)
+        return seen
+
+    def __getstate__(self) -> Any:
+        """What is pickled: a verdict that is known, but not the rows it would be found from."""
+        state = dict(super().__getstate__())
+        if not isinstance(state.get("_to_judge"), Verdict):
+            state.pop("_to_judge", None)
+        return state
+
+    def _encoded(self, X: Any) -> np.ndarray:
+        """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
+        columns: Any = self.columns_
+        table = _as_table(X)
+        if table is None:
+            raise TableError(
+                "this network was fitted to a data frame with columns that are not plain numbers: pass a data frame "
+                f"with the columns {', '.join(use.name for use in columns.uses if use.encoded)}."
+            )
+        columns.check(list(table.columns))
+        return np.asarray(columns.encode(table.columns))
+
+    def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
+        """What ``_training_rows`` gives, with the columns and encoding of the rows before."""
+        if self.columns_ is None:
+            x, y = validate_data(self, X, y, dtype=np.float64, reset=False, **self._checks_of_y)
+        else:
+            x = self._encoded(X)
+            y = _check_y(y, estimator=self, **self._checks_of_y)
+            check_consistent_length(x, y)
+        return self.columns_, x, y
+
+    def _training_rows(
+        self, X: Any, y: Any, known: np.ndarray | None = None
+    ) -> tuple[Columns | None, np.ndarray, np.ndarray]:
+        """The columns' encoding (None for plain numbers), x (n, inputs) and y, checked."""
+        table = _as_table(X)
+        if table is None or _numbers_without_gaps(table):
+            x, y = validate_data(self, X, y, dtype=np.float64, **self._checks_of_y)
+            return None, x, y
+        validate_data(self, X, skip_check_array=True)
+        y = validate_data(self, y=y, X="no_validation", **self._checks_of_y)
+        targets, _, classes = self._targets(y, known)
+        if classes is not None:  # one column, which an input may give away
+            targets = classes[:, None].astype(np.float64)
+            if known is not None and np.ptp(classes) == 0:
+                raise TableError(
+                    f"the first rows of partial_fit are all of the class {known.tolist()[classes[0]]!r}, so that nothing says "
+                    "which columns of the data frame give the class away: begin with rows of two classes or more."
+                )
+        names = [f"y{j + 1}" for j in range(targets.shape[1])]
+        while set(names) & set(table.columns):
+            names = [f"{name}_" for name in names]
+        columns = Columns.fit([table.columns | dict(zip(names, targets.T, strict=True))], names)
+        self.feature_names_in_ = np.array(list(table.columns), dtype=object)
+        self.n_features_in_ = len(table.columns)
+        return columns, columns.encode(table.columns), y
+
+
+class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
+    """A neural network fitted by least squares.
+
+    Goes down F = ½ Σ_μ s_μ Σ_j (y_j − ŷ_j)² + ½ · alpha · Σ coef², by Levenberg–Marquardt where the network is
+    small, by L-BFGS where it is not. Inputs and targets are standardised inside; ``coefs_`` and predictions are in
+    the user's units.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : "auto" or sequence of int, default="auto"
+        Units in each hidden layer; ``()`` for none: ŷ_j = f(Σ_i w_ij x_i + b_j). ``"auto"``: one hidden layer of 2, 5, 10, 20 or
+        40 units, grown until the evidence falls; 20 units where alpha is not found by its evidence.
+    activation : str, default="tanh"
+        f of the hidden layers: identity, logistic, tanh, relu, leaky_relu, softplus, softsign, elu, silu, sine, gaussian.
+    descent : "auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient", "mini-batch" or a descent
+        How the weights move. A descent has settings of its own: ``GradientDescent(learning_rate=0.1)``, tuned as
+        ``descent__learning_rate``. An Optax transformation, such as ``optax.adam(1e-3)``, is one too.
+    alpha : "auto" or float, default="auto"
+        Weight decay, in standardised units; scikit-learn's ``alpha``: both terms of its objective are divided by n.
+        ``"evidence"`` finds it on the way (Bayesian regularisation); it then acts on the biases of hidden units, too.
+        ``"auto"`` is that where Levenberg–Marquardt descends 10 rows or more without early stopping, and 0.1 elsewhere.
+    n_starts : "auto" or int, default="auto"
+        How often the descent begins, from other weights each time. ``"auto"``: ten times where Levenberg–Marquardt
+        descends and rows · outputs · weights² is up to 1e8, five times up to 1e9, three times up to 2e9, once elsewhere.
+    average : bool, default=True
+        The network is the mean of all starts: one wider network, hidden units side by side. Without, it is the start of the
+        highest evidence, or of the lowest F.
+    max_iter : int, default=1000
+        The most steps; epochs, where the descent has a ``batch_size``.
+    tol : float, default=3e-4
+        Stop when F fell by less than this, relative, over ``n_iter_no_change`` steps; 0 never stops for it.
+    n_iter_no_change : int, default=10
+        Steps (or epochs) without news (see ``tol``), or without a lower validation error, before stopping.
+    output_activation : str, default="identity"
+        f of the outputs. Targets are standardised only under identity outputs.
+    bias : bool, default=True
+        Whether units have a bias.
+    scale : bool, default=True
+        Whether inputs and targets are standardised inside.
+    early_stopping : bool, default=False
+        Divide the rows in three, as MATLAB's fitnet does: descend on one part, stop when the error on the
+        validation part has not fallen for ``n_iter_no_change`` steps and take its lowest point, and keep the test
+        part apart. Row numbers are in ``train_rows_``, ``validation_rows_``, ``test_rows_``.
+    validation_fraction, test_fraction : float, default=0.15
+        Shares of the rows for the second and third part; used only with ``early_stopping``. 0 for no test part.
+    warm_start : bool, default=False
+        Go on from the weights of the fit before, in its scaling.
+    random_state : int, RandomState or None, default=None
+        Starting weights and division of the rows.
+    verbose : bool, default=False
+        Print the error as the descent goes.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray (inputs, outputs) of each layer, in the user's units
+    intercepts_ : list of ndarray (outputs,) of each layer
+    starts_ : Starts, how each start ended; its ``minima`` say which are distinct, and how many starts ended in each. None after
+        ``partial_fit``, which goes on from them all as one network
+    path_ : DescentPath, the way one start went, in scaled weights: that of the highest evidence, or of the lowest F
+    weights_ : ndarray (n_weights,), the scaled weights of ``network_``: those chosen on the path where there is one start
+    network_ : Network; scaling_ : Scaling; columns_ : Columns, or None where the columns were plain numbers
+    loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
+    validation_loss_curve_ : list of float, E/n on the validation part, or None
+    alpha_ : float or "evidence", the weight decay used
+    effective_weights_ : float, the number of the path's weights that the rows determine, None without Bayesian regularisation
+    noise_precision_ : float, 1/σ² of the standardised targets, None without Bayesian regularisation
+    n_iter_ : int, steps on the path, or epochs by mini-batches; n_passes_ : int, sums over the rows of all starts
+    stop_reason_ : str, one sentence
+    verdict_ : Verdict, what kind of point the start shown stopped at and what to do; found when it is first asked for, from the
+        rows of ``fit``, which an estimator that was pickled or went on by ``partial_fit`` has no more
+    train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
+    n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
+
+    Notes
+    -----
+    Data frames (pandas, Polars, Arrow, DuckDB) may hold text, booleans, dates and missing values: their columns
+    are encoded as on the command line, and ``columns_`` says how. Arrays must be numbers without gaps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fallline import NetworkRegressor
+    >>> X = np.linspace(-3, 3, 60)[:, None]
+    >>> fit = NetworkRegressor(hidden_layer_sizes=(5,), random_state=0).fit(X, np.sin(X[:, 0]))
+    >>> bool(fit.score(X, np.sin(X[:, 0])) > 0.999)
+    True
+    """
+
+    _checks_of_y: ClassVar = {"multi_output": True, "y_numeric": True}
+    _knows_intervals: ClassVar[bool] = True
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Find the weights for rows X (n, inputs) and targets y (n,) or (n, outputs).
+
+        sample_weight (n,): how often each row counts. Warns with DescentWarning where the descent diverged or was
+        interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` ended it.
+        Raises ValueError, in a sentence, for data or settings that do not fit.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Go on for one epoch of mini-batches over rows X (n, inputs) and targets y (n,) or (n, outputs).
+
+        The first call fixes columns, their encoding and the scaling; what the descent remembers is carried from call to
+        call. ``descent="auto"`` is ``"mini-batch"`` here; a descent by the gradient without a ``batch_size`` takes
+        min(200, n); a rate that decays towards zero stays where it began. After ``fit`` it goes on from the weights found.
+        Raises ValueError, in a sentence, for a descent that needs all rows at once, and where rows or targets have changed
+        their shape. Warns with DescentWarning where the descent diverged; the weights of before are then kept.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any, return_std: bool = False, return_interval: float | None = None) -> Any:
+        """ŷ for rows X (n, inputs), in the targets' units: (n,), or (n, outputs) if y had columns.
+
+        return_std: also the standard error of a new row there, its noise included, of the shape of ŷ. return_interval: a
+        coverage such as 0.95: also the lower and upper end between which a new row is to be expected with that
+        probability, (n, 2), or (n, outputs, 2). What is asked for comes in a tuple, (ŷ, std, interval). The first of these calls
+        takes up to twice the time of the fit, whose rows (of a long table 10 000) are kept for it: see the page on intervals.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit, where the rows of the fit leave
+        nothing to see the noise by, and for intervals after ``partial_fit``. Warns where an interval has no end, and names the
+        directions of the weights that the rows leave undetermined.
+        """
+        x = self._inputs(X)
+        answers = [self._fitted.predict(x)]
+        if return_std or return_interval is not None:
+            intervals = self.intervals()
+            answers += [intervals.std(x)] if return_std else []
+            answers += [] if return_interval is None else [intervals.interval(x, return_interval)]
+            if not all(np.isfinite(answer).all() for answer in answers[1:]):
+                warnings.warn(
+                    f"some intervals have no end. {intervals.says(self._weight_names())}", stacklevel=2
+                )
+        if self._one_dimensional:
+            answers = [answer[:, 0] for answer in answers]
+        return tuple(answers) if len(answers) > 1 else answers[0]
+
+    def intervals(self) -> FittedIntervals:
+        """How far predictions may be off: standard errors and intervals for encoded rows, in the targets' units.
+
+        Made when it is first asked for. Raises NotFittedError before ``fit``, ValueError after ``partial_fit``.
+        """
+        check_is_fitted(self)
+        found: IntervalsOnDemand | None = self._intervals
+        if found is None:
+            raise SettingsError(
+                "intervals are read off all rows of a fit, and partial_fit keeps none: call fit, or ask for the prediction alone."
+            )
+        return found.get()
+
+    def _weight_names(self) -> Any:
+        names = (
+            getattr(self, "feature_names_in_", None) if self.columns_ is None else self.columns_.encoded_names
+        )
+        return self._fitted.alone().network.weight_names(None if names is None else list(names))
+
+    def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
+        targets = np.asarray(y, np.float64)
+        return _Targets(targets[:, None] if y.ndim == 1 else targets, {"_one_dimensional": y.ndim == 1})
+
+
+class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
+    """A neural network that finds the probability of each class by least squares.
+
+    Goes down F = ½ Σ_μ s_μ Σ_j (y_j − ŷ_j)² + ½ · alpha · Σ coef², with y_j = 1 for the row's own class and 0 for the others.
+    Σ_j is the Brier score of a row, which the true probabilities make smallest. Two classes share one output, that of the
+    second. ``predict_proba`` is the point of the simplex nearest to ŷ.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None, default=None
+        How often a row of each class counts, {label: weight}, 1 where it is not named; ``"balanced"``: n/(k · rows of the
+        class). It multiplies ``sample_weight``, and probabilities become those of a table with such rows.
+    alpha : float, "auto" or "evidence", default=1.0
+        Weight decay, as in ``NetworkRegressor``. It is not found by its evidence by default: classes that can be told apart
+        completely leave no noise to find it by.
+    output_activation : str, default="identity"
+        f of the outputs. ``"logistic"`` keeps each between 0 and 1.
+    scale : bool, default=True
+        Whether inputs are standardised inside, and targets centred and divided by one number for all classes (under
+        identity outputs): a rare class counts by its rows, and E is the Brier score times a number.
+    early_stopping : bool, default=False
+        As in ``NetworkRegressor``; every class is spread over the three parts in proportion.
+    hidden_layer_sizes, activation, descent, n_starts, average, max_iter, tol, n_iter_no_change : as in ``NetworkRegressor``
+    bias, validation_fraction, test_fraction, warm_start, random_state, verbose : as in ``NetworkRegressor``
+
+    Attributes
+    ----------
+    classes_ : ndarray (k,), the labels in their order; a column of ``predict_proba`` each
+    coefs_ : list of ndarray (inputs, outputs) of each layer, in the user's units; one output for two classes
+    intercepts_ : list of ndarray (outputs,) of each layer
+    path_ : DescentPath, the way the descent went, in scaled weights
+    weights_ : ndarray (n_weights,), the weights chosen on that path
+    network_ : Network; scaling_ : Scaling; columns_ : Columns, or None where the columns were plain numbers
+    loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
+    validation_loss_curve_ : list of float, E/n on the validation part, or None
+    alpha_ : float or "evidence", the weight decay used
+    n_iter_ : int, steps, or epochs by mini-batches; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
+    train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
+    n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
+
+    Notes
+    -----
+    Labels may be text, numbers or booleans; each row has one. For several labels a row, put it in scikit-learn's
+    ``MultiOutputClassifier``. Data frames may hold text, booleans, dates and missing values, as in ``NetworkRegressor``.
+
+    A probability may be exactly 0 or 1, so that the logarithmic score of a row can be infinite; the Brier score is what is
+    fitted. ``decision_function`` still ranks rows where probabilities are equal.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fallline import NetworkClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> fit = NetworkClassifier(hidden_layer_sizes=(5,), random_state=0).fit(X, y)
+    >>> bool(fit.score(X, y) > 0.97)
+    True
+    """
+
+    _checks_of_y: ClassVar = {}
+    _one_target_scale: ClassVar = True
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = core.HIDDEN_LAYER_SIZES,
+        activation: str = core.ACTIVATION,
+        *,
+        descent: Any = "auto",
+        alpha: Any = 1.0,
+        class_weight: Any = None,
+        n_starts: Any = core.N_STARTS,
+        average: bool = True,
+        max_iter: int = core.MAX_ITER,
+        tol: float = core.TOL,
+        n_iter_no_change: int = core.N_ITER_NO_CHANGE,
+        output_activation: str = "identity",
+        bias: bool = True,
+        scale: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.15,
+        test_fraction: float = 0.15,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            descent=descent,
+            alpha=alpha,
+            n_starts=n_starts,
+            average=average,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            output_activation=output_activation,
+            bias=bias,
+            scale=scale,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Find the weights for rows X (n, inputs) and labels y (n,).
+
+        sample_weight (n,): how often each row counts. Warns with DescentWarning where the descent diverged or was
+        interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` ended it.
+        Raises ValueError, in a sentence, for data or settings that do not fit, and where y has a single class.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Go on for one epoch of mini-batches over rows X (n, inputs) and labels y (n,).
+
+        classes (k,): all labels that will ever come, at the first call; later it may be left out. Everything else is as in
+        ``NetworkRegressor.partial_fit``. Raises ValueError, in a sentence, for labels that are not among the classes, other
+        classes than before, ``class_weight="balanced"``, and a descent that needs all rows at once.
+        """
+        known = getattr(self, "classes_", None)
+        if classes is not None:
+            given = _distinct(column_or_1d(classes))
+            if known is not None and not np.array_equal(known, given):
+                raise SettingsError(
+                    f"classes={given.tolist()} are not those of before, {known.tolist()}: leave them out, or call fit to start "
+                    "anew."
+                )
+            known = given
+        elif known is None:
+            raise SettingsError(
+                "partial_fit needs classes=… at its first call: all labels that will ever come, as these rows may lack some."
+            )
+        if isinstance(self.class_weight, str):
+            raise SettingsError(
+                f"class_weight={self.class_weight!r} needs all rows at once: give partial_fit a weight for each class, as in "
+                "{'yes': 3, 'no': 1}."
+            )
+        return self._partial_fit(X, y, sample_weight, known)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of rows X (n, inputs), (n,); of equally probable ones the first in ``classes_``.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        """
+        most = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[most])
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class for rows X (n, inputs): (n, k), each row positive or 0 and adding up to 1.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        """
+        return probabilities(self._predicted(X))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The outputs themselves, which may leave [0, 1]: (n, k); for two classes 2ŷ − 1, (n,), positive for the second.
+
+        Raises NotFittedError before ``fit``, ValueError where columns or values do not fit.
+        """
+        outputs = self._predicted(X)
+        return 2 * outputs[:, 0] - 1 if outputs.shape[1] == 1 else outputs
+
+    def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
+        found = _distinct(y)  # first: scikit-learn has no sentence for labels without an order
+        check_classification_targets(y)
+        classes = found if known is None else known
+        if len(classes) < 2:
+            raise TableError(
+                f"y has one class, {classes.tolist()[0]!r}: there is nothing to tell apart. Give rows of two classes or more."
+            )
+        if (
+            self.warm_start
+            and known is None
+            and not np.array_equal(getattr(self, "classes_", classes), classes)
+        ):
+            raise SettingsError(
+                f"warm_start goes on with the classes {self.classes_.tolist()}, but y now has {classes.tolist()}: "
+                "set warm_start=False, or give rows of the same classes."
+            )
+        if strange := [label for label in found.tolist() if label not in classes.tolist()]:
+            raise TableError(
+                f"y has the label {strange[0]!r}, which is not among the classes {classes.tolist()}: name it in classes=… at the "
+                "first call of partial_fit, or call fit to start anew."
+            )
+        number = np.searchsorted(classes, y)
+        one_hot = (number[:, None] == np.arange(len(classes))).astype(np.float64)
+        return _Targets(one_hot[:, 1:] if len(classes) == 2 else one_hot, {"classes_": classes}, number)
+
+    def _row_weights(self, sample_weight: Any, x: np.ndarray, targets: _Targets) -> np.ndarray | None:
+        rows = super()._row_weights(sample_weight, x, targets)
+        if self.class_weight is None:
+            return rows
+        rows = np.ones(len(x)) if rows is None else rows
+        labels: list[Any] = targets.said["classes_"].tolist()
+        number: Any = targets.classes
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            counts = np.bincount(number, rows, len(labels))
+            each = np.divide(rows.sum(), len(labels) * counts, out=np.zeros(len(labels)), where=counts > 0)
+            return np.asarray(rows * each[number])
+        if not isinstance(self.class_weight, Mapping):
+            raise SettingsError(
+                f"class_weight={self.class_weight!r} is not possible: give 'balanced', None or a weight for each label, as in "
+                "{'yes': 3, 'no': 1}."
+            )
+        given = dict(self.class_weight)
+        strange = [label for label in given if label not in labels]
+        if strange and not set(labels) <= set(given):
+            raise SettingsError(f"class_weight names {strange[0]!r}, but the classes are {labels}.")
+        each = np.array([given.get(label, 1.0) for label in labels], np.float64)
+        if not (np.isfinite(each).all() and (each >= 0).all()):
+            raise SettingsError(f"class_weight={given} is not possible: each weight is a number from 0 up.")
+        return np.asarray(rows * each[number])
+
+
+def _distinct(labels: np.ndarray) -> np.ndarray:
+    """The different labels in their order. Raises TableError where they have none."""
+    try:
+        return np.unique(labels)
+    except TypeError:
+        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        raise TableError(
+            f"y mixes labels of the types {', '.join(kinds)}, which have no order: write all of them as text, or all as numbers, "
+            "and leave out rows without one."
+        ) from None
+
+
+def _kind_of(descent: Any) -> Any:
+    """What must be the same for the memory of a descent to be carried on: its type, or the transformation itself."""
+    if isinstance(descent, str):
+        return descent
+    return getattr(
+        descent, "transformation", descent if is_transformation(descent) else type(descent).__name__
+    )
+
+
+def _folded(fitted: core.FittedNetwork) -> dict[str, Any]:
+    """The attributes that say what the network is."""
+    return {
+        "network_": fitted.network,
+        "weights_": fitted.weights,
+        "scaling_": fitted.scaling,
+        "coefs_": [layer.coef for layer in fitted.layers],
+        "intercepts_": [layer.intercept for layer in fitted.layers if layer.intercept is not None],
+        "n_outputs_": fitted.network.outputs,
+        "n_layers_": len(fitted.network.sizes),
+        "out_activation_": fitted.network.output_activation,
+    }
+
+
+_BAYESIAN = ("effective_weights", "noise_precision")
+
+
+def _told(path: DescentPath) -> dict[str, Any]:
+    """The attributes that say how the descent went."""
+    loss = (path.penalised_error / path.n_rows).tolist()
+    validation = path.watched.get("validation")
+    return {
+        "path_": path,
+        "alpha_": path.alpha,
+        **{f"{name}_": float(path.shown[name][-1]) if name in path.shown else None for name in _BAYESIAN},
+        "loss_curve_": loss,
+        "best_loss_": path.at_best(path.penalised_error) / path.n_rows,
+        "validation_loss_curve_": None
+        if validation is None
+        else (validation / path.watched_rows["validation"]).tolist(),
+        "n_iter_": max(path.n_iter, 1),
+        "n_passes_": path.n_passes,
+        "stop_reason_": path.stop_message,
+    }
+
+
+class _StepTasks:
+    """Each step of the descent as a task of scikit-learn's callbacks protocol."""
+
+    def __init__(
+        self, estimator: _NetworkEstimator, context: Any, stored: Callable[..., dict[str, Any]], **given: Any
+    ) -> None:
+        self._context, self._stored, self._given = context, stored, {"estimator": estimator, **given}
+        self._at = (1, 0)  # the start and its step
+
+    def __call__(self, progress: Progress, standing: Callable[[], core.FittedNetwork]) -> bool:
+        if progress.steps == 0 or (progress.start, progress.steps) <= self._at:
+            return False  # a pass that was no step
+        self._at = (progress.start, progress.steps)
+        task = self._context.subcontext(task_name="step")
+        task.call_on_fit_task_begin(**self._given)
+        return bool(
+            task.call_on_fit_task_end(
+                **self._given, reconstruction_attributes=lambda: self._stored(standing())
+            )
+        )
+
+
+def _print_progress(progress: Progress, _: Any) -> None:
+    seen = "".join(
+        f", {name} {error / progress.watched_rows[name]:.6g}" for name, error in progress.watched.items()
+    )
+    start = f"start {progress.start} of {progress.n_starts}, " if progress.n_starts > 1 else ""
+    print(f"{start}step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
+
+
+def _warn(stop: Stop, message: str) -> None:
+    if stop in (Stop.DIVERGED, Stop.INTERRUPTED):
+        warnings.warn(message, DescentWarning, stacklevel=4)
+    elif stop == Stop.MAX_ITER:
+        warnings.warn(message, ConvergenceWarning, stacklevel=4)
+
+
+def _as_table(X: Any) -> Table | None:
+    """The columns of a data frame, or None if X is something else."""
+    if isinstance(X, (np.ndarray, list, tuple)) or not hasattr(X, "__class__"):
+        return None
+    import narwhals as nw
+
+    frame = nw.from_native(X, pass_through=True)
+    return table_from_frame(X) if isinstance(frame, (nw.DataFrame, nw.LazyFrame)) else None
+
+
+def _numbers_without_gaps(table: Table) -> bool:
+    return all(
+        column.dtype == bool or (column.dtype.kind == "f" and not np.isnan(column).any())
+        for column in table.columns.values()
+    )

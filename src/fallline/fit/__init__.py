@@ -1,0 +1,1 @@
+"""Arrays in, a fitted network out: scaling, division, width, starts, combination, settings."""

@@ -1,0 +1,495 @@
+"""Rows in, a fitted curve out: where to start, the descent, covariance and intervals of the parameters.
+
+Nothing is scaled: E is ½ Σ ((ŷ − y)/σ)², as SciPy's ``curve_fit`` has it. What a parameter is called and how a fit is
+shown is the business of the faces.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fallline.descent import Descent, Stop
+from fallline.descent.choose import choose
+from fallline.descent.levenberg_marquardt import LevenbergMarquardt
+from fallline.descent.transformation import wrapped
+from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
+from fallline.model.curve import Curve, check_names
+from fallline.rows.memory import InMemory
+from fallline.sure.uncertainty import Uncertainty, uncertainty_of
+from fallline.threads import one_blas_thread
+from fallline.walk.loop import descend
+from fallline.walk.path import DescentPath
+
+# Where to start, if nobody says: so many points are tried, the best few of them descended from for so many steps.
+_CANDIDATES, _DESCENDED, _FIRST_STEPS = 512, 8, 60
+_ROWS_TRIED = 256
+_DECADES = 2.0  # to either side of what the inputs suggest
+_SAME = 1e-8  # relative change of a column that is rounding
+# Profile likelihood: an end is found to this share of a standard error; further out than so many it is nowhere.
+_EXACT, _DOUBLINGS, _CUTS = 1e-7, 12, 40
+
+
+@dataclass(frozen=True, eq=False)
+class CurveFit:
+    """A curve fitted to n rows: p parameters, the fixed ones among them.
+
+    curve: the curve; values (p,) its parameters, in its order. path: the way of the free ones. uncertainty: what the rows
+    say of these, None where no row is left to see the noise by. rows: as they were descended on, fixed parameters
+    as further inputs, 1/σ² as row weights. freedom: n less the directions that the rows determine. start: where it began.
+    """
+
+    curve: Curve
+    values: np.ndarray
+    path: DescentPath
+    rows: InMemory
+    uncertainty: Uncertainty | None
+    freedom: int
+    start: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def free(self) -> np.ndarray:
+        """Which parameters are free: (p,) bool."""
+        return np.array([name not in self.path.model.given for name in self.curve.names])  # type: ignore[attr-defined]
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the parameters (p, p): 0 for fixed ones, ∞ for those that the rows leave undetermined."""
+        whole = np.zeros((len(self.values),) * 2)
+        free = np.flatnonzero(self.free)
+        if self.uncertainty is None:
+            whole[np.ix_(free, free)] = np.inf
+            return whole
+        known = self.uncertainty.covariance.copy()
+        lost = np.isinf(self.uncertainty.weight_errors)
+        known[lost, :], known[:, lost] = np.inf, np.inf
+        whole[np.ix_(free, free)] = known
+        return whole
+
+    @property
+    def standard_errors(self) -> np.ndarray:
+        """√ of the diagonal of the covariance (p,)."""
+        return np.sqrt(np.diagonal(self.covariance))
+
+    @property
+    def correlations(self) -> np.ndarray:
+        """Correlations of the parameters (p, p): NaN where one is fixed or undetermined."""
+        errors = np.where(np.isfinite(self.standard_errors), self.standard_errors, np.nan)
+        errors = np.where(errors > 0, errors, np.nan)
+        return self.covariance / errors[:, None] / errors[None, :]
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        """The free parameters that stand at a bound: their standard errors mean little."""
+        at = self.free & ((self.values <= self.lower) | (self.values >= self.upper))
+        return tuple(name for name, is_at in zip(self.curve.names, at, strict=True) if is_at)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """ŷ (n,) of rows x (n, inputs)."""
+        return np.asarray(self.curve.predict(self.values, x)[:, 0])
+
+    def as_descended(self, x: np.ndarray) -> np.ndarray:
+        """Rows x (n, inputs) with the fixed parameters as further columns."""
+        fixed = self.values[~self.free]
+        return np.column_stack([x, np.broadcast_to(fixed, (len(x), len(fixed)))])
+
+    @property
+    def derivatives(self) -> str:
+        """How the curve was differentiated: ``"exact"`` or ``"numerical"``."""
+        return self.curve.derivatives
+
+    @property
+    def noise(self) -> float:
+        """s, the standard deviation of a row whose σ is 1: √(2E / freedom); NaN where no freedom is left."""
+        return float(np.sqrt(2.0 * self.path.error[-1] / self.freedom)) if self.freedom > 0 else float("nan")
+
+    @property
+    def said(self) -> str:
+        """Why the descent ended, what the rows leave undetermined, and which parameters stand at a bound."""
+        parts = [self.path.stop_message]
+        if self.uncertainty is None:
+            parts.append(
+                f"{len(self.rows.y)} rows leave nothing to see the noise by: the standard errors are infinite."
+            )
+        elif self.uncertainty.rank < len(self.uncertainty.weights):
+            parts.append(self.uncertainty.says())
+        if self.at_bound:
+            parts.append(f"At a bound: {', '.join(self.at_bound)}; standard errors mean little there.")
+        return " ".join(parts)
+
+    def spread(self, x: np.ndarray, sigma: Any = None) -> np.ndarray:
+        """Standard error (n,) of ŷ at rows x, or, with ``sigma`` (n,) or a number, of y of a new row whose noise that is.
+
+        In units in which the rows of the fit had theirs: s σ is the noise of a row.
+        """
+        if self.uncertainty is None:
+            return np.full(len(x), np.inf)
+        mean = self.uncertainty.mean_error(self.as_descended(x))[:, 0]
+        if sigma is None:
+            return mean
+        return np.sqrt(mean**2 + self.uncertainty.noise_variance[0] * np.asarray(sigma, np.float64) ** 2)
+
+    def quantile(self, coverage: float) -> float:
+        """How many standard errors an interval of that coverage reaches to either side."""
+        if self.uncertainty is None:
+            return float("inf")
+        return self.uncertainty.quantile(coverage)
+
+    def intervals(self, coverage: float = 0.95) -> np.ndarray:
+        """Where each parameter is to be found (p, 2), by its standard error and Student's t: as far down as up."""
+        reach, errors = self.quantile(coverage), self.standard_errors
+        half = np.where(errors > 0, reach * np.where(errors > 0, errors, 1.0), 0.0)
+        return np.column_stack([self.values - half, self.values + half])
+
+    def profile_intervals(self, coverage: float = 0.95) -> np.ndarray:
+        """The same by profile likelihood (p, 2): as far as E, all other parameters fitted anew, stays below its limit.
+
+        E rises by ½ t² s² at the ends, t as in ``intervals``: no straight line is put in the place of the curve, so that the
+        interval may be lopsided. An end is infinite where E never gets there.
+        Source: Bates & Watts (1988), *Nonlinear Regression Analysis and Its Applications*, sec. 6.1.
+        """
+        found = np.column_stack([self.values, self.values])
+        if self.uncertainty is None:
+            found[self.free] = [-np.inf, np.inf]
+            return found
+        reach = self.uncertainty.quantile(coverage)
+        least = float(self.path.error[-1])
+        for number, i in enumerate(np.flatnonzero(self.free).tolist()):
+            found[i] = [self._end(number, i, side, reach, least) for side in (-1.0, 1.0)]
+        return found
+
+    def _end(self, number: int, i: int, side: float, reach: float, least: float) -> float:
+        """Where the profile of parameter i (the ``number``-th free one) crosses its limit, to one side."""
+        assert self.uncertainty is not None
+        centre, step = float(self.values[i]), float(self.uncertainty.weight_errors[number])
+        noise = float(self.uncertainty.noise_variance[0])
+        bound = float(self.lower[i] if side < 0 else self.upper[i])
+        if centre == bound or not noise > 0:
+            return centre
+        if not np.isfinite(step):
+            step = abs(centre) or 1.0
+        others = self.path.best_weights
+
+        def above(value: float) -> float:
+            """√ of the rise of 2E in units of the noise, less its limit: nearly straight in the value."""
+            nonlocal others
+            error, ended = self._with_held(number, value, others)
+            others = ended if np.isfinite(error) else others
+            return float(np.sqrt(max(2.0 * (error - least), 0.0) / noise)) - reach
+
+        near, at_near = centre, -reach
+        far, at_far = centre, -reach
+        for doubling in range(_DOUBLINGS):
+            far = centre + side * reach * step * 2.0**doubling
+            far = max(far, bound) if side < 0 else min(far, bound)
+            at_far = above(far)
+            if at_far >= 0 or far == bound:
+                break
+            near, at_near = far, at_far
+        if at_far < 0:
+            return far if far == bound else side * np.inf
+        for _ in range(_CUTS):
+            if abs(far - near) <= _EXACT * step or at_far == 0:
+                break
+            share = at_near / (at_near - at_far) if np.isfinite(at_far) else 0.5
+            middle = near + min(max(share, 0.02), 0.98) * (far - near)
+            at_middle = above(middle)
+            if abs(at_middle) < _EXACT * reach:
+                return middle
+            if at_middle < 0:
+                near, at_near = middle, at_middle
+            else:
+                far, at_far = middle, at_middle
+        return far
+
+    def _with_held(self, number: int, value: float, start: np.ndarray) -> tuple[float, np.ndarray]:
+        """The least E with one free parameter held at a value, and the weights there: ∞ where E is no number."""
+        lower, upper = self.lower[self.free].copy(), self.upper[self.free].copy()
+        lower[number] = upper[number] = value
+        start = start.copy()
+        start[number] = value
+        descent = LevenbergMarquardt.for_curves(tuple(lower.tolist()), tuple(upper.tolist()))
+        try:
+            path = descend(self.path.model, self.rows, descent, weights=start)
+        except FalllineError:  # no number at the start
+            return np.inf, start
+        return float(path.error[-1]), path.best_weights
+
+
+def fit_curve(
+    curve: Curve,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    start: Mapping[str, float] | Sequence[float] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    bounds: Mapping[str, tuple[float | None, float | None]] | tuple[Any, Any] | None = None,
+    sigma: Any = None,
+    absolute_sigma: bool = False,
+    descent: Any = "auto",
+    max_iter: int = 1000,
+    seed: int = 0,
+) -> CurveFit:
+    """Fit ``curve`` to rows x (n, inputs) and y (n,), nothing scaled: E = ½ Σ ((ŷ − y)/σ)².
+
+    start: a value for each parameter, by name or in the order of ``curve.names``; those left out are looked for. fixed:
+    parameters that stay at a value. bounds: {name: (lower, upper)}, or two of numbers or sequences, as ``curve_fit`` has them.
+    sigma (n,): the noise of each row, 1 by default; only its ratios count unless ``absolute_sigma``. descent: settings,
+    ``"auto"`` for ``LevenbergMarquardt.for_curves()``; bounds need a ``LevenbergMarquardt``.
+    Raises SettingsError, ShapeError or TableError, in a sentence.
+    """
+    names = curve.names
+    held = dict(fixed or {})
+    check_names(held, names)
+    model = curve.with_given(name for name in names if name in held)
+    values = _by_name(start, names) | {name: float(value) for name, value in held.items()}
+    lower, upper = _bounds(bounds, names)
+    for name, value in values.items():
+        at = names.index(name)
+        if not lower[at] <= value <= upper[at]:
+            raise SettingsError(
+                f"{name} = {value:g} lies outside its bounds, {lower[at]:g} to {upper[at]:g}: start within them."
+            )
+    y = np.asarray(y, np.float64)
+    given = np.array([values[name] for name in model.given])
+    inputs = np.column_stack([x, np.broadcast_to(given, (len(x), len(given)))])
+    rows = InMemory(inputs, y.reshape(len(y), -1), _row_weights(sigma, len(y)), np.float64)
+    free = np.array([name in model.free for name in names])
+    box = lower[free], upper[free]
+    descent = _descent(descent, model, len(y), box)
+    with np.errstate(
+        all="ignore"
+    ):  # a function that does not fit says so here, not inside a compiled program
+        model.predict(np.clip(model.initial(), *box), rows.x[:2])
+    begin = find_start(model, rows, descent, {name: values.get(name) for name in model.free}, box, seed)
+    path = descend(model, rows, descent, weights=begin, max_iter=max_iter)
+    whole = np.empty(len(names))
+    whole[free], whole[~free] = path.best_weights, given
+    uncertainty, freedom = _what_rows_say(model, path, rows, absolute_sigma)
+    return CurveFit(curve, whole, path, rows, uncertainty, freedom, begin, lower, upper)
+
+
+def _what_rows_say(
+    model: Curve, path: DescentPath, rows: InMemory, absolute_sigma: bool
+) -> tuple[Uncertainty | None, int]:
+    """The uncertainty of the weights, its noise as ``curve_fit`` has it, and the degrees of freedom; None if there are none.
+
+    Rows count as rows here, whatever their σ.
+    """
+    found = uncertainty_of(model, path.best_weights, rows, noise=1.0, factor="qr")
+    freedom = len(rows.y) - found.rank
+    if absolute_sigma:
+        return found, freedom
+    if freedom < 1:
+        return None, freedom
+    weights = np.ones(len(rows.y)) if rows.sample_weight is None else rows.sample_weight
+    noise = np.sum(weights[:, None] * found.residuals**2, axis=0) / freedom
+    return dataclasses.replace(found, noise_variance=noise, freedom=float(freedom)), freedom
+
+
+def _by_name(start: Any, names: tuple[str, ...]) -> dict[str, float]:
+    """Where to start, by name; None and parameters left out are not in it."""
+    if start is None:
+        return {}
+    if not isinstance(start, Mapping):
+        values = np.asarray(start, np.float64).ravel()
+        if len(values) != len(names):
+            raise ShapeError(
+                f"start has {len(values)} numbers, but the curve has {len(names)} parameters: {', '.join(names)}."
+            )
+        start = dict(zip(names, values.tolist(), strict=True))
+    check_names(start, names)
+    found = {name: float(value) for name, value in start.items() if value is not None}
+    for name, value in found.items():
+        if not np.isfinite(value):
+            raise SettingsError(f"start of {name} is {value}: give a finite number, or leave it out.")
+    return found
+
+
+def _bounds(bounds: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bound of each parameter (p,), ∞ where there is none."""
+    lower, upper = np.full(len(names), -np.inf), np.full(len(names), np.inf)
+    if isinstance(bounds, Mapping):
+        check_names(bounds, names)
+        for name, pair in bounds.items():
+            at = names.index(name)
+            low, high = pair
+            lower[at] = -np.inf if low is None else low
+            upper[at] = np.inf if high is None else high
+    elif bounds is not None:
+        try:
+            low, high = bounds
+            lower[:], upper[:] = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        except (TypeError, ValueError):
+            raise SettingsError(
+                f"bounds={bounds!r} are not possible: give {{name: (lower, upper)}}, or (lower, upper) with a number "
+                f"for all or one for each of the {len(names)} parameters."
+            ) from None
+    if not (lower < upper).all():
+        at = int(np.argmin(lower < upper))
+        raise SettingsError(
+            f"the bounds of {names[at]}, {lower[at]:g} and {upper[at]:g}, leave nothing between them: to hold a parameter, "
+            "fix it."
+        )
+    return lower, upper
+
+
+def _row_weights(sigma: Any, n: int) -> np.ndarray | None:
+    """1/σ² of each row, or None."""
+    if sigma is None:
+        return None
+    sigma = np.asarray(sigma, np.float64)
+    if sigma.shape not in ((), (n,)):
+        raise ShapeError(
+            f"sigma has shape {sigma.shape}: expected one number for each of the {n} rows. A covariance between rows is not "
+            "taken here: whiten the rows first."
+        )
+    if not (np.isfinite(sigma).all() and (sigma > 0).all()):
+        raise TableError(
+            "sigma must be finite and above 0: it is the noise of each row, a standard deviation."
+        )
+    return np.broadcast_to(1.0 / sigma**2, (n,)).copy()
+
+
+def _descent(descent: Any, model: Curve, n: int, box: tuple[np.ndarray, np.ndarray]) -> Descent:
+    """The descent asked for, within the bounds."""
+    if isinstance(descent, str):
+        descent, _ = choose(descent, model, n, all_rows=True)
+    found: Descent = wrapped(descent)
+    if not np.isfinite(np.concatenate(box)).any():
+        return found
+    if not isinstance(found, LevenbergMarquardt):
+        raise SettingsError(
+            f"bounds are kept by LevenbergMarquardt, not by {type(found).__name__}: leave the descent or the bounds out."
+        )
+    lower, upper = (tuple(side.tolist()) for side in box)
+    return dataclasses.replace(found, lower=lower, upper=upper)
+
+
+def find_start(
+    model: Curve,
+    rows: InMemory,
+    descent: Descent,
+    known: Mapping[str, float | None],
+    box: tuple[np.ndarray, np.ndarray],
+    seed: int = 0,
+) -> np.ndarray:
+    """Weights to start from (n_weights,): those that are known, the others where they can be found.
+
+    Parameters that are linear in ŷ follow from the others by least squares. The others are drawn over some decades around
+    1, the size of the inputs and its inverse, or evenly between two bounds; the best points are descended from for a
+    while, and the one with the lowest end is the start. Where all unknown ones are linear nothing is drawn.
+    """
+    unknown = np.array([known[name] is None for name in model.free])
+    first = np.clip(model.initial(), *box)
+    first = np.where(unknown, first, [known[name] or 0.0 for name in model.free])
+    if not unknown.any():
+        return first
+    random = np.random.default_rng(seed)
+    drawn = _drawn(random, rows.x[:, : len(model.columns)], box)
+    some = np.unique(np.linspace(0, len(rows.y) - 1, min(len(rows.y), _ROWS_TRIED)).astype(int))
+    x, y = rows.x[some], rows.y[some, 0]
+    root = np.ones(len(some)) if rows.sample_weight is None else np.sqrt(rows.sample_weight[some])
+    candidates = np.where(unknown, drawn, first)
+    candidates[0] = first
+    with jax.enable_x64(True), one_blas_thread(), np.errstate(all="ignore"):
+        look = functools.partial(_values_and_columns, model, x=x)
+        linear = _linear(look, candidates, unknown)
+        if (linear == unknown).all():
+            candidates = candidates[:1]
+        candidates, errors = _solved(look, candidates, linear, box, y, root)
+    order = np.argsort(errors, kind="stable")[:_DESCENDED]
+    order = order[np.isfinite(errors[order])]
+    if not len(order):
+        return first
+    if len(candidates) == 1:
+        return candidates[0]
+    ends = []
+    for at in order:
+        path = descend(model, rows, descent, weights=candidates[at], max_iter=_FIRST_STEPS)
+        if path.stop == Stop.INTERRUPTED:
+            raise KeyboardInterrupt
+        ends.append((float(path.penalised_error.min()), at))
+    return candidates[min(ends)[1]]
+
+
+def _drawn(random: np.random.Generator, x: np.ndarray, box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Points (m, p) to try: of any size about 1, that of the inputs and its inverse, or between two bounds."""
+    lower, upper = box
+    sizes = np.median(np.abs(x), axis=0)
+    sizes = sizes[sizes > 0]
+    scales = np.concatenate([[1.0], sizes, 1.0 / sizes])
+    shape = (_CANDIDATES, len(lower))
+    values = random.choice(scales, shape) * 10.0 ** random.uniform(-_DECADES, _DECADES, shape)
+    values *= random.choice(
+        [1.0, 1.0, -1.0], shape
+    )  # curves are written so that most parameters are positive
+    both = np.isfinite(lower) & np.isfinite(upper)
+    low, wide = np.where(both, lower, 0.0), np.where(both, upper - np.where(both, lower, 0.0), 0.0)
+    values = np.where(both, low + wide * random.uniform(size=shape), values)
+    # Past a bound on one side: as far on the other side of it.
+    values = np.where(values < lower, 2.0 * lower - values, values)
+    values = np.where(values > upper, 2.0 * upper - values, values)
+    return np.clip(values, lower, upper)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _values_and_columns(model: Curve, weights: Any, x: Any) -> tuple[Any, Any]:
+    """ŷ (m, n) and ∂ŷ/∂w (m, n, p) at several weights (m, p)."""
+
+    def one(w: Any) -> tuple[Any, Any]:
+        def predict(w: Any) -> Any:
+            return model.predict(w, x, jnp)[:, 0]
+
+        return predict(w), jax.jacfwd(predict)(w)
+
+    return jax.lax.map(one, weights)
+
+
+def _linear(look: Any, candidates: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Which unknown parameters are linear in ŷ together, (p,) bool: where the columns of none change with any.
+
+    Read off points where ŷ is finite, not off the formula, so that it holds for a function too.
+    """
+    linear = np.zeros(len(unknown), bool)
+    points = candidates[:64]
+    for i in np.flatnonzero(unknown):
+        tried = linear.copy()
+        tried[i] = True
+        moved = np.where(tried, np.roll(points, 1, axis=0), points)
+        here, there = (np.asarray(look(weights=each)[1])[:, :, tried] for each in (points, moved))
+        size = np.abs(here).max(axis=1, keepdims=True)
+        sound = np.isfinite(here).all(axis=(1, 2)) & np.isfinite(there).all(axis=(1, 2))
+        same = np.abs(here - there) <= _SAME * size
+        linear[i] = sound.sum() >= 3 and bool(same[sound].all())
+    return linear
+
+
+def _solved(
+    look: Any,
+    candidates: np.ndarray,
+    linear: np.ndarray,
+    box: tuple[np.ndarray, np.ndarray],
+    y: np.ndarray,
+    root: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points with their linear parameters by least squares, within bounds, and E of each, ∞ where it is no number."""
+    values, columns = (np.asarray(each) for each in look(weights=np.where(linear, 0.0, candidates)))
+    solved, errors = candidates.copy(), np.full(len(candidates), np.inf)
+    for k, (value, column) in enumerate(zip(values, columns, strict=True)):
+        if not (np.isfinite(value).all() and np.isfinite(column[:, linear]).all()):
+            continue
+        part = column[:, linear]
+        size = np.linalg.norm(part, axis=0)
+        size = np.where(size > 0, size, 1.0)
+        found = np.linalg.lstsq(root[:, None] * part / size, root * (y - value), rcond=None)[0] / size
+        solved[k, linear] = np.clip(found, box[0][linear], box[1][linear])
+        errors[k] = 0.5 * np.sum((root * (value + part @ solved[k, linear] - y)) ** 2)
+    return solved, np.where(np.isfinite(errors), errors, np.inf)

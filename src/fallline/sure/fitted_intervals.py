@@ -1,0 +1,214 @@
+"""How far the predictions of a fitted network may be off, in the user's units.
+
+``intervals.py`` says what the rows of a fit know of themselves; here fits that leave rows out say by how much that is too
+little, where the network is flexible. No file, no table and no scikit-learn is known here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fallline.descent import Stop
+from fallline.descent.penalty import Evidence
+from fallline.exceptions import TableError
+from fallline.fit.network_fit import MAX_ITER, N_ITER_NO_CHANGE, TOL, FittedNetwork
+from fallline.model.network import Network
+from fallline.rows.memory import InMemory
+from fallline.sure.intervals import Intervals, Member, enough_rows, intervals_of
+from fallline.table.columns import Scaling
+from fallline.walk.loop import descend
+from fallline.walk.path import DescentPath
+
+# Where rows determine more than this share of as many weights, leave-one-out trusts the minimum too much: it was found with
+# the row. Fits without it say by how much (benchmarks/README.md).
+_FLEXIBLE = 0.05
+_FOLDS = 5
+# Of how many starts such a fit is the mean, where the fit itself is one of several: a single start is further off than a mean,
+# and most of what several gain two have gained.
+_TOGETHER = 2
+_AT_ONCE = 1 << 16  # rows predicted at a time
+
+
+@dataclass(frozen=True, eq=False)
+class FittedIntervals:
+    """Standard errors and intervals of a fitted network, in the user's units; ``scaled`` holds them in those of the descent."""
+
+    scaled: Intervals
+    scaling: Scaling
+
+    def std(self, x: np.ndarray) -> np.ndarray:
+        """Standard error (n, outputs) of a new row at x (n, inputs), its noise included."""
+        return self._by_rows(x, lambda block: self.scaled.std(block) * self.scaling.y_scale)
+
+    def mean_std(self, x: np.ndarray) -> np.ndarray:
+        """Standard error (n, outputs) of ŷ at x (n, inputs), for a fit to other rows of the same kind."""
+        return self._by_rows(x, lambda block: self.scaled.mean_std(block) * self.scaling.y_scale)
+
+    def interval(self, x: np.ndarray, coverage: float = 0.95) -> np.ndarray:
+        """(n, outputs, 2): lower and upper end of the interval in which a new row at x is to be expected.
+
+        Infinite where the rows of the fit leave the prediction undetermined. Raises SettingsError for a coverage outside (0, 1).
+        """
+        return self._by_rows(
+            x,
+            lambda block: np.stack(
+                [self.scaling.unscale_y(end) for end in self.scaled.interval(block, coverage)], axis=2
+            ),
+            2,
+        )
+
+    def says(self, names: Sequence[str] | None = None) -> str:
+        """What the intervals are made of, and which directions of the weights the rows leave undetermined."""
+        return self.scaled.says(names)
+
+    def _by_rows(self, x: np.ndarray, of: Callable[[np.ndarray], np.ndarray], *last: int) -> np.ndarray:
+        blocks = [of(self.scaling.x(x[at : at + _AT_ONCE])) for at in range(0, len(x), _AT_ONCE)]
+        return np.concatenate(blocks) if blocks else np.empty((0, self.scaled.model.outputs, *last))
+
+
+class IntervalsOnDemand:
+    """The intervals of a fit, made when they are first asked for: until then the rows they are made of are kept.
+
+    x, y, s: rows, targets and row weights of the fit in the user's units, of a long table as many as are needed;
+    ``unseen``: the same of rows that the fit has not seen. The settings are those of ``intervals_of_fit``.
+    """
+
+    def __init__(
+        self,
+        fitted: FittedNetwork,
+        path: DescentPath,
+        rows: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+        unseen: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
+        **settings: Any,
+    ) -> None:
+        self._given: Any = (fitted, path, fitted.rows(*enough_rows(*rows)), settings)
+        self._unseen = None if unseen is None else fitted.rows(*enough_rows(*unseen))
+        self._found: FittedIntervals | None = None
+
+    def get(self) -> FittedIntervals:
+        """The intervals. Raises what ``intervals_of_fit`` raises."""
+        if self._found is None:
+            fitted, path, rows, settings = self._given
+            self._found = intervals_of_fit(fitted, path, rows, unseen=self._unseen, **settings)
+            self._given = self._unseen = None
+        return self._found
+
+
+def members_of(fitted: FittedNetwork, path: DescentPath) -> list[Member]:
+    """The starts that a fit is the mean of, each with its own weight decay."""
+    if fitted.starts is None:
+        return [Member(fitted.weights, path.strength)]
+    return [Member(start.weights, start.strength) for start in fitted.averages()]
+
+
+def intervals_of_fit(
+    fitted: FittedNetwork,
+    path: DescentPath,
+    rows: InMemory,
+    *,
+    unseen: InMemory | None = None,
+    max_iter: int = MAX_ITER,
+    tol: float = TOL,
+    n_iter_no_change: int = N_ITER_NO_CHANGE,
+    seed: int | None = None,
+) -> FittedIntervals:
+    """How far predictions of a fit may be off. ``rows`` are those it descended on, scaled, as ``FittedNetwork.rows`` has them.
+
+    Leave-one-out residuals hold a row against a minimum that was found with it. Where the network is flexible, so that the
+    rows determine more than one weight for twenty of them, five more fits from new starts (two each, where the fit is the mean
+    of several) leave out a fifth each, and the intervals are widened by as much as the rows left out are further off. ``unseen``
+    rows, which the fit has not seen (a test part), take their place. The other arguments are those of the fit. Raises what
+    ``intervals_of`` raises.
+    """
+    network = fitted.alone().network
+    found = intervals_of(network, members_of(fitted, path), rows)
+    if unseen is not None:
+        factor = found.further_off(unseen.x, unseen.y, unseen.sample_weight)
+    elif rows.count - found.freedom > _FLEXIBLE * rows.count and max_iter > 0:
+        settings = {
+            "max_iter": max_iter,
+            "tol": tol,
+            "n_iter_no_change": n_iter_no_change,
+            "alpha": _as_found(path),
+        }
+        starts = min(len(found.weights), _TOGETHER)
+        factor = _further_off_in_folds(network, rows, path, settings, seed, starts)
+    else:
+        factor = np.ones(network.outputs)
+    return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted.scaling)
+
+
+def _as_found(path: DescentPath) -> Any:
+    """The penalty of a further fit: of the same kind, found anew from the strength that the fit ended with.
+
+    From a strong one it would take two to three times as long, and might end at the mean of the rows, where small weights see
+    nothing of the curve: such a fit says nothing of this one.
+    """
+    held = path.strength[path.strength > 0]
+    if path.alpha != "evidence" or not held.size:
+        return path.alpha
+    return Evidence(float(held.mean()) / path.n_rows)
+
+
+def _further_off_in_folds(
+    network: Network,
+    rows: InMemory,
+    path: DescentPath,
+    settings: Mapping[str, Any],
+    seed: int | None,
+    starts: int,
+) -> np.ndarray:
+    """How many times further off (k,) rows are from fits without their fifth than leave-one-out says of those fits."""
+    x, y = np.asarray(rows.x, np.float64), np.asarray(rows.y, np.float64)
+    weight = np.ones(len(x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
+    part = (content_keys(x, y, seed) * _FOLDS).astype(int)
+    random = np.random.default_rng(None if seed is None else (seed, _FOLDS))
+
+    def member(given: InMemory) -> Member:
+        way = descend(network, given, path.descent, weights=network.initial(random), seed=seed, **settings)
+        if way.stop == Stop.INTERRUPTED:
+            raise KeyboardInterrupt
+        return Member(way.best_weights, way.strength)
+
+    factors, judged = [], []
+    for k in range(_FOLDS):
+        judges = (part == k) & (weight > 0)
+        teaches = (part != k) & (weight > 0)
+        if not judges.any() or not teaches.any():
+            continue
+        # No weight instead of fewer rows: every fit runs the program of the first. A batch must not be without a row.
+        batches = getattr(path.descent, "batch_size", None) is not None
+        given = (
+            InMemory(x[teaches], y[teaches], weight[teaches], rows.dtype)
+            if batches
+            else InMemory(x, y, np.where(teaches, weight, 0.0))
+        )
+        members = [member(given) for _ in range(starts)]
+        try:
+            alone = intervals_of(network, members, given)
+        except TableError:  # four fifths of the rows may leave nothing to see the noise by
+            continue
+        factors.append(alone.further_off(x[judges], y[judges], weight[judges]))
+        judged.append(weight[judges].sum())
+    if not factors:
+        return np.ones(network.outputs)
+    return np.asarray(np.average(np.nan_to_num(factors, posinf=1.0), axis=0, weights=judged))
+
+
+def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
+    """A random number for each row, (n,) in [0, 1), the same for equal rows wherever they stand.
+
+    Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
+    where the same row with more weight would.
+    """
+    bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
+    key = np.zeros(len(x), np.uint64)
+    for column in bits.T:
+        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
+    key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
+    key ^= key >> np.uint64(32)
+    return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53

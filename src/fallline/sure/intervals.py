@@ -1,0 +1,364 @@
+"""How far the prediction of a network, or of the average of several starts, may be off: standard errors and intervals.
+
+Every start says by itself what the rows know of its weights (``uncertainty.py``). Here they become one standard error of
+their average, with a scale that is read off rows left out. Nothing here knows units, nor how an interval is drawn.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from fallline.exceptions import SettingsError, TableError
+from fallline.model.network import Model
+from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.sure.uncertainty import (
+    Uncertainty,
+    directions_in_words,
+    inputs_of,
+    leverage_at,
+    students_quantile,
+    uncertainty_of,
+)
+
+# Beyond so many weights A = JᵀJ + … is not formed: a p × p matrix for each start would take longer than its descent.
+_MOST_WEIGHTS = 1000
+_ENOUGH = 10_000  # rows that stand for all of a longer table
+_KEPT_BYTES = 3 << 20  # of the triangles of all starts together: they go into the model file
+_TOP, _SPACED = 200, 800  # of the standardised residuals kept: the largest, and of the others evenly
+# The starts may differ more than their average is off; the noise is then still a tenth of what it is without their spread.
+_LEAST_NOISE = 0.1
+_UNSEEN_AT_MOST = (
+    0.5  # the largest share of its own residual that a row hides, where leverages are only known on average
+)
+
+
+class Member(NamedTuple):
+    """One start that went into an average: its weights (p,) and each weight's own weight decay (p,), or one for all."""
+
+    weights: np.ndarray
+    strength: np.ndarray | float
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """The standard error of ŷ(x), the average of K starts of one model with k outputs, in the units of the rows.
+
+    Of a new row: std² = s² (1 + v) + spread. noise_variance (k,) is s²; v is the mean over starts of jᵀA⁻¹j: the starts
+    learn from the same rows, so that averaging does not make it smaller; spread is the variance of ŷ between starts
+    times ``spread_scale`` (k,).
+    scores (q, k) and shares (q,): a share of the rows, left out, is off by at most so many of its own standard errors.
+    typical (k,) is their mean. freedom: the rows less the directions they determine; of that many is the Student's t that is
+    followed beyond the last score.
+    weights (K, p). triangles (m, p, p), scale (m, p), undetermined (m, p, d): A⁻¹ of the first m starts,
+    D⁻¹TᵀTD⁻¹ with D of ``scale``, and what their rows leave undetermined. m is 0 where the network is large; then v is
+    ``mean_leverage`` (k,) everywhere.
+    """
+
+    model: Model
+    weights: np.ndarray
+    noise_variance: np.ndarray
+    spread_scale: np.ndarray
+    scores: np.ndarray
+    shares: np.ndarray
+    typical: np.ndarray
+    freedom: float
+    mean_leverage: np.ndarray
+    triangles: np.ndarray
+    scale: np.ndarray
+    undetermined: np.ndarray
+
+    @property
+    def known_starts(self) -> int:
+        """Of how many starts A⁻¹ is kept."""
+        return len(self.triangles)
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """ŷ (m, k), the average of the starts."""
+        return self._predictions(x).mean(axis=0)
+
+    def mean_std(self, x: np.ndarray) -> np.ndarray:
+        """Standard error (m, k) of ŷ itself at x (m, inputs): √(s² v + spread); ∞ where the rows do not determine it."""
+        return np.sqrt(self._parts(x)[1])
+
+    def std(self, x: np.ndarray) -> np.ndarray:
+        """Standard error (m, k) of a new row at x (m, inputs), its noise included: √(s² (1 + v) + spread)."""
+        return np.sqrt(self.noise_variance + self._parts(x)[1])
+
+    def interval(self, x: np.ndarray, coverage: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends, (m, k) each, between which a new row at x is to be expected with probability ``coverage``."""
+        predicted, variance = self._parts(x)
+        reach = self.reach(coverage) * np.sqrt(self.noise_variance + variance)
+        return predicted - reach, predicted + reach
+
+    def reach(self, coverage: float = 0.95) -> np.ndarray:
+        """How many standard errors (k,) an interval goes to either side.
+
+        So many as the ⌈coverage (n + 1)⌉-th of n rows, the nearest first, is off where left out; beyond the last row it grows
+        as Student's t does. Raises SettingsError for a coverage outside (0, 1).
+        Source: Barber, Candès, Ramdas & Tibshirani (2021), Annals of Statistics 49:486; Lei et al. (2018), JASA
+        113:1094, sec. 5.2 (residuals in units of their own spread).
+        """
+        student = students_quantile(self.freedom, coverage)
+        at = int(np.searchsorted(self.shares, coverage * (1 - 1e-12)))
+        if at < len(self.shares):
+            return self.scores[at]
+        return self.scores[-1] * (student / students_quantile(self.freedom, float(self.shares[-1])))
+
+    def standardised(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """ŷ − y (m, k) of rows, in their own standard errors."""
+        predicted, variance = self._parts(x)
+        return (predicted - np.asarray(y, np.float64)) / np.sqrt(self.noise_variance + variance)
+
+    def further_off(self, x: np.ndarray, y: np.ndarray, s: np.ndarray | None = None) -> np.ndarray:
+        """How many times further off (k,) rows that no fit has seen are than the rows left out were, of weights s (m,).
+
+        Both in their own standard errors, the mean of their sizes: 1 where the intervals are as wide as these rows ask for.
+        """
+        sizes = np.abs(self.standardised(x, y))
+        return np.asarray(
+            np.average(sizes, axis=0, weights=s) / np.where(self.typical > 0, self.typical, 1.0)
+        )
+
+    def widened(self, by: np.ndarray | float) -> Self:
+        """The same with all standard errors ``by`` (k,) times as large. Raises SettingsError for what is no such factor."""
+        by = np.broadcast_to(np.asarray(by, np.float64), self.noise_variance.shape)
+        if not (np.isfinite(by).all() and (by > 0).all()):
+            raise SettingsError(
+                f"standard errors cannot be {by} times as large: give finite numbers above 0."
+            )
+        return replace(
+            self, noise_variance=self.noise_variance * by**2, spread_scale=self.spread_scale * by**2
+        )
+
+    def says(self, names: Sequence[str] | None = None) -> str:
+        """In a sentence or two, what the intervals are made of, and which directions of the weights are undetermined."""
+        starts = len(self.weights)
+        made = (
+            "the noise, what the rows leave uncertain of the weights"
+            if self.known_starts
+            else f"the noise ({self.model.n_weights:,} weights are too many to say row by row what is uncertain of them)"
+        )
+        said = (
+            f"Intervals are made of {made}{f' and the spread between {starts} starts' if starts > 1 else ''}."
+        )
+        for undetermined in self.undetermined:
+            if undetermined.any():
+                kept = undetermined[:, undetermined.any(axis=0)]
+                return f"{said} {directions_in_words(self.model, kept, names)}"
+        return said
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All but the model as float64 arrays by name, triangles packed row by row; for a model file."""
+        upper = np.triu_indices(self.model.n_weights)
+        return {
+            "weights": self.weights,
+            "noise_variance": self.noise_variance,
+            "spread_scale": self.spread_scale,
+            "scores": self.scores,
+            "shares": self.shares,
+            "typical": self.typical,
+            "freedom": np.array([self.freedom]),
+            "mean_leverage": self.mean_leverage,
+            "triangles": self.triangles[:, *upper],
+            "scale": self.scale,
+            "undetermined": self.undetermined,
+        }
+
+    @classmethod
+    def from_arrays(cls, model: Model, arrays: Mapping[str, np.ndarray]) -> Self:
+        """What ``to_arrays`` gave. Raises ValueError or KeyError where the arrays do not fit each other or the model."""
+        p, k = model.n_weights, model.outputs
+        given = {name: np.asarray(arrays[name]) for name in _ARRAYS}
+        starts, m, q = len(given["weights"]), len(given["triangles"]), len(given["shares"])
+        shapes = {
+            "weights": (starts, p),
+            "noise_variance": (k,),
+            "spread_scale": (k,),
+            "scores": (q, k),
+            "shares": (q,),
+            "typical": (k,),
+            "freedom": (1,),
+            "mean_leverage": (k,),
+            "triangles": (m, p * (p + 1) // 2),
+            "scale": (m, p),
+            "undetermined": (m, p, *given["undetermined"].shape[2:3]),
+        }
+        whole = (
+            all(given[name].shape == shape for name, shape in shapes.items()) and 0 < starts >= m and q > 0
+        )
+        if not whole or not all(np.isfinite(each).all() for each in given.values()):
+            raise ValueError("the intervals and the network do not fit each other")
+        if (np.diff(given["shares"]) < 0).any() or (given["noise_variance"] < 0).any():
+            raise ValueError("the intervals have shares that fall, or a noise below 0")
+        triangles = np.zeros((m, p, p), np.float32)
+        triangles[:, *np.triu_indices(p)] = given["triangles"]
+        kept: dict[str, Any] = given | {"triangles": triangles, "freedom": float(given["freedom"][0])}
+        return cls(model, **kept)
+
+    def _predictions(self, x: np.ndarray) -> np.ndarray:
+        """ŷ of each start, (K, m, k)."""
+        x = inputs_of(self.model, x)
+        return np.stack([np.asarray(self.model.predict(each, x)) for each in self.weights])
+
+    def _parts(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ŷ (m, k), and the variance of ŷ."""
+        each = self._predictions(x)
+        leverage = np.zeros(each.shape[1:]) if self.known_starts else self.mean_leverage[None, :]
+        for weights, triangle, scale, undetermined in zip(
+            self.weights, self.triangles, self.scale, self.undetermined, strict=False
+        ):
+            root = np.asarray(triangle, np.float64).T / scale[:, None]
+            leverage = (
+                leverage + leverage_at(self.model, weights, root, undetermined, scale, x) / self.known_starts
+            )
+        return each.mean(axis=0), self.noise_variance * leverage + self.spread_scale * _variance(each)
+
+
+_ARRAYS = (
+    "weights", "noise_variance", "spread_scale", "scores", "shares", "typical", "freedom", "mean_leverage", "triangles",
+    "scale", "undetermined",
+)  # fmt: skip
+
+
+def intervals_of(model: Model, starts: Sequence[Member], rows: Rows) -> Intervals:
+    """Intervals around the average of ``starts``, each at a minimum of E + ½ Σ strength w² on these ``rows``.
+
+    The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is
+    that of the standard errors, and their distribution, in units of these, says how far an interval of any coverage reaches.
+    They know nothing of what the choice of a minimum owes to a row: see ``Intervals.further_off`` and ``widened``.
+    Of more than 10 000 rows as many stand for all. Raises ShapeError for what does not fit, TableError where the rows leave
+    nothing to see the noise by.
+    """
+    rows = check_fit(model, rows)
+    if not starts:
+        raise SettingsError("intervals need at least one start: give its weights and its weight decay.")
+    rows = InMemory(*enough_rows(np.asarray(rows.x), np.asarray(rows.y), rows.sample_weight))
+    s = np.ones(len(rows.x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
+    known = [_known(model, start, rows) for start in starts]
+    left_out = np.stack([each.left_out for each in known])  # (K, n, k)
+    kept = min(len(known), max(_KEPT_BYTES // (2 * model.n_weights * (model.n_weights + 1)), 1))
+    inverses = [each.inverse for each in known[:kept] if each.inverse is not None]
+    leverage = np.mean([each.leverage for each in known[:kept]], axis=0)
+    error, spread = left_out.mean(axis=0), _variance(left_out)
+    judging = np.isfinite(error) & np.isfinite(leverage) & (s > 0)[:, None]
+    if not judging.any(axis=0).all():
+        raise _nothing_left(rows.count, model)
+    weight = np.where(judging, s[:, None], 0.0)
+    error, spread, leverage = (np.where(judging, each, 0.0) for each in (error, spread, leverage))
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.sum(weight * values, axis=0)
+
+    without = total(error**2) / total(1.0 + leverage)
+    noise = np.maximum(total(error**2 - spread) / total(1.0 + leverage), _LEAST_NOISE * without)
+    variance = noise * (1.0 + leverage) + spread
+    scale = np.where(
+        total(variance) > 0, total(error**2) / np.where(total(variance) > 0, total(variance), 1.0), 1.0
+    )
+    std = np.sqrt(scale * variance)
+    score = np.abs(error) / np.where(std > 0, std, 1.0)
+    scores, shares = _quantiles(score, weight)
+    freedom = max(
+        rows.count - float(np.mean([each.effective_weights for each in known])) / model.outputs, 1.0
+    )
+    return Intervals(
+        model=model,
+        weights=np.stack([start.weights for start in starts]).astype(np.float64),
+        noise_variance=scale * noise,
+        spread_scale=scale,
+        scores=scores,
+        shares=shares,
+        typical=total(score) / weight.sum(axis=0),
+        freedom=freedom,
+        mean_leverage=total(leverage) / weight.sum(axis=0),
+        triangles=_stacked(
+            [each.triangle for each in inverses], (model.n_weights, model.n_weights), np.float32
+        ),
+        scale=_stacked([each.scale for each in inverses], (model.n_weights,)),
+        undetermined=_stacked([each.undetermined for each in inverses], (model.n_weights, 0)),
+    )
+
+
+class _Inverse(NamedTuple):
+    """A⁻¹ = D⁻¹TᵀTD⁻¹ of one start: T (p, p) in single precision, the columns scaled to length 1 beforehand."""
+
+    triangle: np.ndarray
+    scale: np.ndarray
+    undetermined: np.ndarray
+
+
+class _Known(NamedTuple):
+    """What the rows say of one start: leave-one-out residuals and leverages of rows left out (n, k), γ, A⁻¹."""
+
+    left_out: np.ndarray
+    leverage: np.ndarray
+    effective_weights: float
+    inverse: _Inverse | None
+
+
+def _known(model: Model, start: Member, rows: InMemory) -> _Known:
+    if model.n_weights <= _MOST_WEIGHTS:
+        found = uncertainty_of(model, start.weights, rows, strength=start.strength)
+        return _Known(found.leave_one_out, found.unseen_leverage, found.effective_weights, _inverse(found))
+    # As in generalised cross-validation every row has the mean leverage, here at most p/n.
+    share = min(model.n_weights / (rows.count * model.outputs), _UNSEEN_AT_MOST)
+    residual = np.asarray(model.predict(np.asarray(start.weights, np.float64), rows.x)) - rows.y
+    leverage = np.full(residual.shape, share / (1 - share))
+    return _Known(residual / (1 - share), leverage, share * rows.count * model.outputs, None)
+
+
+def _inverse(found: Uncertainty) -> _Inverse:
+    p = len(found.weights)
+    triangle = np.zeros((p, p), np.float32)
+    triangle[: found.rank] = np.linalg.qr((found.scale[:, None] * found.root).T, mode="r")
+    return _Inverse(triangle, found.scale, found.undetermined)
+
+
+def _stacked(arrays: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
+    """(m, *shape) of m arrays; the last axis is as long as the longest, the others filled with zeros."""
+    width = max((each.shape[-1] for each in arrays), default=shape[-1])
+    whole = np.zeros((len(arrays), *shape[:-1], width), dtype)
+    for at, each in enumerate(arrays):
+        whole[at, ..., : each.shape[-1]] = each
+    return whole
+
+
+def _variance(each: np.ndarray) -> np.ndarray:
+    """The variance between starts (first axis), that of a sample; 0 of a single one."""
+    return each.var(axis=0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
+
+
+def enough_rows(
+    x: np.ndarray, y: np.ndarray, s: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """At most 10 000 of the rows x, y and their weights s, drawn at random: each then counts for all that it stands for."""
+    n = len(x)
+    if n <= _ENOUGH:
+        return x, y, s
+    drawn = np.sort(np.random.default_rng(0).choice(n, _ENOUGH, replace=False))
+    counts = np.ones(n) if s is None else np.asarray(s, np.float64)
+    given = counts[drawn].sum()
+    return x[drawn], y[drawn], counts[drawn] * (counts.sum() / given if given > 0 else 1.0)
+
+
+def _quantiles(scores: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of scores (n, k) with row weights (n, k): (q, k) in ascending order, and (q,) the share of rows up to each.
+
+    With n + 1 rows below, as a new row may be the largest of all. The shares are those of the output with the fewest rows.
+    """
+    order = np.argsort(scores + np.where(weight > 0, 0.0, np.inf), axis=0, kind="stable")
+    ordered = np.take_along_axis(scores, order, axis=0)
+    below = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0) / (weight.sum(axis=0) + 1.0)
+    n = int((weight > 0).sum(axis=0).min())
+    at = np.unique(np.concatenate([np.linspace(0, n - 1, _SPACED).round(), np.arange(n)[-_TOP:]]).astype(int))
+    shares = below[at].min(axis=1)
+    return np.maximum.accumulate(ordered[at], axis=0), shares
+
+
+def _nothing_left(count: float, model: Model) -> TableError:
+    return TableError(
+        f"{count:g} rows leave nothing to see the noise of {model.n_weights} weights by: give more rows, fewer weights or a "
+        "weight decay."
+    )

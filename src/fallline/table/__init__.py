@@ -1,0 +1,1 @@
+"""x, y: files and data frames to columns, columns to numbers and back."""

@@ -1,0 +1,156 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fallline.exceptions import SettingsError, ShapeError
+from fallline.model.network import ACTIVATIONS, Layer, Network
+
+# Each activation once more, written from its definition and not from the code.
+BY_HAND = {
+    "identity": lambda z: z,
+    "logistic": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": lambda z: (np.exp(z) - np.exp(-z)) / (np.exp(z) + np.exp(-z)),
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.maximum(z, 0.01 * z),
+    "softplus": lambda z: np.log(1 + np.exp(z)),
+    "softsign": lambda z: z / (1 + np.abs(z)),
+    "elu": lambda z: np.where(z > 0, z, np.exp(z) - 1),
+    "silu": lambda z: z / (1 + np.exp(-z)),
+    "sine": np.sin,
+    "gaussian": lambda z: np.exp(-(z**2)),
+}
+
+
+def test_every_activation_is_checked_by_hand():
+    assert set(BY_HAND) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_an_activation_follows_its_definition(name):
+    z = np.linspace(-6, 6, 25)
+    np.testing.assert_allclose(ACTIVATIONS[name](z, np), BY_HAND[name](z), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation_and_its_slope_stay_finite_far_out(name, x64):
+    z = jnp.array([-800.0, -40.0, 0.0, 40.0, 800.0])
+    slope = jax.vmap(jax.grad(lambda v: ACTIVATIONS[name](v, jnp)))(z)
+    assert np.isfinite(ACTIVATIONS[name](np.asarray(z), np)).all()
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("activation", BY_HAND)
+@pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
+def test_a_prediction_is_the_formula(activation, bias, random):
+    network = Network((3, 4, 5, 2), activation, "logistic", bias=bias)
+    w = random.normal(size=network.n_weights)
+    x = random.normal(size=(7, 3))
+    (w1, b1), (w2, b2), (w3, b3) = network.layers(w)
+    f, b1, b2, b3 = BY_HAND[activation], *(0 if b is None else b for b in (b1, b2, b3))
+    expected = BY_HAND["logistic"](f(f(x @ w1 + b1) @ w2 + b2) @ w3 + b3)
+    np.testing.assert_allclose(network.predict(w, x), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_numpy_and_jax_predict_the_same(random, x64):
+    network = Network((3, 4, 2), "silu")
+    w, x = network.initial(0), random.normal(size=(7, 3))
+    traced = jax.jit(lambda w, x: network.predict(w, x, jnp))(w, x)
+    np.testing.assert_allclose(traced, network.predict(w, x), rtol=1e-13)
+
+
+def test_without_a_hidden_layer_it_is_f_of_the_weighted_sum(random):
+    network = Network((2, 1), output_activation="tanh", bias=False)
+    x = random.normal(size=(5, 2))
+    np.testing.assert_allclose(
+        network.predict(np.array([2.0, -1.0]), x), np.tanh(x @ [[2.0], [-1.0]]), rtol=1e-14
+    )
+
+
+def test_the_weights_are_counted_layer_by_layer():
+    assert Network((8, 20, 1)).n_weights == 8 * 20 + 20 + 20 + 1
+    assert Network((8, 20, 1), bias=False).n_weights == 8 * 20 + 20
+
+
+def test_layers_and_vector_are_inverse(random):
+    network = Network((3, 4, 2))
+    w = random.normal(size=network.n_weights)
+    np.testing.assert_array_equal(network.vector(network.layers(w)), w)
+
+
+def test_every_weight_has_a_name_of_its_own():
+    network = Network((2, 2, 1))
+    assert network.weight_names(["age", "water"], ["strength"]) == (
+        "age->h1", "age->h2", "water->h1", "water->h2", "bias->h1", "bias->h2",
+        "h1->strength", "h2->strength", "bias->strength",
+    )  # fmt: skip
+    assert len(set(Network((2, 3, 3, 2)).weight_names())) == Network((2, 3, 3, 2)).n_weights
+
+
+def test_weight_decay_leaves_biases_free():
+    network = Network((2, 2, 1))
+    assert [n for n, p in zip(network.weight_names(), network.penalised(), strict=True) if not p] == [
+        "bias->h1", "bias->h2", "bias->y1",
+    ]  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_start_and_another_seed_another():
+    network = Network((3, 4, 1))
+    np.testing.assert_array_equal(network.initial(1), network.initial(1))
+    assert not np.array_equal(network.initial(1), network.initial(2))
+
+
+def test_initial_weights_keep_the_spread_of_standardised_inputs(random):
+    network = Network((50, 400, 1), "identity", bias=False)
+    hidden = random.normal(size=(300, 50)) @ network.layers(network.initial(3))[0].coef
+    assert 0.9 < hidden.std() < 1.1
+
+
+def test_an_unknown_activation_names_the_known_ones():
+    with pytest.raises(
+        SettingsError, match=r"'sigmoid' is not known: choose one of identity, .*; did you mean 'logistic'\?"
+    ):
+        Network((2, 1), "sigmoid")
+    with pytest.raises(SettingsError, match="did you mean 'tanh'"):
+        Network((2, 1), output_activation="tanhh")
+
+
+@pytest.mark.parametrize("sizes", [(3,), (), (3, 0, 1), (0, 1)])
+def test_sizes_that_make_no_network_are_refused(sizes):
+    with pytest.raises(SettingsError, match=r"such as \(8, 20, 1\)"):
+        Network(sizes)
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda net: net.predict(net.initial(0), np.zeros(3)), r"x\[:, None\]"),
+        (lambda net: net.predict(net.initial(0), np.zeros((4, 2))), r"\(n, 3\)"),
+        (lambda net: net.layers(np.zeros(5)), r"shape \(21,\)"),
+        (lambda net: net.vector([Layer(np.zeros((3, 4)), np.zeros(4))]), "1 layers"),
+        (
+            lambda net: net.vector(
+                [Layer(np.zeros((4, 3)), np.zeros(4)), Layer(np.zeros((4, 1)), np.zeros(1))]
+            ),
+            r"\(3, 4\)",
+        ),
+        (
+            lambda net: net.vector(
+                [Layer(np.zeros((3, 4)), np.zeros(3)), Layer(np.zeros((4, 1)), np.zeros(1))]
+            ),
+            "biases",
+        ),
+    ],
+    ids=["vector for rows", "wrong inputs", "wrong length", "missing layer", "transposed", "wrong biases"],
+)
+def test_shapes_that_do_not_fit_are_refused_with_the_right_shape(call, advice):
+    with pytest.raises(ShapeError, match=advice):
+        call(Network((3, 4, 1)))
+
+
+def test_a_network_says_what_it_is():
+    assert str(Network((8, 20, 1))) == "8 inputs, 20 tanh units, 1 output: 201 weights"
+    assert (
+        str(Network((2, 1), output_activation="logistic", bias=False))
+        == "2 inputs, 1 logistic output, no biases: 2 weights"
+    )
