@@ -1,118 +1,146 @@
-"""JᵀJ of a network without J: what a layer's columns of J have in common is multiplied once.
+"""JᵀJ of a dense network without J: what a layer's columns of J have in common is multiplied once.
 
-The column of a weight from unit i to unit h is a_i δ_h, the activation below times the sensitivity above, so that
+The column of the weight from unit i to unit h is a_i δ_h, the activation below times the sensitivity above, so that
 
     (JᵀJ)_(ih)(i'h') = Σ_μ s_μ (a_i a_i') (Σ_j δ_h^j δ_h'^j)
 
 is a product of pairs with pairs. Within a layer both are symmetric, and only half of each is formed: a quarter of
-the products, and several outputs j cost hardly more than one. Rows lie across, so that vector units are full.
+the products, and several outputs j cost hardly more than one. The products of all blocks of rows are added up as they
+are, and put in the order of the weights once.
 """
 
+import functools
 import itertools
+import math
+import threading
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fallline.model.network import ACTIVATIONS, Network
+from fallline.error.dense import Dense
+from fallline.model.network import Network
 
-# Where a layer has far more inputs than units, or the reverse, its pairs are so many more than its columns of J that forming them
-# costs more than the smaller product saves.
-_MOST_PAIRS = 8
+# Where a layer has far more inputs than units, or the reverse, its pairs are so many more than its columns of J that
+# forming them costs more than the smaller product saves.
+_MOST_PAIRS = 4
 
-
-def pairs_of(size: int) -> int:
-    """Rows of ``unordered`` pairs."""
-    return size * (size // 2 + 1)
+Products = dict[tuple[int, int], Any]
 
 
-def by_pairs(inputs: int, units: int) -> bool:
-    """Whether the columns of one layer are multiplied pair by pair."""
-    return pairs_of(inputs) + pairs_of(units) <= _MOST_PAIRS * inputs * units
+def by_pairs(network: Network) -> bool:
+    """Whether JᵀJ is made of pairs: worth it where no layer is much wider than the next."""
+    return all(_count(a) + _count(b) <= _MOST_PAIRS * a * b for a, b in _shapes(network)[:-1])
 
 
 def widest(network: Network) -> int:
     """Numbers of a row that one product reads at most."""
     shapes = _shapes(network)
-    widths = [
-        pairs_of(a) + pairs_of(b) if by_pairs(a, b) else a * b * network.outputs for a, b in shapes[:-1]
-    ]
+    widths = [_count(a) + _count(b) for a, b in shapes[:-1]]
     widths += [a * c + b * d for (a, b), (c, d) in itertools.combinations(shapes, 2)]
-    return max(widths + [shapes[-1][0] * network.outputs])
+    return max([*widths, shapes[-1][0] * network.outputs])
 
 
-def gram(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, Any, Any]:
-    """(E, g, JᵀJ) of rows x (n, inputs), y (n, outputs) that count s (n,) times."""
-    error, gradient, products = products_of(network, weights, x, y, s)
-    return error, gradient, put_together(network, products)
+def products_of(sweep: Dense, s: Any, first_pairs: Any = None) -> Products:
+    """What ``put_together`` makes JᵀJ of, by pairs of layers; s (n,) or None: how often each row counts.
 
-
-def products_of(network: Network, weights: Any, x: Any, y: Any, s: Any) -> tuple[Any, Any, Any]:
-    """(E, g, products): what ``put_together`` makes JᵀJ of, once the products of all rows are added up; by pairs of layers."""
-    below, slopes, predicted = _forward(network, weights, x.T)
-    deltas = _sensitivities(network, weights, slopes)
-    r = predicted - y.T
-    weighted = r * s[None]
+    first_pairs: those of the inputs (and 1), which are the same at all weights, where somebody has them at hand.
+    """
+    xp, network = sweep.xp, sweep.network
+    below = [_with_one(a, network.bias) for a in sweep.below]
+    deltas, top = sweep.sensitivities(), sweep.slopes[-1]
     last = len(below) - 1
-
-    gradient = [
-        (a @ jnp.einsum("jhn,jn->hn", delta, weighted).T).reshape(-1)
-        for a, delta in zip(below, deltas, strict=False)
-    ]
-    gradient.append((below[-1] @ (slopes[-1] * weighted).T).reshape(-1))
-
-    products: dict[tuple[int, int], Any] = {}
+    products: Products = {}
     for i in range(last):
-        products[i, i] = _within(below[i], deltas[i], s)
+        above = pairs(deltas[i][0], "above")
+        for delta in deltas[i][1:]:
+            above += pairs(delta, "another output")
+        if s is not None:
+            above *= s
+        under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
+        products[i, i] = above @ under.T
         for k in range(i + 1, last + 1):
             # An output unit j feels its own ŷ_j alone.
             both = (
-                jnp.einsum("jhn,jkn->hkn", deltas[i], deltas[k])
+                xp.sum(deltas[i][:, :, None, :] * deltas[k][:, None, :, :], axis=0)
                 if k < last
-                else (deltas[i] * slopes[-1][:, None]).transpose(1, 0, 2)
+                else xp.permute_dims(deltas[i] * top[:, None, :], (1, 0, 2))
             )
-            products[i, k] = _across(below[i], below[k], both * s[None, None])
-    top = slopes[-1] ** 2 * s[None]
-    products[last, last] = jnp.einsum("jn,an,bn->jab", top, below[-1], below[-1])
-    return 0.5 * jnp.sum(r * weighted), jnp.concatenate(gradient), products
+            both = both if s is None else both * s
+            products[i, k] = _flat(both) @ _flat(_outer(below[i], below[k])).T
+    squares = top * top if s is None else top * top * s
+    products[last, last] = (squares[:, None, :] * below[-1][None]) @ below[-1].T
+    return products
 
 
-def put_together(network: Network, products: dict[tuple[int, int], Any]) -> Any:
-    """JᵀJ (n_weights, n_weights) of the ``products`` of a network's rows."""
+def put_together(network: Network, products: Products) -> np.ndarray:
+    """JᵀJ (p, p), float64, of the ``products`` of a network's rows."""
     shapes = _shapes(network)
     last = len(shapes) - 1
-    blocks: list[list[Any]] = [[None] * (last + 1) for _ in shapes]
-    for i, (inputs, units) in enumerate(shapes[:-1]):
-        own = products[i, i]
-        if by_pairs(inputs, units):
-            square = own[_place(units).reshape(-1)][:, _place(inputs).reshape(-1)]
-            own = _by_weight(square, units, units, inputs, inputs)
-        blocks[i][i] = own
-        for k in range(i + 1, last + 1):
-            sources, others = shapes[k]
-            blocks[i][k] = _by_weight(products[i, k], units, others, inputs, sources)
-            blocks[k][i] = blocks[i][k].T
-    top, (below, outputs) = products[last, last], shapes[-1]
-    square = jnp.einsum("jab,jk->ajbk", top, jnp.eye(outputs, dtype=top.dtype))
-    blocks[last][last] = square.reshape(below * outputs, below * outputs)
-    return jnp.block(blocks)
+    starts = np.concatenate([[0], np.cumsum([a * b for a, b in shapes])])
+    square = np.empty((starts[-1], starts[-1]))
+    for (i, k), product in products.items():
+        rows, columns = slice(starts[i], starts[i + 1]), slice(starts[k], starts[k + 1])
+        (inputs, units), (sources, others) = shapes[i], shapes[k]
+        if i == k == last:
+            block = np.zeros((inputs, units, inputs, units))
+            block[:, np.arange(units), :, np.arange(units)] = product
+            square[rows, columns] = block.reshape(inputs * units, -1)
+        elif i == k:
+            square[rows, columns] = product.reshape(-1)[_places(inputs, units)]
+        else:
+            block = product.reshape(units, others, inputs, sources).transpose(2, 0, 3, 1)
+            square[rows, columns] = block.reshape(inputs * units, -1)
+            square[columns, rows] = square[rows, columns].T
+    return square
 
 
-def no_products(network: Network) -> dict[tuple[int, int], Any]:
-    """The ``products`` of no rows, float64."""
-    shapes = _shapes(network)
-    last = len(shapes) - 1
-    below, outputs = shapes[-1]
-    none = {(last, last): jnp.zeros((outputs, below, below))}
-    for i, (inputs, units) in enumerate(shapes[:-1]):
-        paired = by_pairs(inputs, units)
-        size = (pairs_of(units), pairs_of(inputs)) if paired else (inputs * units, inputs * units)
-        none[i, i] = jnp.zeros(size)
-        for k in range(i + 1, last + 1):
-            sources, others = shapes[k]
-            none[i, k] = jnp.zeros((units * others, inputs * sources))
-    return none
+def pairs(a: Any, room: str | None = None) -> Any:
+    """a_i a_k for each pair i ≤ k: (size, n) to (size (size + 1)/2, n), in the ``room`` of that name if one is given."""
+    size, n = a.shape
+    found, at = _room(room, (_count(size), n), a), 0
+    for i in range(size):
+        _multiply(a[i:], a[i], found[at : at + size - i])
+        at += size - i
+    return found
+
+
+def _outer(a: Any, b: Any) -> Any:
+    """a_i b_k: (inputs, n) and (sources, n) to (inputs, sources, n)."""
+    found = _room("outer", (a.shape[0], *b.shape), a)
+    return _multiply(a[:, None, :], b[None], found)
+
+
+_rooms = threading.local()
+
+
+def _room(name: str | None, shape: tuple[int, ...], like: Any) -> Any:
+    """An array not filled: for NumPy the same memory each time that a thread asks for that name.
+
+    Blocks of megabytes that are given back to the system after every pass cost more in page faults than all products.
+    """
+    if name is None or not isinstance(like, np.ndarray):
+        return like.__array_namespace__().empty(shape, dtype=like.dtype)
+    size = math.prod(shape)
+    held = _rooms.__dict__.get(name)
+    if held is None or held.dtype != like.dtype or held.size < size:
+        held = _rooms.__dict__[name] = np.empty(size, like.dtype)
+    return held[:size].reshape(shape)
+
+
+def _multiply(a: Any, b: Any, out: Any) -> Any:
+    if isinstance(out, np.ndarray):
+        return np.multiply(a, b, out=out)
+    out[...] = a * b
+    return out
+
+
+def input_pairs(network: Network, x: Any) -> Any:
+    """The pairs of what stands below the first layer, for rows x (n, inputs)."""
+    return pairs(_with_one(x.T, network.bias))
+
+
+def _count(size: int) -> int:
+    return size * (size + 1) // 2
 
 
 def _shapes(network: Network) -> list[tuple[int, int]]:
@@ -120,75 +148,23 @@ def _shapes(network: Network) -> list[tuple[int, int]]:
     return [(a + network.bias, b) for a, b in itertools.pairwise(network.sizes)]
 
 
-def _forward(network: Network, weights: Any, x: Any) -> tuple[list[Any], list[Any], Any]:
-    """What stands below each layer, (inputs + 1, n) with the 1 of the biases; the slope of each unit; ŷ (outputs, n)."""
-    hidden, output = ACTIVATIONS[network.activation], ACTIVATIONS[network.output_activation]
-    layers = network.layers(weights)
-    below, slopes = [], []
-    for number, (coef, intercept) in enumerate(layers):
-        act = output if number == len(layers) - 1 else hidden
-        one = jnp.ones((1, x.shape[1]), x.dtype)
-        below.append(x if intercept is None else jnp.concatenate([x, one]))
-        z = coef.T @ x
-        z = z if intercept is None else z + intercept[:, None]
-        x, slope = jax.jvp(lambda z, act=act: act(z, jnp), (z,), (jnp.ones_like(z),))
-        slopes.append(slope)
-    return below, slopes, x
+def _with_one(a: Any, bias: bool) -> Any:
+    xp = a.__array_namespace__()
+    return xp.concat([a, xp.ones((1, a.shape[1]), dtype=a.dtype)]) if bias else a
 
 
-def _sensitivities(network: Network, weights: Any, slopes: list[Any]) -> list[Any]:
-    """δ = ∂ŷ_j/∂z_h of the hidden layers, from the first: (outputs, units, n) each."""
-    layers = network.layers(weights)
-    deltas: list[Any] = []
-    for number in range(len(layers) - 2, -1, -1):
-        coef = layers[number + 1].coef
-        top = not deltas
-        back = coef.T[:, :, None] * slopes[-1][:, None] if top else jnp.einsum("hk,jkn->jhn", coef, deltas[0])
-        deltas.insert(0, back * slopes[number][None])
-    return deltas
+def _flat(terms: Any) -> Any:
+    return terms.__array_namespace__().reshape(terms, (-1, terms.shape[-1]))
 
 
-def _within(below: Any, delta: Any, s: Any) -> Any:
-    """What one layer's weights have with each other: pairs of units by pairs of inputs, or their block of JᵀJ itself."""
-    inputs, units = below.shape[0], delta.shape[1]
-    if not by_pairs(inputs, units):
-        columns = below[:, None, None] * delta.transpose(1, 0, 2)[None]
-        columns = columns.reshape(inputs * units, -1)
-        counted = columns * jnp.tile(s, delta.shape[0])[None]
-        return counted @ columns.T
-    above = jnp.sum(jax.vmap(unordered)(delta), axis=0) * s[None]
-    return above @ unordered(below).T
+@functools.lru_cache(maxsize=64)
+def _places(inputs: int, units: int) -> np.ndarray:
+    """Where the products of pairs have the entry (i h, i' h') of JᵀJ: (inputs · units, inputs · units)."""
+    i, h = np.divmod(np.arange(inputs * units), units)
+    return _pair(h[:, None], h[None, :], units) * _count(inputs) + _pair(i[:, None], i[None, :], inputs)
 
 
-def _across(first: Any, second: Any, above: Any) -> Any:
-    """What the weights of two layers have with each other, (units · units', inputs · inputs'), from what stands below
-    them and above (units, units', n)."""
-    n = first.shape[1]
-    below = (first[:, None] * second[None]).reshape(-1, n)
-    return above.reshape(-1, n) @ below.T
-
-
-def _by_weight(product: Any, units: int, others: int, inputs: int, sources: int) -> Any:
-    """From (h h', i i') to (i h, i' h'), the order of the weights."""
-    product = product.reshape(units, others, inputs, sources)
-    return product.transpose(2, 0, 3, 1).reshape(inputs * units, sources * others)
-
-
-def unordered(a: Any) -> Any:
-    """a_i a_k for each pair once: (pairs, n), the pairs k = i, then k = i + 1, i + 2, … around the circle.
-
-    Round a circle every distance has as many pairs, so that no list of them is needed: row d of the circle
-    wound up in rows one longer than itself is the circle turned by d.
-    """
-    size, n = a.shape
-    turns = size // 2 + 1
-    wound = jnp.broadcast_to(a, (turns + 1, size, n)).reshape(-1, n)[: turns * (size + 1)]
-    turned = wound.reshape(turns, size + 1, n)[:, :size]
-    return (turned * a[None]).reshape(-1, n)
-
-
-def _place(size: int) -> np.ndarray:
-    """Where ``unordered`` has the pair (i, k): (size, size)."""
-    i, k = np.indices((size, size))
-    ahead, behind = (k - i) % size, (i - k) % size
-    return np.where(ahead < size // 2 + 1, ahead * size + i, behind * size + k)
+def _pair(i: Any, k: Any, size: int) -> Any:
+    """The number of the pair (i, k) among ``pairs``."""
+    low, high = np.minimum(i, k), np.maximum(i, k)
+    return low * size - low * (low - 1) // 2 + high - low

@@ -2,23 +2,21 @@
 
 A model is initial weights and ``predict(weights, x)``. The weights of a model
 are one vector, so that a path, a plane or a covariance is an array; a
-``Network`` shows them layer by layer when asked. The same ``predict`` runs on
-NumPy arrays and, inside a compiled descent, on JAX arrays: it uses only what
-both namespaces share.
+``Network`` shows them layer by layer when asked.
 
 Nothing here knows an error, a table or a descent.
 """
 
-import difflib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
+from fallline.model.activations import ACTIVATIONS, RECTIFIERS, check_activation
 
 
 class Model(Protocol):
@@ -41,89 +39,13 @@ class Model(Protocol):
         """Which weights a weight decay acts on: (n_weights,) bool."""
         ...
 
-    def groups(self) -> np.ndarray:
-        """Which weights share one precision under Bayesian regularisation: (n_weights,) int, −1 where free."""
+    def regularised(self) -> np.ndarray:
+        """Which weights Bayesian regularisation holds: (n_weights,) bool."""
         ...
 
-    def predict(self, weights: Any, x: Any, xp: Any = np) -> Any:
-        """ŷ of (n, inputs) rows: (n, outputs), with the array namespace ``xp``."""
+    def predict(self, weights: Any, x: Any) -> Any:
+        """ŷ of (n, inputs) rows: (n, outputs)."""
         ...
-
-
-# Each activation is written with names that NumPy and JAX share (`xp`).
-def _identity(z: Any, xp: Any) -> Any:
-    return z
-
-
-def _logistic(z: Any, xp: Any) -> Any:
-    return 0.5 * xp.tanh(0.5 * z) + 0.5  # 1/(1 + e⁻ᶻ), without overflow for large |z|
-
-
-def _tanh(z: Any, xp: Any) -> Any:
-    return xp.tanh(z)
-
-
-def _relu(z: Any, xp: Any) -> Any:
-    return xp.where(z > 0, z, xp.zeros_like(z))  # slope 0 at 0, as scikit-learn and PyTorch have it
-
-
-def _leaky_relu(z: Any, xp: Any) -> Any:
-    return xp.where(z > 0, z, 0.01 * z)
-
-
-def _softplus(z: Any, xp: Any) -> Any:
-    return xp.logaddexp(z, xp.zeros_like(z))
-
-
-def _softsign(z: Any, xp: Any) -> Any:
-    return z / (1.0 + xp.abs(z))
-
-
-def _elu(z: Any, xp: Any) -> Any:
-    # The exponential sees only what it is used for: expm1 of a large z is inf, and 0 · inf spoils the slope.
-    return xp.where(z > 0, z, xp.expm1(xp.where(z > 0, xp.zeros_like(z), z)))
-
-
-def _silu(z: Any, xp: Any) -> Any:
-    return z * _logistic(z, xp)
-
-
-def _sine(z: Any, xp: Any) -> Any:
-    return xp.sin(z)
-
-
-def _gaussian(z: Any, xp: Any) -> Any:
-    return xp.exp(-z * z)
-
-
-ACTIVATIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "identity": _identity,
-    "logistic": _logistic,
-    "tanh": _tanh,
-    "relu": _relu,
-    "leaky_relu": _leaky_relu,
-    "softplus": _softplus,
-    "softsign": _softsign,
-    "elu": _elu,
-    "silu": _silu,
-    "sine": _sine,
-    "gaussian": _gaussian,
-}
-
-# Gain that keeps the spread of a layer's values from one layer to the next: He et al. (2015), arXiv 1502.01852,
-# for the rectifiers, whose half of the units is silent; 1 otherwise (LeCun et al. 1998, "Efficient BackProp").
-_RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "silu", "softplus"})
-
-
-def check_activation(name: object) -> str:
-    """The activation of that name; SettingsError lists the known ones."""
-    if isinstance(name, str) and name in ACTIVATIONS:
-        return name
-    near = difflib.get_close_matches(str(name), ACTIVATIONS, n=1)
-    if str(name) == "sigmoid":
-        near = ["logistic"]
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    raise SettingsError(f"activation {name!r} is not known: choose one of {', '.join(ACTIVATIONS)}{hint}")
 
 
 class Layer(NamedTuple):
@@ -134,12 +56,6 @@ class Layer(NamedTuple):
 
     coef: Any
     intercept: Any
-
-
-def _across(layer: Layer, x: Any) -> Any:
-    """coefᵀ x + intercept, rows lying across."""
-    z = layer.coef.T @ x
-    return z if layer.intercept is None else z + layer.intercept[:, None]
 
 
 @dataclass(frozen=True)
@@ -253,17 +169,17 @@ class Network:
             mask += [True] * (inputs * outputs) + [False] * (outputs if self.bias else 0)
         return np.array(mask, bool)
 
-    def groups(self) -> np.ndarray:
-        """Which weights share one precision under Bayesian regularisation: (n_weights,) int, −1 where free.
+    def regularised(self) -> np.ndarray:
+        """Which weights Bayesian regularisation holds: (n_weights,) bool, all but the output biases.
 
-        One for all but the output biases, as Foresee & Hagan (1997) have it. With one for each layer the weights into
-        the hidden units shrink and those out of them grow without end where the noise is large, on the way to a polynomial
-        that explodes outside the rows (benchmarks/README.md).
+        All share one precision, as Foresee & Hagan (1997) have it. With one for each layer the weights into the hidden units
+        shrink and those out of them grow without end where the noise is large, on the way to a polynomial that explodes
+        outside the rows (benchmarks/README.md).
         """
-        group = np.zeros(self.n_weights, int)
+        mask = np.ones(self.n_weights, bool)
         if self.bias:
-            group[-self.outputs :] = -1
-        return group
+            mask[-self.outputs :] = False
+        return mask
 
     def units(self) -> np.ndarray:
         """Which unit each weight leads into: (n_weights,) int, counted from 0 through the hidden layers to the outputs."""
@@ -285,50 +201,28 @@ class Network:
         last = len(self.sizes) - 2
         layers = []
         for number, (inputs, outputs) in enumerate(itertools.pairwise(self.sizes)):
-            gain = 2.0 if number < last and self.activation in _RECTIFIERS else 1.0
+            gain = 2.0 if number < last and self.activation in RECTIFIERS else 1.0
             coef = random.standard_normal((inputs, outputs)) * math.sqrt(gain / inputs)
             bias = random.uniform(-1.0, 1.0, outputs) if number < last else np.zeros(outputs)
             layers.append(Layer(coef, bias if self.bias else None))
         return self.vector(layers)
 
-    def predict(self, weights: Any, x: Any, xp: Any = np) -> Any:
-        """ŷ of rows x (n, inputs): (n, outputs).
-
-        ``xp`` is the array namespace of ``weights`` and ``x``: NumPy, or ``jax.numpy`` inside a compiled
-        function. Raises ShapeError if x has not ``inputs`` columns.
-        """
+    def predict(self, weights: Any, x: Any) -> Any:
+        """ŷ of rows x (n, inputs): (n, outputs), by the array library of x. Raises ShapeError if x has not ``inputs`` columns."""
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ShapeError(
                 f"x has shape {tuple(x.shape)}, but the network takes (rows, inputs) = (n, {self.inputs}). "
                 "For a single input, pass x[:, None]; for a single row, x[None, :]."
             )
+        xp = x.__array_namespace__()
         hidden, output = ACTIVATIONS[self.activation], ACTIVATIONS[self.output_activation]
         layers = self.layers(weights)
         for number, (coef, intercept) in enumerate(layers):
-            # One unit as a vector: its gradient is then a product of a vector with x, which XLA makes on the CPU in
-            # half the time of a matrix of one column.
-            z = (x @ coef[:, 0])[:, None] if coef.shape[1] == 1 else x @ coef
+            z = x @ coef
             if intercept is not None:
-                z = z + intercept[None, :]
-            x = (output if number == len(layers) - 1 else hidden)(z, xp)
+                z = z + intercept
+            x = (output if number == len(layers) - 1 else hidden).value(z, xp)
         return x
-
-    def entering(self, layers: Sequence[Layer], x: Any) -> Any:
-        """What enters the first units, W₁ᵀ x + b₁, rows lying across: x (inputs, n), result (units, n).
-
-        It is linear in the weights, biases included.
-        """
-        return _across(layers[0], x)
-
-    def onward(self, layers: Sequence[Layer], z: Any, xp: Any = np) -> Any:
-        """ŷ (outputs, n) from what enters the first units, z (units, n), rows lying across.
-
-        So activations and biases run along the rows, which suits vector units whatever the widths of the layers.
-        """
-        hidden, output = ACTIVATIONS[self.activation], ACTIVATIONS[self.output_activation]
-        for layer in layers[1:]:
-            z = _across(layer, hidden(z, xp))
-        return output(z, xp)
 
     def side_by_side(self, count: int) -> "Network":
         """The network of ``count`` such networks side by side: so many times as wide, where there are hidden layers."""

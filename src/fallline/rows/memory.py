@@ -1,116 +1,50 @@
-"""Rows in memory, summed block by block.
+"""Rows in memory: Σ_μ, by three verbs.
 
-A small table is padded to a capacity, so that 900 and 1 000 rows share their programs,
-and is summed inside the compiled descent; the number of blocks that hold real rows is a
-run-time value, so that padding costs no time. A large table is cut in parts of one size
-that lie where the caller's array lies; a compiled program sums a part, and threads take
-parts in turn. Padding repeats a real row with weight 0: zeros could meet an infinity, and
-0 · ∞ is NaN. Nothing here knows how the weights move.
+``total`` adds up what ``error/`` says of a block, ``each`` maps the rows block by block, ``batches`` hands them out in a
+given order. Blocks are slices of the caller's arrays, small enough to stay in the cache; they are added in the order of the
+rows, in float64, so that a result depends neither on timing nor on the number of threads. Nothing here knows how the
+weights move.
 """
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fallline.error.pairs import widest
-from fallline.error.sums import Block, Request, Sums, joined, merged, nothing_apart, sums_of_block
+from fallline.error.pairs import by_pairs, widest
+from fallline.error.sums import Block, Request, Sums, finished, merged, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Model, Network
-from fallline.threads import processors
+from fallline.threads import is_side_by_side, one_blas_thread, processors
 
 _T = TypeVar("_T")
 
-
-class Capacity(NamedTuple):
-    """Rows as a compiled program takes them: arrays padded to a capacity, and how many rows are real.
-
-    x (inputs, capacity), column by column, so that a loop over rows reads and multiplies many at once; y (capacity,
-    outputs), s (capacity,), n the number of real rows.
-    """
-
-    x: Any
-    y: Any
-    s: Any
-    n: Any
+_BLOCK_BYTES = (
+    1 << 19
+)  # of what one block's sweep holds of its widest layer: it stays in the second-level cache
+_PAIR_BYTES = 1 << 21  # of the pairs that JᵀJ is made of
+_EACH_BYTES = 8 << 20  # of what ``each`` makes of a block
+_SMALLEST, _LARGEST = 64, 1 << 14  # rows of a block
+_GROUPS = 64  # runs of blocks that threads take in turn: few enough for their sums to fit in memory
+_KEPT_BYTES = 64 << 20  # of what is kept of all rows for the next pass
+_WORTH_THREADS = 2e7  # multiplications: a pass of fewer is over before threads have begun
+_WINDOW_BYTES = 1 << 19  # of batches laid out together
 
 
-class Part(NamedTuple):
-    """Some rows of a large table as a compiled program takes them: as ``Capacity``, but x (rows, inputs).
-
-    So the part can lie where the caller's array lies.
-    """
-
-    x: Any
-    y: Any
-    s: Any
-    n: Any
-
-
-# Above this many bytes a table is summed in parts. A part is about so large that the backward sweep finds in the
-# second-level cache what the forward sweep has read, and not so small that calling its program takes the time.
-_LARGE_BYTES = 64 << 20
-_PART_BYTES = 3 << 19
-_SMALLEST_PART, _LARGEST_PART = 1 << 10, 1 << 16
-_TOGETHER = 8  # parts that one call of a program sums
-_CALLS = 2  # calls that a thread makes in its turn: fixed, so that the order of the additions is
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """A large table: parts of equally many rows, each held as a compiled program takes it."""
-
-    parts: tuple[Part, ...]
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(processors(), "rows"))
-
-
-def capacity(rows: int) -> int:
-    """Room for that many rows: a power of two up to 2¹⁶, above it the next sixteenth of one.
-
-    Few programs serve all tables; a table is padded by at most an eighth above that.
-    """
-    power = 1 << max(rows - 1, 7).bit_length()
-    if power <= 1 << 16:
-        return power
-    step = power >> 4
-    return -(-rows // step) * step
-
-
-def part_rows(row_bytes: int) -> int:
-    """Rows of one part: a power of two, so that every part of an aligned array is aligned."""
-    fitting = 1 << max(_PART_BYTES // row_bytes, 1).bit_length() - 1
-    return min(max(fitting, _SMALLEST_PART), _LARGEST_PART)
-
-
-# A block's Jacobian, or the pairs that stand for it in a network, is meant to stay in the cache while JᵀJ is formed from it.
-_BLOCK_BYTES, _PAIRS_BYTES = 1 << 18, 1 << 20
-_LARGEST_BLOCK, _LARGEST_OF_PAIRS = 8192, 128
-
-
-def block_rows(model: Model, kinds: tuple[str, ...], held: Capacity | Part | Parts) -> int:
-    """Rows per block: a power of two that divides the rows of a program and keeps a block's work in the cache."""
-    sizes = getattr(model, "sizes", (1, 1))
-    if isinstance(held, Parts):
-        rows, itemsize = held.parts[0].y.shape[0], held.parts[0].y.dtype.itemsize
-        # A slice is a copy: without hidden layers a part is one block, read where it lies.
-        largest, wide = rows, max(sizes[1:])
-    else:
-        rows, itemsize, largest, wide = held.y.shape[0], 8, _LARGEST_BLOCK, max(sizes)
-    room, wide = _BLOCK_BYTES, model.outputs * wide
-    if "gauss_newton" in kinds and isinstance(model, Network):
-        room, wide, largest = _PAIRS_BYTES, widest(model), _LARGEST_OF_PAIRS
-    elif {"gauss_newton", "triangle"} & set(kinds):
-        wide = model.outputs * model.n_weights
-    fitting = max(room // (itemsize * wide), 64)
-    block = min(1 << (fitting.bit_length() - 1), largest, rows)
-    while rows % block:
-        block >>= 1
-    return block
+def block_rows(model: Model, request: Request, rows: int, itemsize: int = 8) -> int:
+    """Rows to a block of a pass: so many that what is made of them stays in the cache, and blocks are nearly equal."""
+    sizes, room = getattr(model, "sizes", (model.inputs, model.outputs)), _BLOCK_BYTES
+    wide = max(sizes[1:])
+    if request.kind == "gauss_newton" and isinstance(model, Network) and by_pairs(model):
+        wide, room = widest(model), _PAIR_BYTES
+    elif request.kind in ("gauss_newton", "triangle") or not isinstance(model, Network):
+        wide = model.n_weights * model.outputs
+    elif request.kind == "hessian":
+        wide *= len(request.direction)
+    fitting = int(np.clip(room // (itemsize * wide), _SMALLEST, _LARGEST))
+    return -(-rows // -(-rows // fitting))
 
 
 _CHECKED = 1 << 18  # numbers looked at together
@@ -136,16 +70,15 @@ class InMemory:
 
     x (n, inputs) and y (n, outputs), finite numbers; ``sample_weight`` (n,), how often each row
     counts, 1 by default. Kept in ``dtype``: without one, float32 where x and y are float32, else float64.
-    An array of that type is not copied here, nor for the descent if it is large (64 MB with its
-    targets), row by row in memory and aligned to 64 bytes; so leave it as it is until the descent
-    is over. Raises ShapeError where the lengths differ or an array has the wrong rank, TableError
-    for NaN, infinities, negative row weights, or no row at all.
+    An array of that type is not copied, so leave it as it is until the descent is over. Raises ShapeError where the lengths
+    differ or an array has the wrong rank, TableError for NaN, infinities, negative row weights, or no row at all.
     """
 
     x: np.ndarray
     y: np.ndarray
     sample_weight: np.ndarray | None = None
     dtype: Any = None
+    _cut: dict[int, list[Block]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         x, y = np.asarray(self.x), np.asarray(self.y)
@@ -187,57 +120,132 @@ class InMemory:
         object.__setattr__(self, "sample_weight", s)
         object.__setattr__(self, "dtype", dtype)
 
+    def __len__(self) -> int:
+        return len(self.x)
+
     @property
     def count(self) -> float:
         """The number of rows, Σ s."""
         return float(len(self.x) if self.sample_weight is None else self.sample_weight.sum(dtype=np.float64))
 
-    def padded(self) -> Capacity:
-        """The rows as one compiled program takes them, on the device. Call it where 64-bit JAX is in force."""
-        n = len(self.x)
-        x, y, s = _padded(self.x, self.y, self._weights(0, n), capacity(n))
-        return jax.device_put(Capacity(np.ascontiguousarray(x.T), y, s, np.int64(n)))
+    @property
+    def counts(self) -> np.ndarray:
+        """How often each row counts: (n,) float64."""
+        if self.sample_weight is None:
+            return np.ones(len(self.x))
+        return np.asarray(self.sample_weight, np.float64)
 
-    def padded_row_by_row(self) -> Part:
-        """The same, but x (capacity, inputs): for programs that pick rows out."""
-        n = len(self.x)
-        return jax.device_put(Part(*_padded(self.x, self.y, self._weights(0, n), capacity(n)), np.int64(n)))
+    @property
+    def error_of_mean(self) -> float:
+        """E of predicting each target's mean: what the rows vary; never 0, so that it may divide."""
+        s, y = self.counts, np.asarray(self.y, np.float64)
+        whole = 0.5 * float(s @ np.sum((y - np.average(y, axis=0, weights=s)) ** 2, axis=1))
+        return whole or 0.5 * float(s @ np.sum(y**2, axis=1)) or 1.0
 
-    def held(self) -> Capacity | Parts:
-        """The rows as a descent sums them: padded, or in parts if they are large. Under 64-bit JAX, too."""
-        n, row_bytes = len(self.x), self.x.itemsize * (self.x.shape[1] + self.y.shape[1])
-        size = part_rows(row_bytes)
-        if n * row_bytes <= _LARGE_BYTES or n <= size:
-            return self.padded()
-        ones, count = jax.device_put(
-            (np.ones(size, self.dtype), np.int64(size))
-        )  # the same for every whole part
-        parts = []
-        for at in range(0, n, size):
-            x, y = self.x[at : at + size], self.y[at : at + size]
-            if len(x) < size:
-                padded = _padded(x, y, self._weights(at, n), size)
-                parts.append(jax.device_put(Part(*padded, np.int64(n - at))))
-                continue
-            s = ones if self.sample_weight is None else self._weights(at, at + size)
-            x, y, s = jax.device_put((x, y, s), may_alias=True)
-            parts.append(Part(x, y, s, count))
-        return Parts(tuple(parts))
+    @property
+    def input_sizes(self) -> np.ndarray:
+        """The root mean square of each input: (inputs,)."""
+        return np.sqrt((np.asarray(self.x, np.float64) ** 2).mean(axis=0))
 
-    def _weights(self, start: int, end: int) -> np.ndarray:
-        return (
-            np.ones(end - start, self.dtype) if self.sample_weight is None else self.sample_weight[start:end]
-        )
+    def total(self, request: Request, model: Model) -> Sums:
+        """The sums asked for, over all rows."""
+        n, p = len(self.x), model.n_weights
+        blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
+        directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
+        work = n * p * (p if request.kind in ("gauss_newton", "triangle") else directions)
+        return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
+
+    def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
+        """What ``of_block`` says of each row: it gives an array, or a tuple of arrays, of as many rows as its block.
+
+        Joined in the order of the rows. ``width``: numbers that it holds of a row, by which blocks are cut.
+        """
+        size = int(np.clip(_EACH_BYTES // (8 * width), 16, _LARGEST))
+        with one_blas_thread(), np.errstate(all="ignore"):
+            parts = [of_block(block) for block in self._blocks(size)]
+        if isinstance(parts[0], tuple):
+            return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+        return np.concatenate(parts)
+
+    def batches(self, order: np.ndarray, size: int) -> Iterator[Block]:
+        """The rows numbered ``order``, in that order, in batches of ``size`` rows; the last may be smaller."""
+        row_bytes = self.x.itemsize * (self.x.shape[1] + self.y.shape[1] + 1)
+        window = max(_WINDOW_BYTES // (row_bytes * size), 1) * size
+        for start in range(0, len(order), window):
+            taken = order[start : start + window]
+            x, y = np.take(self.x, taken, axis=0), np.take(self.y, taken, axis=0)
+            s = None if self.sample_weight is None else self.sample_weight[taken]
+            for at in range(0, len(taken), size):
+                part = slice(at, at + size)
+                yield Block(x[part], y[part], None if s is None else s[part])
+
+    def weighted(self, factor: np.ndarray) -> Self:
+        """The same rows, each counting ``factor`` (n,) times as often; nothing else is copied."""
+        return replace(self, sample_weight=self.counts * factor)
+
+    def taking(self, which: np.ndarray) -> Self:
+        """Some of the rows: those where ``which`` (n,) is True, or those of these numbers."""
+        s = None if self.sample_weight is None else self.sample_weight[which]
+        return replace(self, x=self.x[which], y=self.y[which], sample_weight=s)
+
+    def content_keys(self, seed: int | np.random.Generator | None) -> np.ndarray:
+        """See ``content_keys``."""
+        return content_keys(np.asarray(self.x, np.float64), np.asarray(self.y, np.float64), seed)
+
+    def _blocks(self, size: int) -> list[Block]:
+        found = self._cut.get(size)
+        if found is None:
+            keeps = 4 * self.x.shape[1] * self.x.nbytes <= _KEPT_BYTES
+            found = self._cut[size] = [
+                Block(self.x[part], self.y[part], None if s is None else s[part], keeps)
+                for s in (self.sample_weight,)
+                for part in (slice(at, at + size) for at in range(0, len(self.x), size))
+            ]
+        return found
+
+    def _fold(self, of_block: Callable[[Block], Sums], blocks: Sequence[Block], work: float) -> Sums:
+        """The sums of all blocks, merged in the order of the rows: in runs of blocks, and these one after the other."""
+        with one_blas_thread():
+            if len(blocks) == 1:
+                return of_block(blocks[0])
+            length = -(-len(blocks) // _GROUPS)
+            runs = [blocks[at : at + length] for at in range(0, len(blocks), length)]
+
+            def of_run(run: Sequence[Block]) -> Sums:
+                sums = of_block(run[0])
+                for block in run[1:]:
+                    sums = merged(sums, of_block(block))
+                return sums
+
+            threads = min(processors(), len(runs))
+            if threads == 1 or work < _WORTH_THREADS or is_side_by_side():
+                return _merged_in_order(map(of_run, runs))
+            with ThreadPoolExecutor(threads, "rows") as pool:
+                return _merged_in_order(pool.map(of_run, runs))
 
 
-def _padded(
-    x: np.ndarray, y: np.ndarray, s: np.ndarray, rows: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Some rows, padded by repeating the first one with weight 0."""
-    extra = rows - len(x)
-    x = np.concatenate([x, np.broadcast_to(x[:1], (extra, x.shape[1]))])
-    y = np.concatenate([y, np.broadcast_to(y[:1], (extra, y.shape[1]))])
-    return x, y, np.concatenate([s, np.zeros(extra, s.dtype)])
+def _merged_in_order(sums: Iterator[Sums]) -> Sums:
+    total = next(sums)
+    for more in sums:
+        total = merged(total, more)
+    return total
+
+
+def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
+    """A random number for each row, (n,) in [0, 1), the same for equal rows wherever they stand.
+
+    Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
+    where the same row with more weight would.
+    """
+    bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
+    key = np.zeros(len(x), np.uint64)
+    for column in bits.T:
+        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
+    key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
+    key ^= key >> np.uint64(32)
+    return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53
 
 
 Rows = (
@@ -254,113 +262,3 @@ def check_fit(model: Model, rows: Rows) -> InMemory:
             f"and predicts {model.outputs}: build the model for these columns."
         )
     return rows
-
-
-def block_at(rows: Capacity | Part, at: Any, block: int) -> Block:
-    """The rows of block number ``at``, counted from 0, of ``block`` rows each. To be traced."""
-    start = at * block
-    if isinstance(rows, Part):
-        x = jax.lax.dynamic_slice_in_dim(rows.x, start, block)
-    else:
-        x = jax.lax.dynamic_slice_in_dim(rows.x, start, block, 1).T
-    return Block(
-        x,
-        jax.lax.dynamic_slice_in_dim(rows.y, start, block),
-        jax.lax.dynamic_slice_in_dim(rows.s, start, block),
-    )
-
-
-def sum_over_rows(
-    model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Part, block: int
-) -> Sums:
-    """The sums asked for, over all rows, in blocks of ``block`` rows taken in order. To be traced.
-
-    ``request.kind`` is a run-time index into ``kinds``; only the branch asked for is run.
-    """
-    return joined(model, _apart(model, kinds, request, rows, block))
-
-
-def _apart(model: Model, kinds: tuple[str, ...], request: Request, rows: Capacity | Part, block: int) -> Sums:
-    """The same with JᵀJ ``apart``, to be ``joined`` when all rows have been summed."""
-
-    def of_kind(kind: str) -> Any:
-        def add(at: Any, sums: Sums) -> Sums:
-            part = block_at(rows, at, block)
-            return merged(sums, sums_of_block(model, kinds, kind, request, part, apart=True))
-
-        def total(_: None) -> Sums:
-            if rows.y.shape[0] == block:
-                return sums_of_block(model, kinds, kind, request, block_at(rows, 0, block), apart=True)
-            return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, nothing_apart(model, kinds))
-
-        return total
-
-    branches = [of_kind(kind) for kind in kinds]
-    return branches[0](None) if len(branches) == 1 else jax.lax.switch(request.kind, branches, None)
-
-
-# One thread for each call: the calls themselves run side by side.
-@functools.partial(
-    jax.jit,
-    static_argnames=("model", "kinds", "block"),
-    compiler_options={"xla_cpu_multi_thread_eigen": False},
-)
-def _add_parts(
-    sums: Sums, request: Request, parts: tuple[Part, ...], *, model: Model, kinds: tuple[str, ...], block: int
-) -> Sums:
-    """The sums so far and those of some parts; a part of no rows is passed over.
-
-    Each part waits for the sums before it. Left free, XLA would sweep forwards over all of them before it sweeps
-    backwards over the first, which is out of the cache by then.
-    """
-
-    def add(sums: Sums, part: Part) -> Sums:
-        return merged(sums, _apart(model, kinds, request, part, block))
-
-    for part in parts:
-        sums = jax.lax.cond(part.n > 0, add, lambda sums, _: sums, sums, part)
-    return sums
-
-
-_join = jax.jit(joined, static_argnames=("model",))
-
-
-def sum_over_parts(model: Model, kinds: tuple[str, ...], request: Request, held: Parts, block: int) -> Sums:
-    """The sums of ``sum_over_rows``, over a large table; not to be traced."""
-    # Made once and not in every turn, where it would cost as much as thousands of rows.
-    zero, request = jax.device_put((nothing_apart(model, kinds), request))
-    none = held.parts[0]._replace(n=jnp.zeros((), jnp.int64))
-
-    def add(sums: Sums, parts: tuple[Part, ...]) -> Sums:
-        parts += (none,) * (_TOGETHER - len(parts))
-        return _add_parts(sums, request, parts, model=model, kinds=kinds, block=block)
-
-    return _join(model, add_over_parts(held, zero, add, functools.partial(merged, xp=np)))
-
-
-def _plus(first: Any, second: Any) -> Any:
-    return jax.tree.map(np.add, first, second)
-
-
-def add_over_parts(
-    held: Parts, zero: _T, add: Callable[[_T, tuple[Part, ...]], _T], merge: Callable[[_T, _T], _T] = _plus
-) -> _T:
-    """``add`` for all parts of a large table, at most eight at a time, from ``zero`` on; not to be traced.
-
-    Threads take turns of a few calls; inside a turn and over the turns sums are added in the order of the rows, so
-    that the result depends neither on who finished first nor on the number of threads.
-    """
-
-    def take(turn: tuple[Part, ...]) -> _T:
-        with jax.enable_x64(True):  # a setting of the thread
-            sums = zero
-            for at in range(0, len(turn), _TOGETHER):
-                sums = add(sums, turn[at : at + _TOGETHER])
-            return jax.tree.map(np.asarray, sums)
-
-    first, rest = held.parts[:_TOGETHER], held.parts[_TOGETHER:]
-    total = take(first)  # alone: what is to be compiled is compiled once
-    turn = _TOGETHER * _CALLS
-    for sums in held.threads.map(take, (rest[at : at + turn] for at in range(0, len(rest), turn))):
-        total = merge(total, sums)
-    return total
