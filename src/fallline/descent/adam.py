@@ -1,10 +1,10 @@
 """Adam: each weight has a rate of its own, from how large its gradients have been."""
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
 from fallline.descent import check_number
 from fallline.descent.batches import ByBatches, check_batches
@@ -13,9 +13,9 @@ from fallline.descent.batches import ByBatches, check_batches
 class AdamMemory(NamedTuple):
     """Decaying means of the gradient and of its square, and the number of steps they have seen."""
 
-    mean: Any
-    square: Any
-    steps: Any
+    mean: np.ndarray
+    square: np.ndarray
+    steps: int
 
 
 @dataclass(repr=True, eq=True)
@@ -37,8 +37,6 @@ class Adam(ByBatches):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    lengths: ClassVar[tuple[str, ...]] = ("batch_size",)
-
     def check(self) -> None:
         check_number(self, "learning_rate", 0.0, float("inf"), open_low=True)
         check_number(self, "beta_1", 0.0, 0.999999)
@@ -46,22 +44,18 @@ class Adam(ByBatches):
         check_number(self, "epsilon", 0.0, 1.0, open_low=True)
         check_batches(self)
 
-    def remember(self, weights: Any) -> AdamMemory:
-        zero = jax.tree.map(jnp.zeros_like, weights)
-        return AdamMemory(zero, zero, jnp.zeros((), jax.tree.leaves(weights)[0].dtype))
+    def remember(self, weights: np.ndarray) -> AdamMemory:
+        return AdamMemory(np.zeros_like(weights), np.zeros_like(weights), 0)
 
     def move(
-        self, memory: AdamMemory, weights: Any, gradient: Any, rate: Any, error: Any
-    ) -> tuple[AdamMemory, Any]:
-        dtype = memory.steps.dtype
-        one, two, small = (jnp.asarray(each, dtype) for each in (self.beta_1, self.beta_2, self.epsilon))
-        steps = memory.steps + 1.0
-        mean = jax.tree.map(lambda m, g: one * m + (1.0 - one) * g, memory.mean, gradient)
-        square = jax.tree.map(lambda v, g: two * v + (1.0 - two) * g * g, memory.square, gradient)
+        self, memory: AdamMemory, weights: np.ndarray, gradient: np.ndarray, rate: float, error: float
+    ) -> tuple[AdamMemory, np.ndarray]:
+        number = weights.dtype.type
+        one, two, steps = number(self.beta_1), number(self.beta_2), memory.steps + 1
+        mean = one * memory.mean + (1 - one) * gradient
+        square = two * memory.square + (1 - two) * gradient * gradient
         # Both means begin at zero: divided by the share of the memory that is filled.
-        root = jnp.sqrt(1.0 - two**steps)
-        rate = rate * root / (1.0 - one**steps)
-        weights = jax.tree.map(
-            lambda w, m, v: w - rate * m / (jnp.sqrt(v) + small * root), weights, mean, square
-        )
+        root = math.sqrt(1.0 - self.beta_2**steps)
+        rate = rate * root / (1.0 - self.beta_1**steps)
+        weights = weights - number(rate) * mean / (np.sqrt(square) + number(self.epsilon * root))
         return AdamMemory(mean, square, steps), weights

@@ -6,11 +6,12 @@ for how a learning rate decays stand here too.
 """
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+import math
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import numpy as np
 
-from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk
+from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk, stay
 from fallline.descent.penalty import Penalty, penalise
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
@@ -40,7 +41,7 @@ def check_batches(settings: Any) -> None:
         )
 
 
-def decay_factor(decay: float | str, epochs: Any, horizon: Any) -> Any:
+def decay_factor(decay: float | str, epochs: float, horizon: float) -> float:
     """What the learning rate is multiplied by after so many epochs, fractions included.
 
     ``"inverse"``: 1/(1 + epochs), whose sum diverges and whose squares do not; ``"cosine"``, or a number of epochs:
@@ -48,10 +49,10 @@ def decay_factor(decay: float | str, epochs: Any, horizon: Any) -> Any:
     Source: Robbins & Monro (1951), Ann. Math. Stat. 22:400; Loshchilov & Hutter (2017), arXiv 1608.03983, eq. 5.
     """
     if isinstance(decay, str) and decay == "none":
-        return jnp.ones_like(epochs)
+        return 1.0
     if isinstance(decay, str) and decay == "inverse":
         return 1.0 / (1.0 + epochs)
-    return 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(epochs / horizon, 1.0)))
+    return 0.5 * (1.0 + math.cos(math.pi * min(epochs / horizon, 1.0)))
 
 
 def by_batches(descent: Any, rows: int) -> Any:
@@ -76,55 +77,48 @@ class BatchState(NamedTuple):
     """Where such a descent stands when it goes by all rows at once."""
 
     walk: Walk
-    trial: Any  # the weights the next sums are asked for
+    trial: np.ndarray  # the weights the next sums are asked for
     memory: Any
     penalty: Penalty
 
 
 class ByBatches(Descent):
-    """A descent that needs of the rows only the gradient per row, of all of them or of a batch.
-
-    ``remember`` and ``move`` see the weights as a tree of arrays: layer by layer, or as the one vector they are
-    where ``layered`` is False.
-    """
-
-    kinds: ClassVar[tuple[str, ...]] = ("gradient",)
-    layered: ClassVar[bool] = True
+    """A descent that needs of the rows only the gradient per row, of all of them or of a batch."""
 
     def check(self) -> None:
         check_batches(self)
 
-    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+    def shows(self, penalty: Penalty | None) -> tuple[str, ...]:
         return ("learning_rate",)
 
-    def remember(self, weights: Any) -> Any:
-        """The memory before the first step."""
+    def remember(self, weights: np.ndarray) -> Any:
+        """The memory before the first step from weights (p,)."""
         raise NotImplementedError
 
-    def move(self, memory: Any, weights: Any, gradient: Any, rate: Any, error: Any) -> tuple[Any, Any]:
+    def move(
+        self, memory: Any, weights: np.ndarray, gradient: np.ndarray, rate: float, error: float
+    ) -> tuple[Any, np.ndarray]:
         """The next memory and weights, from the gradient of F/n at ``weights`` and F/n itself."""
         raise NotImplementedError
 
-    def start(self, weights: Any, penalty: Penalty) -> BatchState:
-        return BatchState(
-            first_walk(weights, len(self.shows(penalty))), weights, self.remember(weights), penalty
-        )
+    def start(self, weights: np.ndarray, penalty: Penalty) -> BatchState:
+        walk = first_walk(weights, len(self.shows(penalty)))
+        return BatchState(walk, weights, self.remember(weights), penalty)
 
     def ask(self, state: BatchState) -> Request:
-        return Request(jnp.zeros((), jnp.int32), state.trial, state.trial[:0])
+        return Request("gradient", state.trial)
 
     def tell(self, state: BatchState, sums: Sums) -> BatchState:
-        walk = state.walk
+        walk, start = state.walk, state.walk.steps < 0
         here = penalise(state.penalty, state.trial, sums)
-        start = walk.steps < 0
-        finite = jnp.isfinite(here.error) & jnp.all(jnp.isfinite(here.gradient))
-        lost = ~finite | (here.error > RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
-        lost &= ~(start & finite)
-        rate = jnp.asarray(getattr(self, "learning_rate", 0.0), state.trial.dtype)
+        finite = math.isfinite(here.error) and bool(np.isfinite(here.gradient).all())
+        far = here.error > RUNAWAY * (walk.lowest_penalised + np.finfo(np.float64).tiny)
+        if not finite or (far and not start):
+            return state._replace(walk=stay(walk, Stop.NOT_FINITE if start else Stop.DIVERGED))
+        rate = float(getattr(self, "learning_rate", 0.0))
         memory, trial = self.move(
             state.memory, state.trial, here.gradient / sums.rows, rate, here.error / sums.rows
         )
-        stop = jnp.where(lost, jnp.where(start, Stop.NOT_FINITE, Stop.DIVERGED), Stop.GOING_ON)
-        shown = rate[None] if self.shows(state.penalty) else jnp.zeros(0, state.trial.dtype)
-        walk = arrive(walk, ~lost, state.trial, sums.error, here.error, here.gradient, shown, stop)
+        shown = (rate,) if self.shows(state.penalty) else ()
+        walk = arrive(walk, state.trial, sums.error, here.error, here.gradient, shown)
         return state._replace(walk=walk, trial=trial, memory=memory)

@@ -5,7 +5,7 @@ import difflib
 from fallline.descent import Descent
 from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
-from fallline.descent.large import LBFGS, TruncatedGaussNewton
+from fallline.descent.lbfgs import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.rprop import Rprop
 from fallline.exceptions import SettingsError
@@ -23,7 +23,6 @@ _MANY_ROWS = 2000
 DESCENTS = {
     "levenberg-marquardt": LevenbergMarquardt,
     "l-bfgs": LBFGS,
-    "gauss-newton": TruncatedGaussNewton,
     "rprop": Rprop,
     "gradient": GradientDescent,
     "mini-batch": Adam,
@@ -33,10 +32,9 @@ DESCENTS = {
 def choose(name: str, model: Model, rows: int, *, all_rows: bool = False) -> tuple[Descent, str]:
     """The descent of that name with its default settings, and a sentence that says why.
 
-    ``"auto"`` takes Levenberg–Marquardt for small networks. Where JᵀJ would be too large it takes L-BFGS, which in equal
-    seconds went lower than truncated Gauss–Newton on every table of benchmarks/large.py, and mini-batches from 2 000 rows
-    up, which predicted rows not seen best in benchmarks/mini_batch_fits.py; ``all_rows``: where mini-batches cannot walk, L-BFGS
-    there too. Raises SettingsError for an unknown name.
+    ``"auto"`` takes Levenberg–Marquardt for small networks. Where JᵀJ would be too large it takes L-BFGS, and mini-batches
+    from 2 000 rows up, which predicted rows not seen best in benchmarks/mini_batch_fits.py; ``all_rows``: where mini-batches
+    cannot walk, L-BFGS there too. Raises SettingsError for an unknown name.
     """
     if isinstance(model, Curve) and name in ("auto", "levenberg-marquardt"):
         return LevenbergMarquardt.for_curves(), "Levenberg–Marquardt as it suits a curve of few parameters."
@@ -54,29 +52,15 @@ def choose(name: str, model: Model, rows: int, *, all_rows: bool = False) -> tup
             LevenbergMarquardt(),
             f"Levenberg–Marquardt, because the network is small ({p} weights for {rows} rows).",
         )
-    costs = f"JᵀJ would take {_size(8 * p * p)} and {work:.1e} products a pass ({p} weights, {rows} rows)"
+    costs = f"too many weights for Levenberg–Marquardt here ({p:,} weights, {rows:,} rows)"
     if getattr(model, "linear", False) and model.inputs <= MOST_WEIGHTS:
         return (
             GradientDescent(momentum="auto"),
-            f"gradient descent on the moments of the rows, because the network is linear, and {costs}.",
+            f"gradient descent, which on a linear network needs one pass over the rows; {costs}.",
         )
     if rows >= _MANY_ROWS and not all_rows:
         return (
             Adam(),
-            f"mini-batches by Adam, because {costs}, and a step for every few rows gets further than one for all.",
+            f"mini-batches by Adam: {costs}, and with this many rows many small steps make faster progress.",
         )
-    descent = LBFGS()
-    memory = _size(16 * descent.history * p)
-    return (
-        descent,
-        f"L-BFGS, because {costs}; the last {descent.history} steps and their gradients take {memory}.",
-    )
-
-
-def _size(n_bytes: float) -> str:
-    """A number of bytes as one reads it: 3.3 GB."""
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if n_bytes < 1000 or unit == "TB":
-            break
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} {unit}"
+    return LBFGS(), f"L-BFGS: {costs}."

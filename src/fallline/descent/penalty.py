@@ -2,15 +2,13 @@
 
 Sums over rows are of E alone; every descent adds the penalty here, in its ``tell``. The
 strength is fixed (weight decay), or found on the way as the ratio of two precisions
-(Bayesian regularisation): that of the weights, one for each group of them, and that of
-the noise.
+(Bayesian regularisation): that of the weights and that of the noise.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-import jax.scipy.linalg
 import numpy as np
 
 from fallline.error.sums import Sums
@@ -18,6 +16,7 @@ from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.network import Model
 
 _LEAST, _MOST = 1e-10, 1e8
+_TINY = float(np.finfo(np.float64).tiny)
 _LARGEST_CHANGE = (
     10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
 )
@@ -35,32 +34,36 @@ class Evidence:
 
 
 class Penalty(NamedTuple):
-    """strength (n_weights,): each weight's own weight decay, 0 where it is free.
+    """strength (p,): each weight's own weight decay, 0 where it is free.
 
-    members (groups, n_weights): 1 where a weight belongs to a group whose strength is re-estimated; no groups
-    where it is fixed. outputs: values to a row. effective_weights γ and noise_precision are what the last re-estimate found, and
-    log_evidence is how probable the targets were under the strength before it: ln p(y), weights integrated out.
+    held (p,): the weights whose common strength is found on the way; None where it is fixed. outputs: values to a row.
+    effective_weights γ and noise_precision are what the last re-estimate found, and log_evidence is how probable the targets
+    were under the strength before it: ln p(y), weights integrated out.
     """
 
-    strength: Any
-    members: Any
-    outputs: Any
-    effective_weights: Any
-    noise_precision: Any
-    log_evidence: Any
+    strength: np.ndarray
+    held: np.ndarray | None
+    outputs: int
+    effective_weights: float = 0.0
+    noise_precision: float = 0.0
+    log_evidence: float = 0.0
 
     @property
     def adapts(self) -> bool:
         """Whether the strength is found on the way."""
-        return bool(self.members.shape[0])
+        return self.held is not None
+
+    def on(self, error: float, weights: np.ndarray) -> float:
+        """F = E + ½ Σ strength w²."""
+        return error + 0.5 * float(self.strength * weights @ weights)
 
 
 class Penalised(NamedTuple):
-    """F, its gradient and its Gauss–Newton curvature, from the sums of E."""
+    """F, its gradient (p,) and its Gauss–Newton curvature (p, p), None where JᵀJ was not asked for."""
 
-    error: Any
-    gradient: Any
-    gauss_newton: Any
+    error: float
+    gradient: np.ndarray
+    gauss_newton: np.ndarray | None
 
 
 def penalty_for(model: Model, alpha: Any, rows: float) -> Penalty:
@@ -87,96 +90,73 @@ def weight_decay(model: Model, alpha: Any) -> Penalty:
     strength = (
         np.asarray(alpha, np.float64) if np.ndim(alpha) else np.where(model.penalised(), float(alpha), 0.0)
     )
-    none = np.float64(0.0)
-    return Penalty(strength, np.zeros((0, model.n_weights)), np.float64(model.outputs), none, none, none)
+    return Penalty(strength, None, model.outputs)
 
 
 def bayesian(model: Model, rows: float, first: float = Evidence.first) -> Penalty:
-    """A strength for each group of weights, to be found on the way by ``reestimated`` from so many rows."""
-    group = model.groups()
-    members = (group[None, :] == np.unique(group[group >= 0])[:, None]).astype(np.float64)
-    strength = first * rows * members.sum(axis=0)
+    """One strength for all weights that are held, to be found on the way by ``reestimated`` from so many rows."""
+    held = model.regularised()
     return Penalty(
-        strength,
-        members,
-        np.float64(model.outputs),
-        effective_weights=np.float64(model.n_weights),
-        noise_precision=np.float64(0.0),
-        log_evidence=np.float64(-np.inf),
+        np.where(held, first * rows, 0.0),
+        held if held.any() else None,
+        model.outputs,
+        effective_weights=float(model.n_weights),
+        log_evidence=-math.inf,
     )
 
 
-def penalise(penalty: Penalty, weights: Any, sums: Sums) -> Penalised:
-    """E, g and JᵀJ at ``weights`` with the penalty added (JᵀJ only where it was asked for)."""
-    pull = penalty.strength * weights
+def penalise(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalised:
+    """F, its gradient and, where it was asked for, its Gauss–Newton curvature at ``weights``."""
     square = sums.gauss_newton
-    if square.shape[0]:
-        square = square + jnp.diag(penalty.strength)
-    return Penalised(sums.error + 0.5 * pull @ weights, sums.gradient + pull, square)
+    if square is not None:
+        square = square + np.diag(penalty.strength)
+    return Penalised(penalty.on(sums.error, weights), sums.gradient + penalty.strength * weights, square)
 
 
-# A triangle of so many rows and more is inverted in halves, twice at most: each halving is more to compile.
-_HALVED = 150
-
-
-def inverse_of_triangle(lower: Any, halvings: int = 2) -> Any:
-    """The inverse of a lower triangle: two smaller ones and the product between them, which is far quicker than a solution.
-
-    Source: Higham (2002), *Accuracy and Stability of Numerical Algorithms*, sec. 14.2.2 (block methods).
-    """
-    n = lower.shape[0]
-    if n < _HALVED or not halvings:
-        return jax.scipy.linalg.solve_triangular(
-            lower, jnp.eye(n, dtype=lower.dtype), lower=True, check_finite=False
-        )
-    half = n // 2
-    first = inverse_of_triangle(lower[:half, :half], halvings - 1)
-    last = inverse_of_triangle(lower[half:, half:], halvings - 1)
-    between = -last @ (lower[half:, :half] @ first)
-    return jnp.block([[first, jnp.zeros((half, n - half), lower.dtype)], [between, last]])
-
-
-def reestimated(penalty: Penalty, weights: Any, sums: Sums) -> Penalty:
+def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
     """The penalty whose evidence is highest on the local quadratic at ``weights``.
 
-    With A = JᵀJ + diag(strength), group by group: γ_g = Σ_i (1 − strength_i (A⁻¹)_ii), the number of its weights
-    that the rows determine; weight precision γ_g/Σ w_i²; noise precision (N − γ − free)/2E over N = rows · outputs
-    values; strength is the ratio of the two. One step of a fixed point, bounded.
+    With A = JᵀJ + diag(strength): γ = Σ_i (1 − strength_i (A⁻¹)_ii) over the weights held, those that the rows determine;
+    weight precision γ/Σ w_i²; noise precision (N − γ − free)/2E over N = rows · outputs values; strength is the ratio of the
+    two. One step of a fixed point, bounded; where A is not positive definite in numbers, the penalty as it was.
     Around the weights the log evidence is −βF + ½ Σ ln strength − ½ ln det A + ½ (N − free) ln(β/2π), β the noise precision.
     Source: MacKay (1992), Neural Computation 4:415, eq. 4.8-4.10 and 4.5; Foresee & Hagan (1997), ICNN 3:1930.
     """
-    square = sums.gauss_newton + jnp.diag(penalty.strength)
-    scale = jnp.sqrt(jnp.maximum(jnp.diagonal(square), jnp.finfo(square.dtype).tiny))
-    scaled = square / scale[:, None] / scale[None, :] + 1e-12 * jnp.eye(len(scale), dtype=square.dtype)
-    factor = jax.scipy.linalg.cholesky(scaled, lower=True, check_finite=False)
-    root = inverse_of_triangle(factor)
-    variance = jnp.sum(root * root, axis=0) / scale**2  # the diagonal of A⁻¹
-    determined = penalty.members @ jnp.clip(1.0 - penalty.strength * variance, 0.0, 1.0)
-    free = weights.shape[0] - jnp.sum(penalty.members)
-    gamma = jnp.sum(determined) + free
-    values = sums.rows * penalty.outputs
+    from scipy.linalg.lapack import dpotrf, dtrtri
+
+    strength, held = penalty.strength, penalty.held
+    assert held is not None
+    square = sums.gauss_newton + np.diag(strength)
+    scale = np.sqrt(np.maximum(np.diagonal(square), _TINY))
+    scaled = square / scale[:, None] / scale
+    scaled[np.diag_indices_from(scaled)] += 1e-12
+    factor, failed = dpotrf(scaled, lower=1, clean=1, overwrite_a=1)
+    if failed:
+        return penalty
+    root, _ = dtrtri(factor, lower=1)
+    variance = np.sum(root * root, axis=0) / scale**2  # the diagonal of A⁻¹
+    determined = float(np.sum(np.clip(1.0 - strength * variance, 0.0, 1.0)[held]))
+    free = len(weights) - int(held.sum())
+    gamma, values = determined + free, sums.rows * penalty.outputs
     # A network that can pass through every row leaves no freedom to see the noise by: never less than a hundredth.
-    freedom = jnp.maximum(values - gamma, 0.01 * values)
-    tiny = jnp.finfo(weights.dtype).tiny
-    noise = freedom / jnp.maximum(2.0 * sums.error, tiny)
-    size = penalty.members @ (weights * weights)
-    now = penalty.members @ penalty.strength / jnp.sum(penalty.members, axis=1)
-    new = (determined + tiny) / jnp.maximum(noise * size, tiny)
-    new = jnp.clip(jnp.clip(new, now / _LARGEST_CHANGE, now * _LARGEST_CHANGE), _LEAST, _MOST)
-    sound = jnp.all(jnp.isfinite(variance)) & jnp.all(jnp.isfinite(new))
-    penalised = jnp.sum(penalty.members, axis=0) > 0
-    volume = jnp.sum(jnp.log(jnp.diagonal(factor)) + jnp.log(scale))  # ½ ln det A
+    freedom = max(values - gamma, 0.01 * values)
+    noise = freedom / max(2.0 * sums.error, _TINY)
+    size = float(weights[held] @ weights[held])
+    now = float(strength[held].mean())
+    new = (determined + _TINY) / max(noise * size, _TINY)
+    new = min(max(new, now / _LARGEST_CHANGE, _LEAST), now * _LARGEST_CHANGE, _MOST)
+    volume = float(np.sum(np.log(np.diagonal(factor)) + np.log(scale)))  # ½ ln det A
     evidence = (
-        -noise * (sums.error + 0.5 * jnp.sum(penalty.strength * weights**2))
-        + 0.5 * jnp.sum(jnp.where(penalised, jnp.log(jnp.where(penalised, penalty.strength, 1.0)), 0.0))
+        -noise * penalty.on(sums.error, weights)
+        + 0.5 * float(np.sum(np.log(strength[held])))
         - volume
-        + 0.5 * (values - free) * jnp.log(noise / (2.0 * jnp.pi))
+        + 0.5 * (values - free) * math.log(noise / (2.0 * math.pi))
     )
-    return Penalty(
-        jnp.where(sound, new @ penalty.members, penalty.strength),
-        penalty.members,
-        penalty.outputs,
-        jnp.where(sound, gamma, penalty.effective_weights),
-        jnp.where(sound, noise, penalty.noise_precision),
-        jnp.where(sound, evidence, penalty.log_evidence),
+    if not (np.isfinite(variance).all() and math.isfinite(new)):
+        return penalty
+    return penalty._replace(
+        strength=np.where(held, new, 0.0),
+        effective_weights=gamma,
+        noise_precision=noise,
+        log_evidence=evidence,
     )

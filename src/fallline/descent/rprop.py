@@ -5,12 +5,13 @@ stays, and shrinks when the sign turns, because then a minimum was stepped over.
 the gradient is does not matter, so neither do the number of rows nor the unit of the target.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
-import jax.numpy as jnp
+import numpy as np
 
-from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk
+from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk, stay
 from fallline.descent.penalty import Penalty, penalise
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
@@ -22,10 +23,10 @@ class RpropState(NamedTuple):
     """Where Rprop stands, and what it must remember of each weight."""
 
     walk: Walk
-    trial: Any  # the weights the next sums are asked for
-    sizes: Any  # Δ_i, the step size of each weight
-    move: Any  # Δw_i, the step just taken
-    sign: Any  # of the gradient at the point before, 0 where that step was forgotten
+    trial: np.ndarray  # the weights the next sums are asked for
+    sizes: np.ndarray  # Δ_i, the step size of each weight
+    move: np.ndarray  # Δw_i, the step just taken
+    sign: np.ndarray  # of the gradient at the point before, 0 where that step was forgotten
     penalty: Penalty
 
 
@@ -53,8 +54,6 @@ class Rprop(Descent):
     smallest_step: float = 1e-10
     largest_step: float = 50.0
 
-    kinds: ClassVar[tuple[str, ...]] = ("gradient",)
-
     def check(self) -> None:
         if self.variant not in VARIANTS:
             raise SettingsError(
@@ -71,44 +70,50 @@ class Rprop(Descent):
                 f"largest_step={self.largest_step!r}."
             )
 
-    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+    def shows(self, penalty: Penalty | None) -> tuple[str, ...]:
         return ("mean_step",)
 
-    def start(self, weights: Any, penalty: Penalty) -> RpropState:
-        zero = jnp.zeros_like(weights)
-        sizes = zero + jnp.asarray(self.first_step, weights.dtype)
-        return RpropState(first_walk(weights, 1), weights, sizes, zero, zero, penalty)
+    def start(self, weights: np.ndarray, penalty: Penalty) -> RpropState:
+        none = np.zeros_like(weights)
+        return RpropState(first_walk(weights, 1), weights, none + self.first_step, none, none, penalty)
 
     def ask(self, state: RpropState) -> Request:
-        return Request(jnp.zeros((), jnp.int32), state.trial, state.move[:0])
+        return Request("gradient", state.trial)
 
     def tell(self, state: RpropState, sums: Sums) -> RpropState:
         walk = state.walk
         here = penalise(state.penalty, state.trial, sums)
         start = walk.steps < 0
-        finite = jnp.isfinite(here.error) & jnp.all(jnp.isfinite(here.gradient))
-        lost = ~finite | (here.error > RUNAWAY * (walk.lowest_penalised + jnp.finfo(here.error.dtype).tiny))
+        finite = math.isfinite(here.error) and bool(np.isfinite(here.gradient).all())
+        if start and not finite:
+            return state._replace(walk=stay(walk, Stop.NOT_FINITE))
+        shown = (float(state.sizes.mean()),)
+        if not finite or here.error > RUNAWAY * (walk.lowest_penalised + np.finfo(np.float64).tiny):
+            return self._back(state, shown)
 
-        sign = jnp.sign(here.gradient)
-        agree = jnp.where(lost, -1.0, sign * state.sign)  # lost: every step was too long
-        factor = jnp.where(agree > 0, self.increase, jnp.where(agree < 0, self.decrease, 1.0))
-        sizes = jnp.clip(factor * state.sizes, self.smallest_step, self.largest_step)
-        sign = jnp.where(agree < 0, 0.0, sign)
-        move = -sign * sizes
-        if self.variant != "irprop-":
-            back = agree < 0 if self.variant == "rprop+" else (agree < 0) & (here.error > walk.penalised)
-            move = jnp.where(back, -state.move, move)
-        # Where the error is lost no sign can be trusted: back to the lowest point, from rest.
-        trial = jnp.where(lost, walk.lowest_weights, state.trial + move)
-        move = jnp.where(lost, 0.0, move)
-
-        arrived = finite & (start | ~lost)
-        flat = arrived & jnp.all(here.gradient == 0)
-        stalled = jnp.where(
-            lost, jnp.all(sizes == state.sizes), jnp.all(trial == state.trial) & jnp.any(move != 0)
+        sign = np.sign(here.gradient)
+        agree = sign * state.sign
+        sizes = self._within(
+            np.where(agree > 0, self.increase, np.where(agree < 0, self.decrease, 1.0)) * state.sizes
         )
-        stop = jnp.where(flat, Stop.FLAT, jnp.where(stalled, Stop.STALLED, Stop.GOING_ON))
-        stop = jnp.where(start & ~finite, Stop.NOT_FINITE, stop)
-        shown = jnp.mean(state.sizes)[None]
-        walk = arrive(walk, arrived, state.trial, sums.error, here.error, here.gradient, shown, stop)
+        sign = np.where(agree < 0, 0.0, sign)
+        move = -sign * sizes
+        if self.variant == "rprop+" or (self.variant == "irprop+" and here.error > walk.penalised):
+            move = np.where(agree < 0, -state.move, move)
+        trial = state.trial + move
+        stop = Stop.FLAT if not here.gradient.any() else Stop.GOING_ON
+        if stop == Stop.GOING_ON and move.any() and (trial == state.trial).all():
+            stop = Stop.STALLED
+        walk = arrive(walk, state.trial, sums.error, here.error, here.gradient, shown, stop)
         return RpropState(walk, trial, sizes, move, sign, state.penalty)
+
+    def _back(self, state: RpropState, shown: tuple[float, ...]) -> RpropState:
+        """Every step was too long and no sign can be trusted: back to the lowest point, from rest."""
+        sizes, none = self._within(self.decrease * state.sizes), np.zeros_like(state.trial)
+        stop = Stop.STALLED if (sizes == state.sizes).all() else Stop.GOING_ON
+        return RpropState(
+            stay(state.walk, stop, shown), state.walk.lowest_weights, sizes, none, none, state.penalty
+        )
+
+    def _within(self, sizes: np.ndarray) -> np.ndarray:
+        return np.clip(sizes, self.smallest_step, self.largest_step)

@@ -1,13 +1,13 @@
 """Optax's gradient transformations as descents. Optax itself is never imported: what has ``init`` and ``update`` is one."""
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 
 from fallline.descent import Descent
 from fallline.descent.batches import ByBatches, check_batches
@@ -29,9 +29,6 @@ class Transformation(ByBatches):
     transformation: Any
     batch_size: int | None = None
 
-    lengths: ClassVar[tuple[str, ...]] = ("batch_size", "transformation")  # static, as functions must be
-    layered: ClassVar[bool] = False
-
     def check(self) -> None:
         check_batches(self)
         if not is_transformation(self.transformation):
@@ -39,12 +36,9 @@ class Transformation(ByBatches):
                 f"transformation={self.transformation!r} is not possible: expected an Optax gradient transformation, "
                 "such as optax.adam(1e-3), with functions init and update."
             )
-
-        def one_step(weights: Any) -> Any:
-            return self.move(self.remember(weights), weights, weights, weights[0], weights[0])
-
+        two = np.zeros(2)
         try:
-            jax.eval_shape(one_step, jax.ShapeDtypeStruct((2,), jnp.float32))
+            self.move(self.remember(two), two, two, 0.0, 0.0)
         except TypeError as why:
             if "argument" not in str(why):
                 raise
@@ -53,28 +47,51 @@ class Transformation(ByBatches):
                 "For a line search take fallline's own LBFGS; otherwise a transformation that goes by the gradient."
             ) from None
 
-    def shows(self, penalty: Penalty) -> tuple[str, ...]:
+    def shows(self, penalty: Penalty | None) -> tuple[str, ...]:
         return ()
 
-    def remember(self, weights: Any) -> Any:
-        with _lenient():
+    def remember(self, weights: np.ndarray) -> Any:
+        with _double():
             return self.transformation.init(weights)
 
-    def move(self, memory: Any, weights: Any, gradient: Any, rate: Any, error: Any) -> tuple[Any, Any]:
-        takes = inspect.signature(self.transformation.update).parameters.values()
-        more: dict[str, Any] = {}
-        if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes):
-            more = {"value": error, "grad": gradient}
-        with _lenient():
-            update, new = self.transformation.update(gradient, memory, weights, **more)
-        memory = jax.tree.map(lambda now, was: jnp.asarray(now, jnp.asarray(was).dtype), new, memory)
-        return memory, weights + jnp.asarray(update, weights.dtype)
+    def move(
+        self, memory: Any, weights: np.ndarray, gradient: np.ndarray, rate: float, error: float
+    ) -> tuple[Any, np.ndarray]:
+        with _double():
+            memory, moved = _compiled(self.transformation.update)(memory, weights, gradient, error)
+        return memory, np.asarray(moved)
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(update: Any) -> Any:
+    """One step as JAX compiles it: a step of many small operations one by one would take milliseconds."""
+    import jax
+    import jax.numpy as jnp
+
+    takes = inspect.signature(update).parameters.values()
+    more = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in takes)
+
+    @jax.jit
+    def step(memory: Any, weights: Any, gradient: Any, error: Any) -> tuple[Any, Any]:
+        given = {"value": jnp.asarray(error, weights.dtype), "grad": gradient} if more else {}
+        change, new = update(gradient, memory, weights, **given)
+        new = jax.tree.map(lambda now, was: jnp.asarray(now, jnp.asarray(was).dtype), new, memory)
+        return new, weights + jnp.asarray(change, weights.dtype)
+
+    return step
 
 
 @contextlib.contextmanager
-def _lenient() -> Iterator[None]:
-    """A block in which JAX promotes dtypes and ranks, as code from elsewhere may expect."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+def _double() -> Iterator[None]:
+    """A block in which JAX keeps 64 bits, and promotes dtypes and ranks as code from elsewhere may expect."""
+    try:
+        import jax
+    except ImportError:
+        raise SettingsError(
+            "Optax transformations need JAX, which is not installed: pip install 'fallline[jax]', or take a descent of "
+            "fallline's own, such as Adam()."
+        ) from None
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
 
