@@ -2,6 +2,10 @@
 
 Its weights are its parameters, one number each. It goes down the same descents as a network. Nothing here knows
 an error, a table or a descent.
+
+Slopes of a formula are formulas. A function is tried where its slopes are first asked for: what gives arrays of JAX is
+differentiated by JAX; f(w + ih)/h, exact to rounding, serves where it agrees with differences (Squire & Trapp 1998, SIAM
+Rev. 40:110); what is left, such as abs, if and loops over rows, is differentiated by central differences.
 """
 
 import contextlib
@@ -9,8 +13,10 @@ import difflib
 import functools
 import inspect
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -20,9 +26,13 @@ from fallline.model.formula import Formula, read_formula
 
 # What the first argument of f(weights, x) is called.
 _WEIGHTS_FIRST = ("weights", "w")
-# Central differences lose least where the step is the cube root of the rounding: Press et al. (2007), *Numerical
-# Recipes*, sec. 5.7.
-_SHARE = float(np.finfo(np.float64).eps) ** (1.0 / 3.0)
+# Central differences lose least where the step is the cube root of the rounding, the fourth root where they are taken of
+# differences: Press et al. (2007), *Numerical Recipes*, sec. 5.7. An imaginary step loses nothing, however short.
+_EPSILON = float(np.finfo(np.float64).eps)
+_SHARE, _SECOND_SHARE, _IMAGINARY = _EPSILON ** (1 / 3), _EPSILON ** (1 / 4), 1e-30
+# The two are compared on so many rows, and may differ by this share of a column's largest slope: no descent minds.
+_ROWS_TRIED, _AGREE = 256, 1e-5
+_DECIDING = threading.RLock()  # what is done with warnings holds for the whole process
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,6 @@ class Curve:
     names: the parameters, in the order of the weights; without them, their order in the text or the signature.
     columns: what the inputs are called. given: parameters that are no weights; their values are inputs, after the columns.
 
-    A function need not know JAX: what it takes from NumPy and from ``scipy.special`` is translated. One that cannot be
-    translated either is differentiated by central differences, and ``derivatives`` is then ``"numerical"``.
     Two curves of the same function or formula are equal. Raises SettingsError for text or names that do not fit.
     """
 
@@ -45,6 +53,7 @@ class Curve:
     names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ("x",)
     given: tuple[str, ...] = ()
+    _way: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         function = read_formula(self.function) if isinstance(self.function, str) else self.function
@@ -77,7 +86,7 @@ class Curve:
         if not self.free:
             raise SettingsError("every parameter of the curve is fixed: leave at least one free.")
 
-    @property
+    @functools.cached_property
     def free(self) -> tuple[str, ...]:
         """The parameters that are weights, in their order."""
         return tuple(name for name in self.names if name not in self.given)
@@ -107,9 +116,9 @@ class Curve:
         """Which weights a weight decay acts on: (n_weights,) bool, none: zero is no better a parameter than another."""
         return np.zeros(self.n_weights, bool)
 
-    def groups(self) -> np.ndarray:
-        """Which weights share one precision under Bayesian regularisation: (n_weights,) int, all −1, free."""
-        return np.full(self.n_weights, -1)
+    def regularised(self) -> np.ndarray:
+        """Which weights Bayesian regularisation acts on: (n_weights,) bool, none."""
+        return np.zeros(self.n_weights, bool)
 
     def weight_names(
         self, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
@@ -119,11 +128,63 @@ class Curve:
 
     @property
     def derivatives(self) -> str:
-        """``"exact"``, or ``"numerical"`` where JAX cannot trace the function: by central differences then."""
-        return "numerical" if _road(self) == "numerical" else "exact"
+        """``"exact"``, by the formula or by JAX; ``"complex step"``; or ``"numerical"``, by central differences.
 
-    def predict(self, weights: Any, x: Any, xp: Any = np) -> Any:
-        """ŷ of rows x (n, inputs): (n, 1), with the array namespace ``xp``. Raises ShapeError for what does not fit."""
+        For a function whose slopes nobody has asked for yet, what it takes on rows made up here.
+        """
+        way = "exact" if isinstance(self.function, Formula) else self._way
+        if way is None:
+            made_up = np.repeat([[0.5], [1.5], [2.5]], self.inputs, axis=1)
+            way = replace(self)._decided(self.initial(), made_up)
+        return "exact" if way == "jax" else way
+
+    def by_differences(self) -> Self:
+        """The same curve, its function differentiated by central differences."""
+        curve = replace(self)
+        object.__setattr__(curve, "_way", "numerical")
+        return curve
+
+    def slopes_agree(self, weights: np.ndarray, x: np.ndarray) -> bool:
+        """Whether its slopes, where they are taken by the complex step, agree with central differences there."""
+        return self._way != "complex step" or _complex_step_holds(self._at(_some(x)), weights) is not False
+
+    def predict(self, weights: Any, x: Any) -> np.ndarray:
+        """ŷ of rows x (n, inputs): (n, 1), NaN where the function gives up, so that a trial there is rejected.
+
+        It gives up by an ArithmeticError or a ValueError, as math.log(−1). Raises ShapeError for what does not fit.
+        """
+        return self._at(self._checked(weights, x)[1])(weights)[:, None].astype(_floating(x))
+
+    def evaluate(self, weights: Any, x: Any) -> np.ndarray:
+        """The same, but where the function gives up its own error is raised."""
+        return self._called(*self._checked(weights, x))[:, None].astype(_floating(x))
+
+    def jacobian(self, weights: Any, x: Any) -> np.ndarray:
+        """∂ŷ/∂w of rows x (n, inputs): (n, 1, n_weights), float64. Raises ShapeError for what does not fit."""
+        with np.errstate(all="ignore"):
+            return self._slopes(*self._checked(weights, x))[:, None, :]
+
+    def jacobian_along(self, weights: Any, x: Any, direction: Any) -> np.ndarray:
+        """d/dt of the Jacobian at weights + t · direction, t = 0: (n, 1, n_weights), float64.
+
+        By central differences of the Jacobian where that is not exact. Raises ShapeError for what does not fit.
+        """
+        weights, x = self._checked(weights, x)
+        direction = np.asarray(direction, np.float64)
+        with np.errstate(all="ignore"):
+            if isinstance(self.function, Formula):
+                parts = self.function.slopes_along(self._values(weights, x), self.free, direction)
+                return _as_columns(parts, len(x))[:, None, :]
+            way = self._decided(weights, x)
+            if way == "jax":
+                return _in_jax(self)(weights, x, direction)[:, None, :]
+            longest = np.max(np.abs(direction) / _size(weights)) or 1.0
+            reach = (_SECOND_SHARE if way == "numerical" else _SHARE) / longest
+            ahead, behind = (self._slopes(weights + t * direction, x) for t in (reach, -reach))
+            return ((ahead - behind) / (2.0 * reach))[:, None, :]
+
+    def _checked(self, weights: Any, x: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Both in float64."""
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ShapeError(
                 f"x has shape {tuple(x.shape)}, but the curve takes (rows, inputs) = (n, {self.inputs}): "
@@ -133,124 +194,182 @@ class Curve:
             raise ShapeError(
                 f"weights have shape {tuple(weights.shape)}, but the curve has {self.n_weights}: {', '.join(self.free)}."
             )
-        if xp is np:
-            with _double_precision():
-                return self._column(np.asarray(self._call(weights, x, xp)), x, xp)
-        if _road(self) == "numerical":
-            return self._by_differences(weights, x)[:, None]
-        return self._column(self._traced(weights, x, xp), x, xp)
+        return np.asarray(weights, np.float64), np.asarray(x, np.float64)
 
-    def _call(self, weights: Any, x: Any, xp: Any, wrap: Callable[[Any], Any] = lambda value: value) -> Any:
-        """What the function says. Given parameters are the same in all rows: the first row's will do."""
-        k = len(self.columns)
-        if not x.shape[0]:
-            return xp.zeros(0)
-        value = {name: weights[i] for i, name in enumerate(self.free)}
-        value |= {name: x[0, k + i] for i, name in enumerate(self.given)}
+    def _values(self, weights: Any, x: Any) -> dict[str, Any]:
+        """What each name stands for. Given parameters are the same in all rows: the first row's will do."""
+        given = x[0, len(self.columns) :] if len(x) else np.ones(len(self.given))
+        names = (*self.columns, *self.free, *self.given)
+        return dict(zip(names, (*x.T[: len(self.columns)], *weights, *given), strict=True))
+
+    def _said(self, weights: Any, x: Any, xp: Any = np) -> Any:
+        """What the function makes of arrays of the namespace ``xp``."""
+        values, inputs = self._values(weights, x), x[:, : len(self.columns)]
         if isinstance(self.function, Formula):
-            return self.function(value | {name: x[:, i] for i, name in enumerate(self.columns)}, xp)
+            return self.function(values)
+        parameters = [values[name] for name in self.names]
         if _takes_weights_first(self.function):
-            return self.function(wrap(xp.stack([value[name] for name in self.names])), wrap(x[:, :k]))
-        rows = x[:, 0] if k == 1 else x[:, :k].T
-        return self.function(wrap(rows), *(wrap(value[name]) for name in self.names))
+            return self.function(xp.stack(parameters), inputs)
+        return self.function(inputs[:, 0] if len(self.columns) == 1 else inputs.T, *parameters)
 
-    def _traced(self, weights: Any, x: Any, xp: Any) -> Any:
-        """The function on JAX arrays, which it may promote as it likes: it is not our code."""
-        import jax
+    def _said_anyhow(self, weights: Any, x: Any) -> Any:
+        """The same in double precision, from arrays of JAX where those of NumPy will not do."""
+        jax = sys.modules.get("jax")
+        with contextlib.nullcontext() if jax is None else jax.enable_x64(True):
+            try:
+                return self._said(weights, x)
+            except (TypeError, AttributeError):
+                if jax is None:
+                    raise
+                return self._said(jax.numpy.asarray(weights), jax.numpy.asarray(x), jax.numpy)
 
-        if isinstance(self.function, Formula):
-            return self._call(weights, x, xp)
-        wrap = _Translated if _road(self) == "translated" else _as_it_is
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            return _bare(self._call(weights, x, xp, wrap))
+    def _called(self, weights: Any, x: np.ndarray) -> np.ndarray:
+        """ŷ (n,), as the function says."""
+        return _one_each(np.asarray(self._said_anyhow(weights, x)), x) if len(x) else np.zeros(0)
 
-    def _column(self, predicted: Any, x: Any, xp: Any) -> Any:
-        """ŷ as (n, 1); what is the same for all rows is repeated."""
-        n = x.shape[0]
-        shape = np.shape(predicted)
-        if shape not in ((), (n,), (n, 1), (1, n), (1,)):
-            raise ShapeError(
-                f"the function of the curve gave shape {shape} for {n} rows: expected one number for each row, ({n},)."
-            )
-        column = xp.reshape(xp.asarray(predicted), (-1, 1))
-        return xp.broadcast_to(column, (n, 1)).astype(xp.result_type(column.dtype, x.dtype))
+    def _at(self, x: np.ndarray) -> Callable[[Any], np.ndarray]:
+        """ŷ (n,) of rows x as a function of the weights, NaN where it gives up."""
 
-    def _by_differences(self, weights: Any, x: Any) -> Any:
-        """ŷ (n,) of a function that runs on NumPy arrays only, with slopes by central differences."""
-        import jax
-
-        n, p = x.shape[0], self.n_weights
-
-        def ask(function: Any, shape: tuple[int, ...], *given: Any) -> Any:
-            return _called_back(function, shape, x.dtype, *given)
-
-        @jax.custom_jvp
-        def value(w: Any, x: Any) -> Any:
-            return ask(self._on_host, (n,), w, x)
-
-        @value.defjvp
-        def _(at: Any, along: Any) -> Any:
-            # The rows are data: nobody asks how ŷ changes with them.
-            return value(*at), ask(self._slopes_on_host, (n, p), *at) @ along[0]
-
-        return value(weights, x)
-
-    def _on_host(self, weights: Any, x: Any) -> np.ndarray:
-        """ŷ (n,) by NumPy; NaN where the function gives up, so that a trial there is rejected."""
-        weights, x = np.asarray(weights), np.asarray(x)
-        try:
-            with np.errstate(all="ignore"):
-                return np.asarray(self.predict(weights, x)[:, 0], x.dtype)
-        except (ArithmeticError, ValueError) as why:
-            if isinstance(why, ShapeError):
+        def predicted(weights: Any) -> np.ndarray:
+            try:
+                with np.errstate(all="ignore"):
+                    return self._called(weights, x)
+            except ShapeError:
                 raise
-            return np.full(len(x), np.nan, x.dtype)
+            except (ArithmeticError, ValueError):
+                return np.full(len(x), np.nan)
 
-    def _slopes_on_host(self, weights: Any, x: Any) -> np.ndarray:
-        """∂ŷ/∂w (n, p) by central differences."""
-        weights, x = np.asarray(weights), np.asarray(x)
-        slopes = np.empty((len(x), len(weights)), x.dtype)
-        for i, weight in enumerate(weights):
-            reach = _SHARE * (abs(weight) or 1.0)
-            above, below = weights.copy(), weights.copy()
-            above[i], below[i] = weight + reach, weight - reach
-            slopes[:, i] = (self._on_host(above, x) - self._on_host(below, x)) / (above[i] - below[i])
-        return slopes
+        return predicted
+
+    def _slopes(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """∂ŷ/∂w (n, n_weights)."""
+        if isinstance(self.function, Formula):
+            return _as_columns(self.function.slopes(self._values(weights, x), self.free), len(x))
+        way = self._decided(weights, x)
+        if way == "jax":
+            return _in_jax(self)(weights, x)
+        return (_by_complex_step if way == "complex step" else _by_differences)(self._at(x), weights)
+
+    def _decided(self, weights: np.ndarray, x: np.ndarray) -> str:
+        """How the function is differentiated: kept once it has given numbers to judge by."""
+        if self._way is None:
+            with _DECIDING:
+                some = _some(x)
+                way = "jax" if _is_traced_by_jax(self, weights, some) else None
+                holds = way is None and _complex_step_holds(self._at(some), weights)
+                if holds is None:
+                    return "numerical"
+                object.__setattr__(self, "_way", way or ("complex step" if holds else "numerical"))
+        return str(self._way)
 
     def __str__(self) -> str:
         name = getattr(self.function, "__name__", str(self.function))
         return f"{name}: {', '.join(self.names)}"
 
 
-def _called_back(function: Any, shape: tuple[int, ...], dtype: Any, *given: Any) -> Any:
-    """What a function on the host says of traced arrays.
+def _some(x: np.ndarray) -> np.ndarray:
+    return x[np.linspace(0, len(x) - 1, min(len(x), _ROWS_TRIED)).astype(int)]
 
-    JAX calls it from a thread in which 64 bits are not in force, and would cut doubles in half: they travel as pairs of
-    whole numbers of 32 bits.
-    """
-    import jax
 
-    wide = dtype == np.float64
+def _floating(x: Any) -> np.dtype[Any]:
+    return np.result_type(x.dtype, np.float32)
 
-    def on_host(*arrays: Any) -> np.ndarray:
-        read = (np.ascontiguousarray(each) for each in arrays)
-        found = np.asarray(function(*((each.view(dtype)[..., 0] if wide else each) for each in read)), dtype)
-        return np.ascontiguousarray(found)[..., None].view(np.uint32) if wide else found
 
-    if not wide:
-        return jax.pure_callback(
-            on_host, jax.ShapeDtypeStruct(shape, dtype), *given, vmap_method="sequential"
+def _size(weights: np.ndarray) -> np.ndarray:
+    """|w|, and 1 where that is 0."""
+    return np.where(weights == 0, 1.0, np.abs(weights))
+
+
+def _one_each(predicted: Any, x: Any, xp: Any = np) -> Any:
+    """ŷ (n,) of rows x (n, inputs); what is the same for all is repeated."""
+    n = len(x)
+    if predicted.shape not in ((), (n,), (n, 1), (1, n), (1,)):
+        raise ShapeError(
+            f"the function of the curve gave shape {predicted.shape} for {n} rows: expected one number for each row, ({n},)."
         )
-    bits = [jax.lax.bitcast_convert_type(each, np.uint32) for each in given]
-    like = jax.ShapeDtypeStruct((*shape, 2), np.uint32)
-    said = jax.pure_callback(on_host, like, *bits, vmap_method="sequential")
-    return jax.lax.bitcast_convert_type(said, dtype)
+    return xp.broadcast_to(xp.reshape(predicted, (-1,)), (n,))
 
 
-def _double_precision() -> Any:
-    """Where JAX is loaded the function may be written in it, and must not lose half its digits."""
-    jax = sys.modules.get("jax")
-    return contextlib.nullcontext() if jax is None else jax.enable_x64(True)
+def _as_columns(parts: Sequence[Any], n: int) -> np.ndarray:
+    """Arrays (n,), or numbers, side by side: (n, parts)."""
+    found = np.empty((n, len(parts)))
+    for i, part in enumerate(parts):
+        found[:, i] = part
+    return found
+
+
+def _by_complex_step(f: Callable[[Any], np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """∂f/∂w (n, p) from f(w + ih)/h, of which no digit is lost to a difference."""
+    parts = []
+    for i, step in enumerate(_IMAGINARY * _size(weights)):
+        at: list[Any] = list(weights)
+        at[i] = complex(weights[i], step)
+        found = f(at)
+        parts.append(np.where(np.isnan(found), np.nan, found.imag / step))
+    return _as_columns(parts, len(parts[0]))
+
+
+def _by_differences(f: Callable[[Any], np.ndarray], weights: np.ndarray, share: float = _SHARE) -> np.ndarray:
+    """∂f/∂w (n, p) by central differences, to either side as far as this share of each weight."""
+    parts = []
+    for i, reach in enumerate(share * _size(weights)):
+        above, below = weights.copy(), weights.copy()
+        above[i], below[i] = weights[i] + reach, weights[i] - reach
+        parts.append((f(above) - f(below)) / (above[i] - below[i]))
+    return _as_columns(parts, len(parts[0]))
+
+
+def _complex_step_holds(f: Callable[[Any], np.ndarray], weights: np.ndarray) -> bool | None:
+    """Whether it agrees with central differences as far as these are sure; None where they are no numbers."""
+    with np.errstate(all="ignore"):
+        slopes, finer = _by_differences(f, weights), _by_differences(f, weights, _SHARE / 4)
+        known = np.isfinite(slopes) & np.isfinite(finer)
+        if not known.any():
+            return None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+                found = _by_complex_step(f, weights)
+        except Exception:  # whatever a function that was not written for complex numbers may raise
+            return False
+        value = f(weights)
+        rounding = _EPSILON * np.max(np.abs(value), initial=0.0, where=np.isfinite(value)) / _size(weights)
+        unsure = 4 * np.abs(slopes - finer) + 64 * rounding / _SHARE
+        largest = np.max(np.abs(slopes), axis=0, initial=0.0, where=known)
+        return bool(np.all(np.abs(found - slopes) <= _AGREE * largest + unsure, where=known))
+
+
+def _is_traced_by_jax(curve: Curve, weights: np.ndarray, x: np.ndarray) -> bool:
+    """Whether the function is written in JAX: it gives arrays of JAX, and can be traced."""
+    try:
+        said, jax = curve._said_anyhow(weights, x), sys.modules.get("jax")
+        if jax is None or not isinstance(said, jax.Array):
+            return False
+        _in_jax(curve)(weights, x)
+    except Exception:  # whatever a function may raise: other ways will do
+        return False
+    return True
+
+
+@functools.lru_cache(maxsize=64)
+def _in_jax(curve: Curve) -> Callable[..., np.ndarray]:
+    """∂ŷ/∂w (n, p) for weights and rows, or how it changes along a direction given after these."""
+    import jax
+    import jax.numpy as jnp
+
+    def predicted(weights: Any, x: Any) -> Any:
+        return _one_each(jnp.asarray(curve._said(weights, x, jnp)), x, jnp)
+
+    def along(weights: Any, x: Any, direction: Any) -> Any:
+        return jax.jvp(lambda w: jax.jacfwd(predicted)(w, x), (weights,), (direction,))[1]
+
+    compiled = jax.jit(jax.jacfwd(predicted)), jax.jit(along)
+
+    def found(weights: Any, x: Any, *direction: Any) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(compiled[len(direction)](weights, x, *direction))
+
+    return found
 
 
 def check_names(asked: Iterable[str], known: Sequence[str]) -> Iterable[str]:
@@ -292,85 +411,3 @@ def _parameters_of(function: Callable[..., Any]) -> tuple[str, ...]:
             f"the signature of {getattr(function, '__name__', function)} does not name the parameters: {say}"
         )
     return tuple(each.name for each in arguments[1:] if each.kind is not inspect.Parameter.KEYWORD_ONLY)
-
-
-@functools.lru_cache(maxsize=256)
-def _road(curve: Curve) -> str:
-    """How a function comes to JAX: "exact" as it is, "translated" from NumPy, or "numerical"; tried on two rows."""
-    import jax
-    import jax.numpy as jnp
-
-    if isinstance(curve.function, Formula):
-        return "exact"
-    x = jax.ShapeDtypeStruct((2, curve.inputs), np.float64)
-    w = jax.ShapeDtypeStruct((curve.n_weights,), np.float64)
-
-    def trial(wrap: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
-        return lambda w, x: jnp.sum(curve._column(_bare(curve._call(w, x, jnp, wrap)), x, jnp))
-
-    for name, wrap in (("exact", _as_it_is), ("translated", _Translated)):
-        try:
-            with (
-                jax.enable_x64(True),
-                jax.numpy_dtype_promotion("standard"),
-                jax.numpy_rank_promotion("allow"),
-            ):
-                jax.eval_shape(jax.grad(trial(wrap)), w, x)
-        except Exception:  # whatever a function that was not written for this may raise
-            continue
-        return name
-    return "numerical"
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _bare(value: Any) -> Any:
-    return value.value if isinstance(value, _Translated) else value
-
-
-class _Translated(np.lib.mixins.NDArrayOperatorsMixin):
-    """A JAX array that NumPy's functions take for one of their own: np.exp of it is jnp.exp."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        import jax.numpy as jnp
-        import jax.scipy.special as special
-
-        if method != "__call__" or options:
-            return NotImplemented
-        translated = getattr(jnp, ufunc.__name__, None) or getattr(special, ufunc.__name__, None)
-        return NotImplemented if translated is None else _Translated(translated(*map(_bare, inputs)))
-
-    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        import jax
-        import jax.numpy as jnp
-
-        translated = getattr(jnp, function.__name__, None)
-        if translated is None:
-            return NotImplemented
-        args, options = jax.tree.map(
-            _bare, (args, options), is_leaf=lambda each: isinstance(each, _Translated)
-        )
-        return jax.tree.map(_Translated, translated(*args, **options))
-
-    def __array__(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("this array is being traced and has no numbers")
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.value, name)
-        if callable(found):
-            return lambda *args, **options: _Translated(found(*map(_bare, args), **options))
-        return found if isinstance(found, (int, tuple, np.dtype)) else _Translated(found)
-
-    def __getitem__(self, index: Any) -> Any:
-        return _Translated(self.value[_bare(index)])
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    def __iter__(self) -> Any:
-        return iter([_Translated(each) for each in self.value])
