@@ -23,10 +23,13 @@ def test_the_slope_of_the_square_at_two_is_four():
         (lambda x: jnp.sin(x) / x, lambda x: (x * math.cos(x) - math.sin(x)) / x**2, None, 2.3),
         (jnp.tanh, lambda x: 1 / math.cosh(x) ** 2, lambda x: -2 * math.tanh(x) / math.cosh(x) ** 2, 0.4),
         (lambda x: 3.0, lambda x: 0.0, lambda x: 0.0, 1.0),
+        ("x^3 - 2*x", lambda x: 3 * x**2 - 2, lambda x: 6 * x, 1.7),
+        (np.tanh, lambda x: 1 / math.cosh(x) ** 2, lambda x: -2 * math.tanh(x) / math.cosh(x) ** 2, 0.5),
+        (lambda x: 2 / np.abs(np.float64(3) - x) ** 0.5, lambda x: (3 - x) ** -1.5, lambda x: 1.5 * (3 - x) ** -2.5, 1.0),
     ],
-    ids=["operators", "jax.numpy", "a function of JAX", "a constant"],
-)
-def test_what_jax_can_trace_has_exact_derivatives(f, slope, curvature, x):
+    ids=["operators", "jax.numpy", "a function of JAX", "a constant", "text", "NumPy", "several"],
+)  # fmt: skip
+def test_what_is_a_formula_or_written_in_jax_has_exact_derivatives(f, slope, curvature, x):
     curve = Differentiable(f)
     assert curve.exact
     np.testing.assert_allclose(curve.slope(x), slope(x), rtol=1e-14)
@@ -41,14 +44,15 @@ def test_what_jax_can_trace_has_exact_derivatives(f, slope, curvature, x):
         (math.sin, math.cos, lambda x: -math.sin(x), 1.0),
         (math.exp, math.exp, math.exp, 3.0),
         (math.log, lambda x: 1 / x, lambda x: -1 / x**2, 0.05),
-        (np.tanh, lambda x: 1 / math.cosh(x) ** 2, lambda x: -2 * math.tanh(x) / math.cosh(x) ** 2, 0.5),
+        (lambda x: np.sin(x) if x else 0.0, math.cos, lambda x: -math.sin(x), 0.5),
+        (lambda x: x**2 if isinstance(x, float) else 0.0, lambda x: 2 * x, lambda x: 2.0, 0.4),
         (lambda x: float(x) ** 2, lambda x: 2 * x, lambda x: 2.0, 1e6),
         (lambda x: math.sin(50 * x), lambda x: 50 * math.cos(50 * x), lambda x: -2500 * math.sin(50 * x), 0.3),
         (lambda x: [np.exp(-x)], lambda x: -math.exp(-x), lambda x: math.exp(-x), 2.0),
     ],
-    ids=["sine", "exponential", "logarithm beside its pole", "NumPy", "large x", "fast sine", "in a list"],
+    ids=["sine", "exponential", "logarithm beside its pole", "a branch", "by type", "large x", "fast sine", "in a list"],
 )  # fmt: skip
-def test_what_cannot_be_traced_is_differentiated_by_differences_and_says_so(f, slope, curvature, x):
+def test_everything_else_is_differentiated_by_differences_and_says_so(f, slope, curvature, x):
     curve = Differentiable(f)
     assert not curve.exact
     np.testing.assert_allclose(curve.slope(x), slope(x), rtol=1e-9)
@@ -144,6 +148,11 @@ def test_no_steps_are_refused():
 def test_what_gives_no_number_is_refused(f):
     with pytest.raises(SettingsError, match="give a function of one number that returns one"):
         Differentiable(f).at(1.0)
+
+
+def test_a_formula_in_other_names_is_refused():
+    with pytest.raises(SettingsError, match="the formula a\\*x has the names a, x: write it in x alone"):
+        Differentiable("a*x")
 
 
 def test_a_point_without_a_slope_is_refused():

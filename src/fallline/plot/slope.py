@@ -22,7 +22,7 @@ _FAR = 8.0  # first steps: of a descent that diverges, as far as the picture goe
 class SlopeDisplay:
     """A curve f(x), (m,) ``value`` over (m,) ``x``; its tangent at ``at`` (x, f(x), f'(x)); steps of a ``descent``.
 
-    ``exact``: whether slopes are those of JAX; otherwise they are extrapolated from differences of f, and the picture
+    ``exact``: whether slopes are correct to rounding; otherwise they are extrapolated from differences, and the picture
     says so. After `plot`: ``ax_``, ``figure_``, ``curve_``, ``tangent_``, ``point_``, ``steps_``, ``minimum_`` (Line2D, or
     None where there is nothing to draw).
     """
@@ -43,7 +43,7 @@ class SlopeDisplay:
     @classmethod
     def from_function(
         cls,
-        f: Callable[[Any], Any],
+        f: Callable[[Any], Any] | str,
         *,
         at: float | None = None,
         start: float | None = None,
@@ -58,11 +58,11 @@ class SlopeDisplay:
     ) -> Self:
         """Draw f with its tangent at ``at``, and ``n_steps`` steps of gradient descent from ``start``.
 
-        f takes one number and gives one; written with operators or ``jax.numpy``, its slopes are exact. ``extent``: the
-        x to draw, chosen by what is to be seen where it is not given. Raises SettingsError where there is neither of
-        the three, and what `descend_curve` of ``fallline.landscape.slope`` raises.
+        f takes one number and gives one; written with operators and NumPy's functions, in JAX, or as a text in x, its slopes
+        are exact. ``extent``: the x to draw, chosen by what is to be seen where it is not given. Raises SettingsError where
+        there is neither of the three, and what `descend_curve` of ``fallline.landscape.slope`` raises.
         """
-        from fallline.landscape.slope import Differentiable, descend_curve  # here: it loads JAX
+        from fallline.landscape.slope import Differentiable, descend_curve
 
         if at is None and start is None and extent is None:
             raise SettingsError(
