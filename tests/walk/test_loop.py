@@ -6,7 +6,7 @@ from fallline.descent import Stop
 from fallline.descent.adam import Adam
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
-from fallline.descent.large import LBFGS, TruncatedGaussNewton
+from fallline.descent.lbfgs import LBFGS, TruncatedGaussNewton
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.rprop import Rprop
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError

@@ -4,7 +4,7 @@ import pytest
 from fallline.descent import Stop
 from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
-from fallline.descent.large import LBFGS
+from fallline.descent.lbfgs import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.model.network import Network

@@ -1,88 +1,40 @@
-"""The loop: runs a descent over rows, and keeps the path.
+"""The loop: walks down the error of a model over its rows, and keeps the path.
 
-Chunks of many steps run compiled (``chunk.py``); a chunk ends often enough for a progress bar and Ctrl-C. What
-the chunks recorded comes back as arrays and becomes a ``DescentPath``. Mini-batches walk in ``epochs.py``, and many
-steps of a linear network are taken at once in ``leap.py``.
+There is one loop. What walks is one of three: full passes (``passes.py``), mini-batches (``epochs.py``), or the closed form of
+a linear network (``leap.py``). Each says ``go()`` and gives the point that it came to; what is recorded, when the walk ends and
+how that is said is the same for all.
 """
 
-import functools
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from fallline.descent import Descent, Stop, Walk
+from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
-from fallline.descent.linear import bowl_of, is_stable, settled, walks_on_moments
-from fallline.descent.penalty import Penalty, penalty_for
+from fallline.descent.linear import Bowl, bowl_of, is_stable, settled, walks_on_moments
+from fallline.descent.penalty import Penalty, penalty_for, weight_decay
 from fallline.descent.transformation import wrapped
+from fallline.error.sums import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.model.network import Model
-from fallline.rows.memory import Capacity, InMemory, Parts, block_rows, check_fit
-from fallline.rows.moments import Moments
-from fallline.threads import one_blas_thread
-from fallline.walk.chunk import (
-    Limits,
-    Record,
-    Tracker,
-    begin,
-    check_patience,
-    chunk,
-    chunk_over_parts,
-    is_small,
-    on_host,
-)
+from fallline.rows.memory import InMemory, check_fit
+from fallline.rows.moments import moments_of
+from fallline.threads import one_blas_thread, stopping
 from fallline.walk.divergence import why_diverged
-from fallline.walk.epochs import run_epochs, seed_of
-from fallline.walk.leap import (
-    STEPS_ONE_BY_ONE,
-    leap,
-    moments_of_all,
-    numbers_shown,
-    refuse_limit,
-    undetermined_said,
-)
-from fallline.walk.path import (
-    EVERY_STEP_UP_TO,
-    START_NOT_FINITE,
-    THINNED_BYTES,
-    DescentPath,
-    Progress,
-    stop_sentence,
-)
+from fallline.walk.ending import START_NOT_FINITE, leap_sentence, stop_sentence
+from fallline.walk.epochs import Epochs, Standing, seed_of
+from fallline.walk.leap import STEPS_ONE_BY_ONE, Leap, refuse_limit, undetermined_said
+from fallline.walk.passes import FullPasses
+from fallline.walk.path import DescentPath, Progress
+from fallline.walk.recorder import Recorder
+from fallline.walk.stopping import Stopping, check_patience
 
-_CHUNK_BYTES = 4 << 20
-_CHUNK_SECONDS = 0.1  # between two looks at the clock, Ctrl-C and the progress bar
-# Passes in the first chunk: as many as make so many products, within these bounds, which take a small part of that time; so
-# many small ones take hardly longer than what a chunk costs by itself.
-_FIRST_PRODUCTS, _FIRST, _FIRST_SMALL = 1e8, (4, 64), 1024
-
-
-def _progress(
-    walk: Walk,
-    tracker: Tracker,
-    max_iter: int,
-    rows: InMemory,
-    sets: dict[str, InMemory],
-    judge: str | None,
-    stop: Stop,
-) -> Progress:
-    weights = tracker.best_weights if judge and np.isfinite(float(tracker.best)) else walk.lowest_weights
-    return Progress(
-        steps=int(walk.steps),
-        max_iter=max_iter,
-        passes=int(walk.passes),
-        error=float(walk.error),
-        n_rows=rows.count,
-        watched=dict(zip(sets, np.asarray(tracker.watched).tolist(), strict=True)),
-        watched_rows={name: each.count for name, each in sets.items()},
-        weights=np.asarray(weights),
-        stop=stop,
-    )
+_SECONDS_BETWEEN_WORDS = 0.1
 
 
 def descend(
@@ -121,15 +73,13 @@ def descend(
 
     watched: rows whose E is followed and not descended. judge: the name of one of them; its lowest error chooses
     ``best_weights``, and the walk ends when it has not fallen for ``n_iter_no_change`` steps. progress is called
-    with a ``Progress`` after every chunk, or after every step if ``every_step``; it ends the walk by returning True.
+    with a ``Progress`` about ten times a second, or after every step if ``every_step``; it ends the walk by returning True.
     Ctrl-C ends the walk and keeps it. input_names: what messages and the path call the inputs, x1, x2, … by default.
 
     Raises ShapeError, TableError or SettingsError, in a sentence, for rows, weights or settings that do not fit.
     """
-    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
-    watched = dict(watched or {})
-    for each in (rows, *watched.values()):
-        check_fit(model, each)
+    rows = check_fit(model, rows)
+    watched = {name: check_fit(model, each) for name, each in (watched or {}).items()}
     if judge is not None and judge not in watched:
         raise SettingsError(
             f"judge={judge!r} is not one of the watched sets of rows ({', '.join(watched) or 'there are none'})."
@@ -140,7 +90,7 @@ def descend(
             f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
         )
     check_patience(tol, n_iter_no_change)
-    start = model.initial(seed) if weights is None else np.asarray(weights, np.float64)
+    start = model.initial(seed) if weights is None else np.array(weights, np.float64)
     if start.shape != (model.n_weights,):
         raise ShapeError(
             f"weights have shape {start.shape}, but the model has {model.n_weights}: pass shape ({model.n_weights},)."
@@ -148,12 +98,11 @@ def descend(
     if not np.isfinite(start).all():
         raise TableError("the weights to start from contain NaN or infinity: start from finite weights.")
     if isinstance(descent, str):
-        descent, _ = choose(descent, model, len(rows.x))
+        descent, _ = choose(descent, model, len(rows))
     descent = wrapped(descent)
     descent.check()
-    if endless and not (
-        walks_on_moments(model, descent, max_iter) and tol == 0 and judge is None and not every_step
-    ):
+    whole = tol == 0 and judge is None and not every_step  # nobody asks for each step
+    if endless and not (walks_on_moments(model, descent, max_iter) and whole):
         raise SettingsError(
             "max_iter=inf goes to the limit of a descent, which is known only for GradientDescent on a linear network (no "
             "hidden layer, identity), without tol, judge or every_step: give a number of steps."
@@ -164,192 +113,216 @@ def descend(
             f"alpha='evidence' needs JᵀJ, which {type(descent).__name__} does not ask for: use LevenbergMarquardt, or a number."
         )
 
-    with jax.enable_x64(True), one_blas_thread():
+    trip = _Trip(
+        model, rows, descent, watched, judge, float(max_iter), tol, n_iter_no_change, alpha, progress, every_step,
+        None if input_names is None else tuple(map(str, input_names)),
+    )  # fmt: skip
+    with one_blas_thread(), np.errstate(all="ignore"):
         if getattr(descent, "batch_size", None) is not None:
-            return run_epochs(
-                model, rows, descent, start, penalty, seed=seed_of(seed), max_iter=int(max_iter), tol=tol,
-                patience=n_iter_no_change, watched=watched, judge=judge, progress=progress, every_step=every_step,
-                alpha=alpha,
-            )[0]  # fmt: skip
-        return _run(
-            model,
-            rows,
-            descent,
-            start,
-            penalty,
-            max_iter,
-            tol,
-            n_iter_no_change,
-            watched,
-            judge,
-            progress,
-            every_step,
-            alpha,
-            input_names,
-        )
+            every_point = bool(watched) or every_step
+            return trip.by(
+                Epochs(
+                    model, rows, descent, start, penalty,
+                    seed=seed_of(seed), max_iter=int(max_iter), every_point=every_point,
+                )
+            )  # fmt: skip
+        if isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
+            path = _on_moments(trip, descent, start, penalty, whole)
+            if path is not None:
+                return path
+        return trip.by(FullPasses(model, rows, descent, start, penalty, max_iter))
 
 
-def _run(
+def one_epoch(
     model: Model,
     rows: InMemory,
-    descent: Descent,
+    descent: Any,
     start: np.ndarray,
-    penalty: Penalty,
-    max_iter: float,
-    tol: float,
-    patience: int,
-    watched: dict[str, InMemory],
-    judge: str | None,
-    progress: Callable[[Progress], Any] | None,
-    every_step: bool,
-    alpha: Any,
-    input_names: Sequence[str] | None,
-) -> DescentPath:
-    began = time.perf_counter()
-    p, names = model.n_weights, list(watched)
-    given, exact, moments, undetermined = descent, None, None, ""
-    descent = descent.suited(model)
-    if isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
-        moments = moments_of_all(model, rows, watched, refined=max_iter == math.inf)
-        if moments is not None:
-            bowl = bowl_of(model, moments[0], penalty.strength)
-            exact = settled(descent, bowl)
-            descent, undetermined = exact, undetermined_said(model, moments[0], bowl)
-            at_once = max_iter > STEPS_ONE_BY_ONE and tol == 0 and judge is None and not every_step
-            if at_once and is_stable(exact, bowl):
-                return leap(
-                    model, rows, moments, bowl, given, exact, start, penalty, max_iter,
-                    watched, progress, alpha, undetermined, began,
-                )  # fmt: skip
-        if max_iter == math.inf:
-            refuse_limit(descent, bowl if moments else None)
-    max_iter = int(max_iter)
-    held: tuple[Capacity | Moments | Parts, ...] = (
-        jax.device_put(moments) if moments else tuple(each.held() for each in (rows, *watched.values()))
-    )
-    inside = tuple(each for each in held if not isinstance(each, Parts))
-    small = len(inside) == len(held) and is_small(model, descent, inside)
-    some_steps: Callable[..., tuple[Any, Tracker, Record]] = (
-        functools.partial(chunk, small=small, quick=descent.sums_squares)
-        if len(inside) == len(held)
-        else chunk_over_parts
-    )
-    kinds = (descent.kinds, *(("error",) for _ in names))
-    blocks = tuple(
-        0 if isinstance(h, Moments) else block_rows(model, kind, h)
-        for kind, h in zip(kinds, held, strict=True)
-    )
-    point_bytes = 16 * p
-    length = min(max(1 << max(_CHUNK_BYTES // (point_bytes + 64), 1).bit_length() - 1, 16), 1 << 14)
-    slots, stride = length, 1
-    if p > EVERY_STEP_UP_TO:
-        length, slots = 256, min(max(_CHUNK_BYTES // point_bytes, 1), 256)
-        stride = max(1, math.ceil((max_iter + 1) * point_bytes / THINNED_BYTES))
+    *,
+    seed: int,
+    alpha: float = 0.0,
+    before: Standing | None = None,
+    input_names: Sequence[str] | None = None,
+) -> tuple[DescentPath, Standing]:
+    """One epoch over the rows, going on from ``before`` with its memory, or from ``start``.
 
-    state, tracker = begin(descent, start, penalty, model=model)
-    tracker = tracker._replace(watched=np.full(len(names), np.inf))
-    judged = names.index(judge) if judge else None
-    points: list[Record] = []
-    budget, stop = _FIRST_SMALL if small else _passes_at_first(model, descent, rows), Stop.GOING_ON
-    while stop == Stop.GOING_ON:
-        bound = min(int(state.walk.steps) + 1, max_iter) if every_step else max_iter
-        limits = Limits(budget, bound, stride, float(tol), patience)
-        clock = time.perf_counter()
-        try:
-            result = some_steps(
-                descent, state, tracker, held, limits,
-                model=model, blocks=blocks, judge=judged, length=length, slots=slots,
-            )  # fmt: skip
-            record = on_host(result[2])
-            state, tracker = result[:2]
-            points.append(record)
-            stop = _why(state.walk, tracker, max_iter, tol, patience, judge)
-            if progress is not None and progress(
-                _progress(state.walk, tracker, max_iter, rows, watched, judge, stop)
-            ):
-                stop = Stop.ASKED if stop == Stop.GOING_ON else stop
-        except KeyboardInterrupt:
-            stop = Stop.INTERRUPTED  # the state of the last whole chunk stands
-        grow = _CHUNK_SECONDS / max(time.perf_counter() - clock, 1e-4)
-        budget = int(min(max(budget * min(max(grow, 0.25), 4.0), 1), 1 << 30))
-
-    walk = state.walk
-    if stop == Stop.NOT_FINITE:
-        raise FalllineError(START_NOT_FINITE)
-    if not points:
-        raise KeyboardInterrupt  # before the error at the start was known: there is nothing to keep
-    best_weights, best_step, best_error = (
-        np.asarray(walk.lowest_weights),
-        int(walk.lowest_step),
-        float(walk.lowest_error),
-    )
-    if judge and np.isfinite(float(tracker.best)):
-        best_weights, best_step, best_error = (
-            np.asarray(tracker.best_weights),
-            int(tracker.best_step),
-            float(tracker.best),
+    A decay towards zero is left out: nobody knows when the last of these epochs comes.
+    """
+    check_fit(model, rows)
+    if getattr(descent, "decay", "none") not in ("none", "inverse"):
+        descent = dataclasses.replace(descent, decay="none")
+    descent.check()
+    names = None if input_names is None else tuple(map(str, input_names))
+    trip = _Trip(model, rows, descent, {}, None, 1.0, 0.0, 10, alpha, None, False, names)
+    with one_blas_thread(), np.errstate(all="ignore"):
+        before = None if before is None else dataclasses.replace(before)
+        walker = Epochs(
+            model, rows, descent, start, weight_decay(model, alpha), seed=seed, max_iter=1, before=before
         )
-    limit, column = None, ""
-    if stop == Stop.DIVERGED:
-        limit, column = why_diverged(
-            model, descent, rows, held[0], walk.lowest_weights, state.penalty, input_names
+        return trip.by(walker), walker.standing
+
+
+@dataclasses.dataclass
+class _Trip:
+    """What a call of ``descend`` asks for, whoever walks."""
+
+    model: Model
+    rows: InMemory
+    descent: Descent
+    watched: Mapping[str, InMemory]
+    judge: str | None
+    max_iter: float
+    tol: float
+    patience: int
+    alpha: Any
+    progress: Callable[[Progress], Any] | None
+    every_step: bool
+    input_names: tuple[str, ...] | None
+
+    def by(self, walker: Any, held: Any = None, watched: Sequence[Any] | None = None) -> DescentPath:
+        """The path that the walker takes. ``held`` and ``watched`` stand for the rows in sums: their moments, or themselves."""
+        began = time.perf_counter()
+        model, descent, judge = self.model, self.descent, self.judge
+        sets = list(self.watched.values()) if watched is None else watched
+        judged = None if judge is None else list(self.watched).index(judge)
+        shows = descent.shows(walker.penalty)
+        tol = self.tol if walker.heeds_tol else 0.0
+        stopping_rule = Stopping(
+            tol,
+            self.patience,
+            walker.end,
+            walker.end_stop,
+            adapts=walker.penalty.adapts,
+            judges=judge is not None,
+        )
+        by_epochs = isinstance(walker, Epochs)
+        every = walker.keeps_every_step(int(self.max_iter)) if by_epochs else None
+        recorder = Recorder(
+            model.n_weights, walker.end, 0 if isinstance(walker, Leap) else len(shows), len(sets), every=every
+        )
+        if by_epochs:
+            walker.recorder = recorder
+        stop, spoken, seen = Stop.GOING_ON, began, [math.inf] * len(sets)
+        while stop == Stop.GOING_ON:
+            try:
+                if stopping():
+                    raise KeyboardInterrupt
+                point = walker.go()
+                stop = Stop(walker.stop)
+                if point is not None:
+                    seen = [each.total(Request("error", point.weights), model).error for each in sets]
+                    recorder.note(point, seen)
+                    further = stopping_rule.tell(point, math.inf if judged is None else seen[judged])
+                    stop = stop or further
+                clock = time.perf_counter()
+                if self.progress is not None and recorder.points and (
+                    stop or clock - spoken > _SECONDS_BETWEEN_WORDS or (self.every_step and point is not None)
+                ):  # fmt: skip
+                    spoken = clock
+                    if self.progress(self._said(walker, recorder, stopping_rule, seen, stop)) and not stop:
+                        stop = Stop.ASKED
+            except KeyboardInterrupt:
+                if not recorder.points:
+                    raise  # before the error at the start was known: there is nothing to keep
+                stop = Stop.INTERRUPTED
+        if stop == Stop.NOT_FINITE:
+            raise FalllineError(START_NOT_FINITE)
+
+        arrays, best = recorder.arrays(), stopping_rule.best
+        limit, column = None, ""
+        if stop == Stop.DIVERGED:
+            limit, column = why_diverged(
+                model, descent, self.rows, held or self.rows, best.weights, walker.penalty, self.input_names
+            )
+        steps, epochs = arrays["steps"], arrays.pop("epochs")
+        shown, errors = arrays.pop("shown"), arrays.pop("watched")
+        ended = stop_sentence(
+            stop, descent, walker.lost_at if by_epochs and stop == Stop.DIVERGED else int(steps[-1]), best.step,
+            stopping_rule.best_error, self.tol, self.patience, judge, limit, column,
+            epochs=int(epochs[-1] - epochs[0]) if by_epochs else None,
+        )  # fmt: skip
+        return DescentPath(
+            model=model,
+            descent=descent,
+            shown={name: shown[:, i] for i, name in enumerate(shows)} if shown.shape[1] else {},
+            watched={name: errors[:, i] for i, name in enumerate(self.watched)},
+            watched_rows={name: each.count for name, each in self.watched.items()},
+            n_rows=self.rows.count,
+            best_weights=best.weights,
+            best_step=best.step,
+            stop=stop,
+            stop_message=ended,
+            n_passes=walker.passes,
+            seconds=time.perf_counter() - began,
+            alpha=self.alpha,
+            strength=walker.penalty.strength,
+            epochs=epochs if by_epochs else None,
+            input_names=self.input_names,
+            **arrays,
         )
 
-    record = Record(
-        None, None, *(np.concatenate(parts) for parts in zip(*(point[2:] for point in points), strict=True))
+    def _said(
+        self, walker: Any, recorder: Recorder, rule: Stopping, seen: list[float], stop: Stop
+    ) -> Progress:
+        last = recorder.last
+        assert last is not None
+        return Progress(
+            steps=last.step,
+            max_iter=int(walker.end if math.isinf(self.max_iter) else self.max_iter),
+            passes=walker.passes,
+            error=last.error,
+            n_rows=self.rows.count,
+            watched=dict(zip(self.watched, seen, strict=True)),
+            watched_rows={name: each.count for name, each in self.watched.items()},
+            weights=rule.best.weights,
+            stop=stop,
+            epochs=last.epoch,
+        )
+
+
+def _on_moments(
+    trip: _Trip, descent: GradientDescent, start: np.ndarray, penalty: Penalty, whole: bool
+) -> DescentPath | None:
+    """The path of a descent on a linear network, which needs no more of the rows than their moments.
+
+    None where numbers are so large that their products overflow: then it walks on the rows.
+    """
+    model, endless = trip.model, trip.max_iter == math.inf
+    sets = [trip.rows, *trip.watched.values()]
+    found = [moments_of(model, each, refined=endless and each is trip.rows) for each in sets]
+    bowl: Bowl | None = None
+    if all(each is not None for each in found):
+        moments: Any = found[0]
+        bowl = bowl_of(model, moments, penalty.strength)
+        exact = settled(descent, bowl)
+        said = undetermined_said(model, moments, bowl, trip.input_names)
+        if whole and trip.max_iter > STEPS_ONE_BY_ONE and is_stable(exact, bowl):
+            leap = Leap(model, moments, bowl, exact, start, penalty, trip.max_iter)
+            path = trip.by(leap, moments, found[1:])
+            above = leap.above
+            message = leap_sentence(path.stop, leap.last, above, float(path.penalised_error[-1] - above))
+            return dataclasses.replace(
+                path, shown=_settled_numbers(exact, descent, penalty, path), stop_message=message + said
+            )
+    if endless:
+        refuse_limit(descent if bowl is None else exact, bowl)
+    if bowl is None:
+        return None
+    path = dataclasses.replace(trip, descent=exact).by(
+        FullPasses(model, moments, exact, start, penalty, trip.max_iter), moments, found[1:]
     )
-    if record.kept_steps[-1] != record.steps[-1]:  # thinned: the last point is always kept
-        record = record._replace(
-            kept_steps=np.append(record.kept_steps, record.steps[-1]),
-            weights=np.concatenate([record.weights, np.asarray(walk.weights)[None]]),
-            gradient=np.concatenate([record.gradient, np.asarray(walk.gradient)[None]]),
-        )
-    shown = {name: record.shown[:, i] for i, name in enumerate(descent.shows(penalty))}
-    if moments is not None and exact is not None:
-        shown = numbers_shown(exact, given.shows(penalty), record.steps)
-        record = record._replace(passes=np.full_like(record.passes, moments[0].passes))
-    return DescentPath(
-        model=model,
-        descent=given,
-        steps=record.steps,
-        error=record.error,
-        penalised_error=record.penalised,
-        gradient_norm=record.gradient_norm,
-        passes=record.passes,
-        shown=shown,
-        watched={name: record.watched[:, i] for i, name in enumerate(names)},
-        watched_rows={name: each.count for name, each in watched.items()},
-        n_rows=rows.count,
-        weight_steps=record.kept_steps,
-        weights=record.weights,
-        gradient=record.gradient,
-        best_weights=best_weights,
-        best_step=best_step,
-        stop=stop,
-        stop_message=stop_sentence(
-            stop, descent, int(record.steps[-1]), best_step, best_error, tol, patience, judge, limit, column
-        )
-        + undetermined,
-        n_passes=int(walk.passes if moments is None else moments[0].passes),
-        seconds=time.perf_counter() - began,
-        alpha=alpha,
-        strength=np.asarray(state.penalty.strength),
-        input_names=None if input_names is None else tuple(map(str, input_names)),
+    return dataclasses.replace(
+        path,
+        descent=descent,
+        shown=_settled_numbers(exact, descent, penalty, path),
+        passes=np.full_like(path.passes, moments.passes),
+        n_passes=int(moments.passes),
+        stop_message=path.stop_message + said,
     )
 
 
-def _passes_at_first(model: Model, descent: Descent, rows: InMemory) -> int:
-    """Passes in the first chunk, before anything is known of how long one takes."""
-    products = len(rows.x) * model.n_weights * (model.n_weights if descent.sums_squares else 1)
-    return int(np.clip(_FIRST_PRODUCTS / products, *_FIRST))
-
-
-def _why(walk: Walk, tracker: Tracker, max_iter: int, tol: float, patience: int, judge: str | None) -> Stop:
-    """The reason to stop after a chunk, if there is one; the descent's own comes first."""
-    if int(walk.stop):
-        return Stop(int(walk.stop))
-    if judge and int(tracker.rising) >= patience:
-        return Stop.VALIDATION
-    if tol > 0 and int(tracker.since) >= patience:
-        return Stop.NO_CHANGE
-    return Stop.MAX_ITER if int(walk.steps) >= max_iter else Stop.GOING_ON
+def _settled_numbers(
+    exact: GradientDescent, given: GradientDescent, penalty: Penalty, path: DescentPath
+) -> dict[str, np.ndarray]:
+    """What a path shows of a descent whose numbers were settled before its first step: 0 at the start, as elsewhere."""
+    return {name: np.where(path.steps > 0, float(getattr(exact, name)), 0.0) for name in given.shows(penalty)}

@@ -1,0 +1,111 @@
+"""What a walk leaves behind: its points, and the weights of every step or of as many as there is room for."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fallline.walk.path import EVERY_STEP_UP_TO, THINNED_BYTES
+
+
+class Point(NamedTuple):
+    """A point of a walk: where it stands after ``step`` steps and ``passes`` sums over the rows.
+
+    weights (p,); error E and penalised error F there; gradient (p,) of F; ``shown``, the descent's own numbers. ``turn`` is
+    what ``max_iter`` counts, a step or an epoch; ``epoch`` numbers the latter. ``newest``: errors of different points do not
+    compare, and the newest one counts as the lowest.
+    """
+
+    step: int
+    turn: int
+    passes: int
+    weights: np.ndarray
+    error: float
+    penalised: float
+    gradient: np.ndarray
+    shown: tuple[float, ...]
+    epoch: int | None = None
+    newest: bool = False
+
+
+class Growing:
+    """A NumPy array that grows at its end: (count, …)."""
+
+    def __init__(self, shape: tuple[int, ...] = (), dtype: Any = np.float64) -> None:
+        self._held, self.count = np.empty((64, *shape), dtype), 0
+
+    def add(self, value: Any) -> None:
+        if self.count == len(self._held):
+            self._held = np.concatenate([self._held, np.empty_like(self._held)])
+        self._held[self.count] = value
+        self.count += 1  # last, so that an interruption leaves whole entries
+
+    def upto(self, count: int) -> np.ndarray:
+        """The first entries; an array that is nearly empty is not kept for them."""
+        part = self._held[:count]
+        return part if 2 * count > len(self._held) else part.copy()
+
+
+class Recorder:
+    """Keeps the points of a walk. Up to 1 000 weights the weights of every step, above that as many as fit in 64 MB."""
+
+    def __init__(
+        self, n_weights: int, max_turns: float, n_shown: int, n_watched: int, *, every: bool | None = None
+    ) -> None:
+        self.points = 0
+        self.every = n_weights <= EVERY_STEP_UP_TO if every is None else every
+        most = max(max_turns if math.isfinite(max_turns) else 0, 0) + 1
+        self._stride = 1 if self.every else max(1, math.ceil(most * 16 * n_weights / THINNED_BYTES))
+        self._whole = [Growing((), np.int64) for _ in range(3)]  # step, passes, epoch
+        self._numbers = [Growing() for _ in range(3)]  # error, penalised error, length of the gradient
+        self._shown, self._watched = Growing((n_shown,)), Growing((n_watched,))
+        self._kept, self._weights, self._gradient = (
+            Growing((), np.int64),
+            Growing((n_weights,)),
+            Growing((n_weights,)),
+        )
+        self.last: Point | None = None
+
+    def note(self, point: Point, watched: Any = ()) -> None:
+        """Keep a point, with E of the watched rows there."""
+        for column, value in zip(self._whole, (point.step, point.passes, point.epoch or 0), strict=True):
+            column.add(value)
+        length = math.sqrt(float(point.gradient @ point.gradient))
+        for column, value in zip(self._numbers, (point.error, point.penalised, length), strict=True):
+            column.add(value)
+        self._shown.add(point.shown)
+        self._watched.add(watched)
+        if self.points % self._stride == 0:
+            self.between(point.step, point.weights, point.gradient)
+        self.last = point
+        self.points += 1
+
+    def between(self, step: int, weights: np.ndarray, gradient: np.ndarray) -> None:
+        """Keep the weights of a step that is no point of its own, or is about to be."""
+        self._gradient.add(gradient)
+        self._weights.add(weights)
+        self._kept.add(step)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it, under the names that a ``DescentPath`` has for it; the last point's weights are always there."""
+        assert self.last is not None
+        m = self.points
+        steps, passes, epochs = (column.upto(m) for column in self._whole)
+        error, penalised, length = (column.upto(m) for column in self._numbers)
+        k = min(each.count for each in (self._kept, self._weights, self._gradient))
+        kept = self._kept.upto(k)
+        within = int(np.searchsorted(kept, steps[-1]))  # nothing beyond the last point
+        parts = kept, self._weights.upto(k), self._gradient.upto(k)
+        ends = self.last.step, self.last.weights, self.last.gradient
+        if within == k - 1 and kept[-1] == steps[-1]:
+            kept, weights, gradient = parts
+        else:
+            kept, weights, gradient = (
+                np.concatenate([part[:within], np.asarray(end)[None]])
+                for part, end in zip(parts, ends, strict=True)
+            )
+        return {
+            "steps": steps, "passes": passes, "epochs": epochs, "error": error, "penalised_error": penalised,
+            "gradient_norm": length, "shown": self._shown.upto(m), "watched": self._watched.upto(m),
+            "weight_steps": kept, "weights": weights, "gradient": gradient,
+        }  # fmt: skip
