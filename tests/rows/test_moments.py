@@ -1,16 +1,17 @@
 """Moments against sums over the rows: the same answers, to rounding."""
 
-import jax
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fallline.error.sums import Request
+from fallline.exceptions import SettingsError
 from fallline.model.network import Network
 from fallline.rows import moments as moments_module
-from fallline.rows.memory import InMemory, sum_over_rows
-from fallline.rows.moments import Factor, error_at, moments_of, relations, sums_of_moments
+from fallline.rows.memory import InMemory
+from fallline.rows.moments import Factor, error_at, moments_of, relations
 
-ALL = ("error", "gradient", "gauss_newton", "curvature")
 BIAS = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
 
 
@@ -22,27 +23,49 @@ def table(random):
     return InMemory(x, y, random.uniform(0.5, 2.0, size=77))
 
 
-def answers(network, rows, w, v, kinds=ALL):
-    """What the rows say of each kind, and what their moments say."""
-    held = rows.padded()
-    by_rows = {
-        kind: sum_over_rows(network, (kind,), Request(0, w, v), held, held.x.shape[0])._asdict()[kind]
-        for kind in kinds
-    }
-    return by_rows, sums_of_moments(
-        network, kinds, Request(0, w, v), jax.device_put(moments_of(network, rows))
-    )
-
-
 @BIAS
-@pytest.mark.parametrize("kind", ALL)
-def test_moments_answer_what_the_rows_answer(kind, bias, table, random, x64):
+@pytest.mark.parametrize(
+    ("kind", "along"),
+    [
+        ("error", None),
+        ("gradient", None),
+        ("gauss_newton", None),
+        ("curvature", 0),
+        ("hessian", [0, 1, 2]),
+        ("hessian", None),
+    ],
+    ids=str,
+)
+def test_moments_answer_what_the_rows_answer(kind, along, bias, table, random):
     network = Network((4, 2), bias=bias)
-    w, v = (jax.numpy.asarray(random.normal(size=network.n_weights)) for _ in range(2))
-    by_rows, sums = answers(network, table, w, v)
-    scale = np.abs(by_rows[kind]).max()
-    np.testing.assert_allclose(sums._asdict()[kind], by_rows[kind], rtol=1e-11, atol=1e-12 * scale)
-    np.testing.assert_allclose(sums.rows, table.count, rtol=1e-15)
+    w, directions = random.normal(size=network.n_weights), random.normal(size=(3, network.n_weights))
+    request = Request(kind, w, None if along is None else directions[along])
+    moments, by_rows = moments_of(network, table), table.total(request, network)
+    sums = moments.total(request, network)
+    assert [name for name, of in by_rows._asdict().items() if of is not None] == [
+        name for name, of in sums._asdict().items() if of is not None
+    ]
+    np.testing.assert_allclose(
+        _flat(sums), _flat(by_rows), rtol=1e-11, atol=1e-12 * np.abs(_flat(by_rows)).max()
+    )
+    assert moments.count == pytest.approx(table.count, rel=1e-15)
+
+
+def _flat(sums):
+    return np.concatenate([np.ravel(of) for of in sums if of is not None])
+
+
+def test_what_moments_do_not_know_is_refused_in_a_sentence(table, random):
+    network = Network((4, 2))
+    moments = moments_of(network, table)
+    with pytest.raises(
+        SettingsError, match=r"moments know error, .* not 'triangle': ask the rows themselves"
+    ):
+        moments.total(Request("triangle", random.normal(size=network.n_weights)), network)
+    with pytest.raises(SettingsError, match="moments hold no single rows"):
+        moments.each(lambda block: block.x)
+    with pytest.raises(SettingsError, match="no batches of them: ask the rows themselves"):
+        moments.batches(np.arange(3), 2)
 
 
 @BIAS
@@ -52,7 +75,7 @@ def test_a_row_that_counts_twice_is_two_rows(bias, table):
     counted = moments_of(network, InMemory(table.x, table.y, count))
     repeated = moments_of(network, InMemory(table.x.repeat(count, axis=0), table.y.repeat(count, axis=0)))
     scale = max(np.abs(counted.square).max(), 1.0)
-    for one, other in zip(counted, repeated, strict=True):
+    for one, other in zip(*map(dataclasses.astuple, (counted, repeated)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13 * scale)
 
 
@@ -97,7 +120,7 @@ def test_float32_rows_are_multiplied_in_float64(random):
         moments_of(network, InMemory(x, y, dtype=np.float32)),
         moments_of(network, InMemory(x, y)),
     )
-    for one, other in zip(single, double, strict=True):
+    for one, other in zip(*map(dataclasses.astuple, (single, double)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -111,7 +134,8 @@ def test_the_sums_do_not_depend_on_the_number_of_threads(workers, table, monkeyp
     monkeypatch.setattr(moments_module, "processors", lambda: 3)
     expected = moments_of(network, rows)
     monkeypatch.setattr(moments_module, "processors", lambda: workers)
-    for one, other, whole in zip(moments_of(network, rows), expected, at_once, strict=True):
+    found = moments_of(network, rows)
+    for one, other, whole in zip(*map(dataclasses.astuple, (found, expected, at_once)), strict=True):
         np.testing.assert_array_equal(one, other)
         np.testing.assert_allclose(one, whole, rtol=1e-9, atol=1e-9)
 
@@ -147,6 +171,13 @@ def test_directions_that_the_rows_leave_undetermined_are_named(bias, columns, ex
     network = Network((10, 1), bias=bias)
     rows = InMemory(x, x[:, :1] + 1, random.uniform(0.5, 2.0, 400))
     assert relations(network, moments_of(network, rows)) == expected
+
+
+def test_relations_name_the_inputs_as_they_are_called(random):
+    x = random.normal(size=(50, 2))
+    network = Network((2, 1))
+    found = moments_of(network, InMemory(np.column_stack([x[:, 0], 2.0 * x[:, 0]]), x[:, 1:]))
+    assert relations(network, found, ["age", "months"]) == ["age − 0.5·months is constant"]
 
 
 def test_a_factor_leaves_out_what_is_rounding(random):

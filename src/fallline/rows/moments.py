@@ -13,17 +13,20 @@ Products are formed and summed in float64 whatever the rows are kept in: in floa
 eigenvalues of C drown. Nothing here knows how the weights move.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn
 
-import jax.numpy as jnp
 import numpy as np
 
-from fallline.error.sums import Request, Sums, nothing
+from fallline.error.sums import Request, Sums
+from fallline.exceptions import SettingsError
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory
-from fallline.threads import processors
+from fallline.threads import is_side_by_side, one_blas_thread, processors
+from fallline.words import listed
 
 # Rows are copied, in float64, to a block that stays in the cache; so many blocks are one piece of work for a thread.
 # Both follow from the width alone, so that the sums do not depend on the number of threads.
@@ -41,28 +44,80 @@ _SETTLED = 1e-12
 _MOST_PASSES = 4
 # Up to this part of the largest eigenvalue (columns scaled to length 1) a direction is rounding: undetermined.
 ROUNDING = 64 * np.finfo(np.float64).eps
+_KINDS = ("error", "gradient", "gauss_newton", "curvature", "hessian")
 
 
-class Moments(NamedTuple):
-    """What the rows say to a network linear in its weights, d inputs by k outputs, float64.
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What the rows say to a network linear in its weights, d inputs by k outputs, float64: a kind of rows, but for single ones.
 
     rows: n = Σ s. x_mean (d,), y_mean (k,): the point x̄, ȳ through which the best plane goes; 0 without biases.
     root (d, d): R with RᵀR = C, so that nothing C says can be negative. best (d, k): W*, the shortest (columns scaled
     to length 1) where the rows leave directions undetermined. least: E_min. passes: over the rows, 1 to 4.
     """
 
-    rows: Any
-    x_mean: Any
-    y_mean: Any
-    root: Any
-    best: Any
-    least: Any
-    passes: Any
+    rows: float
+    x_mean: np.ndarray
+    y_mean: np.ndarray
+    root: np.ndarray
+    best: np.ndarray
+    least: float
+    passes: int
 
     @property
-    def square(self) -> Any:
+    def count(self) -> float:
+        """The number of rows, Σ s."""
+        return self.rows
+
+    @property
+    def square(self) -> np.ndarray:
         """C, without what is rounding in it."""
         return self.root.T @ self.root
+
+    def total(self, request: Request, model: Model) -> Sums:
+        """The sums asked for, at a cost that does not know n. Raises SettingsError for kinds that need single rows."""
+        kind = request.kind
+        if kind not in _KINDS:
+            raise SettingsError(f"moments know {listed(_KINDS)}, not {kind!r}: ask the rows themselves.")
+        weights = np.asarray(request.weights, np.float64).reshape(-1, model.outputs)
+        sums = Sums(self.rows, float(error_at(self, weights)))
+        if kind in ("curvature", "hessian", "gauss_newton"):
+            asked = np.eye(weights.size) if request.direction is None else request.direction
+            directions = np.asarray(asked, np.float64).reshape(*asked.shape[:-1], *weights.shape)
+            found = self._curved(directions).reshape(asked.shape)
+            sums = (
+                sums._replace(gauss_newton=found) if kind == "gauss_newton" else sums._replace(product=found)
+            )
+        if kind in ("gradient", "gauss_newton", "hessian"):
+            sums = sums._replace(gradient=self._curved(self._from_minimum(weights)).ravel())
+        return sums
+
+    def each(self, *_: Any) -> NoReturn:
+        """Moments hold no single rows. Raises SettingsError."""
+        raise SettingsError("moments hold no single rows, and no batches of them: ask the rows themselves.")
+
+    batches = each
+
+    @functools.cached_property
+    def _minimum(self) -> np.ndarray:
+        return np.vstack([self.best, self.y_mean - self.x_mean @ self.best])
+
+    def _from_minimum(self, weights: np.ndarray) -> np.ndarray:
+        """How far weights (…, d + 1, k), (…, d, k) without biases, are from W* and the b that goes with it."""
+        return weights - self._minimum[: weights.shape[-2]]
+
+    def _seen(self, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """R V and x̄ V + v_b, for a change [V; v_b] of the weights (…, d + 1, k), V alone without biases."""
+        d = len(self.root)
+        middle = self.x_mean @ change[..., :d, :]  # 0 without biases
+        return self.root @ change[..., :d, :], middle if change.shape[-2] == d else middle + change[..., d, :]
+
+    def _curved(self, change: np.ndarray) -> np.ndarray:
+        """What the curvature makes of a change of the weights, in its shape."""
+        off, middle = self._seen(change)
+        bottom = self.rows * middle[..., None, :]
+        top = self.root.T @ off + self.x_mean[:, None] * bottom
+        return top if top.shape == change.shape else np.concatenate([top, bottom], axis=-2)
 
 
 def has_biases(model: Model) -> bool:
@@ -78,19 +133,15 @@ def moments_of(model: Model, rows: InMemory, *, refined: bool = False) -> Moment
     that sum the residuals at W* row by row and take a step of refinement from them. Source of that step:
     Björck (1987), Lin. Alg. Appl. 88:31.
     """
-    d, bias = model.inputs, has_biases(model)
-    x_shift, y_shift = _shifts(rows, bias)
-    total = _products(rows, x_shift, y_shift)
+    d, n, bias = model.inputs, rows.count, has_biases(model)
+    shift = bias * _shift(rows)
+    total = _products(rows, shift)
     if not np.isfinite(total).all():
         return None
-    n = rows.count
-    x_mean, y_mean = total[:d, -1] / n, total[d, d:-1] / n
-    if not bias:
-        x_mean, y_mean = np.zeros_like(x_mean), np.zeros_like(y_mean)
-    square = total[:d, :d] - n * np.outer(x_mean, x_mean)
-    cross = total[:d, d:-1] - n * np.outer(x_mean, y_mean)
-    height = total[d + 1, d:-1] - n * y_mean**2
-    x_mean, y_mean = x_mean + x_shift, y_mean + y_shift
+    mean = bias * total[:, -1] / n
+    total = total[:, :-1] - n * np.outer(mean, mean)
+    square, cross, height = total[:d, :d], total[:d, d:], np.diagonal(total)[d:]
+    x_mean, y_mean = np.split(mean + shift, [d])
 
     square = 0.5 * (square + square.T)
     varies = np.sqrt(np.maximum(np.diagonal(square), 0.0) / n) > ROUNDING * np.abs(x_mean)
@@ -116,7 +167,7 @@ def moments_of(model: Model, rows: InMemory, *, refined: bool = False) -> Moment
                 break
     root = np.zeros((d, d))
     root[: len(factor.root)] = factor.root
-    return Moments(np.float64(n), x_mean, y_mean, root, best, np.maximum(least, 0.0), np.int64(passes))
+    return Moments(n, x_mean, y_mean, root, best, max(float(least), 0.0), passes)
 
 
 class Factor(NamedTuple):
@@ -150,8 +201,8 @@ class Factor(NamedTuple):
         return np.asarray(self.inverse @ (self.inverse.T @ right))
 
 
-def relations(model: Model, moments: Moments) -> list[str]:
-    """A sentence for each direction that the rows leave undetermined: ``x3 − 2·x7 is constant``."""
+def relations(model: Model, moments: Moments, names: Sequence[str] | None = None) -> list[str]:
+    """A sentence for each direction that the rows leave undetermined: ``x3 − 2·x7 is constant``; names: of the inputs."""
     factor = Factor.of(moments.square)
     left = factor.nothing.copy()
     for row in range(len(left)):  # Gauss–Jordan: each relation with as few columns as can be
@@ -163,20 +214,20 @@ def relations(model: Model, moments: Moments) -> list[str]:
         others = np.arange(len(left)) != row
         left[others] -= np.outer(left[others, column], left[row])
     left[np.abs(left) < 1e-6] = 0.0
+    names = list(names or [f"x{i + 1}" for i in range(model.inputs)])
     what = "constant" if has_biases(model) else "0 in every row"
     said = []
     for each in left:
         columns = np.flatnonzero(each)
         shares = each[columns] / factor.scale[columns]
-        said.append((columns[0], _relation(columns, shares / shares[0], what)))
+        said.append((columns[0], _relation([names[i] for i in columns], shares / shares[0], what)))
     return [sentence for _, sentence in sorted(said)]
 
 
 _MOST_NAMED = 6
 
 
-def _relation(columns: np.ndarray, shares: np.ndarray, what: str) -> str:
-    names = [f"x{i + 1}" for i in columns]
+def _relation(names: Sequence[str], shares: np.ndarray, what: str) -> str:
     if len(names) > _MOST_NAMED:
         return f"a sum over {len(names)} columns ({', '.join(names[:_MOST_NAMED])}, …) is {what}"
     terms = [
@@ -186,130 +237,70 @@ def _relation(columns: np.ndarray, shares: np.ndarray, what: str) -> str:
     return f"{' '.join(terms).removeprefix('+ ')} is {what}"
 
 
-def error_at(moments: Moments, weights: Any, xp: Any = np) -> Any:
+def error_at(moments: Moments, weights: np.ndarray) -> np.ndarray:
     """E at weights (…, d + 1, k), or (…, d, k) without biases: (…)."""
-    off, middle = _off(moments, weights)
-    return moments.least + 0.5 * (
-        xp.sum(off * off, axis=(-2, -1)) + moments.rows * xp.sum(middle * middle, axis=-1)
+    off, middle = moments._seen(moments._from_minimum(weights))
+    error: np.ndarray = moments.least + 0.5 * (
+        (off * off).sum((-2, -1)) + moments.rows * (middle * middle).sum(-1)
     )
+    return error
 
 
-def _off(moments: Moments, weights: Any) -> tuple[Any, Any]:
-    """R (W − W*) and e."""
-    d = moments.best.shape[0]
-    off = moments.root @ (weights[..., :d, :] - moments.best)
-    middle = moments.x_mean @ weights[..., :d, :] - moments.y_mean  # 0 without biases
-    if weights.shape[-2] > d:
-        middle = middle + weights[..., d, :]
-    return off, middle
-
-
-def sums_of_moments(model: Model, kinds: tuple[str, ...], request: Request, moments: Moments) -> Sums:
-    """What ``sum_over_rows`` says, from the moments alone, at a cost that does not know n. To be traced.
-
-    All kinds are answered at once: a switch between them would cost more than they do.
-    """
-    shape = (model.inputs + has_biases(model), model.outputs)
-
-    def joined(off: Any, along: Any) -> Any:
-        """The sums of s x(x v + v_b) and s(x v + v_b) from R v and x̄ v + v_b."""
-        middle = moments.rows * along
-        both = moments.root.T @ off + moments.x_mean[:, None] * middle[None, :]
-        return jnp.concatenate([both.reshape(-1), middle]) if has_biases(model) else both.reshape(-1)
-
-    sums = nothing(kinds, model.n_weights)
-    weights = request.weights.astype(jnp.float64).reshape(shape)
-    sums = sums._replace(rows=moments.rows, error=error_at(moments, weights, jnp))
-    if set(kinds) - {"error"}:
-        off, middle = _off(moments, weights)
-        sums = sums._replace(gradient=joined(off, middle))
-    if "curvature" in kinds:
-        along = request.direction.astype(jnp.float64).reshape(shape)
-        top = along[: model.inputs]
-        across = moments.x_mean @ top + (along[-1] if has_biases(model) else 0.0)
-        sums = sums._replace(curvature=joined(moments.root @ top, across))
-    if "gauss_newton" in kinds:
-        means = jnp.concatenate([moments.x_mean, jnp.ones(shape[0] - model.inputs)])
-        inner = moments.rows * means[:, None] * means[None, :]
-        inner = inner.at[: model.inputs, : model.inputs].add(moments.square)
-        sums = sums._replace(gauss_newton=jnp.kron(inner, jnp.eye(model.outputs)))
-    return sums
-
-
-def _shifts(rows: InMemory, bias: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers near the means, from rows spread over the table, to form products about; 0 where that gains nothing."""
-    some = slice(None, None, max(len(rows.x) // _SAMPLE, 1))
-    shifts = []
-    for values in (rows.x, rows.y):
-        part = np.asarray(values[some][:_SAMPLE], np.float64)
-        mean = np.mean(part, axis=0)
-        spread = np.sqrt(np.mean((part - mean) ** 2, axis=0))
-        shifts.append(np.where((np.abs(mean) > _SHIFT * spread) & bias, mean, 0.0))
-    return shifts[0], shifts[1]
-
-
-def _pieces(rows: InMemory) -> tuple[int, list[slice]]:
-    width = rows.x.shape[1] + rows.y.shape[1] + 1
-    block = 1 << max(_BLOCK_BYTES // (8 * width), 256).bit_length() - 1
-    step = block * _BLOCKS_TO_A_PIECE
-    return block, [slice(at, min(at + step, len(rows.x))) for at in range(0, len(rows.x), step)]
+def _shift(rows: InMemory) -> np.ndarray:
+    """Numbers near the means of x and y (d + k,), from some rows, to form products about; 0 where that gains nothing."""
+    some = slice(None, None, max(len(rows) // _SAMPLE, 1))
+    part = np.column_stack([rows.x[some][:_SAMPLE], rows.y[some][:_SAMPLE]]).astype(np.float64)
+    mean = np.mean(part, axis=0)
+    spread = np.sqrt(np.mean((part - mean) ** 2, axis=0))
+    return np.where(np.abs(mean) > _SHIFT * spread, mean, 0.0)
 
 
 def _over_pieces(work: Callable[[int, slice], np.ndarray], rows: InMemory) -> np.ndarray:
-    """Σ work(block, piece) over pieces of the rows, on all processors, added in order."""
-    block, pieces = _pieces(rows)
-    workers = min(processors(), len(pieces))
-    if workers == 1:
-        return np.asarray(sum(work(block, piece) for piece in pieces))
-    with ThreadPoolExecutor(workers) as pool:
-        return np.asarray(sum(pool.map(lambda piece: work(block, piece), pieces)))
+    """Σ work(rows of a block, piece) over pieces of the rows, on all processors, added in order."""
+    n, width = len(rows), rows.x.shape[1] + rows.y.shape[1] + 1
+    block = 1 << max(_BLOCK_BYTES // (8 * width), 256).bit_length() - 1
+    pieces = list(_cut(slice(0, n), block * _BLOCKS_TO_A_PIECE))
+    workers = 1 if is_side_by_side() else min(processors(), len(pieces))
+    with one_blas_thread():
+        if workers == 1:
+            return np.asarray(sum(work(block, piece) for piece in pieces))
+        with ThreadPoolExecutor(workers) as pool:
+            return np.asarray(sum(pool.map(lambda piece: work(block, piece), pieces)))
 
 
-def _blocks(block: int, piece: slice) -> Iterator[slice]:
-    for at in range(piece.start, piece.stop, block):
-        yield slice(at, min(at + block, piece.stop))
+def _cut(piece: slice, size: int) -> Iterator[slice]:
+    for at in range(piece.start, piece.stop, size):
+        yield slice(at, min(at + size, piece.stop))
 
 
-def _products(rows: InMemory, x_shift: np.ndarray, y_shift: np.ndarray) -> np.ndarray:
-    """Sums of the shifted rows, (d + 2, d + k + 1): Σ s xᵀ [x y 1], below it Σ s y and Σ s y² in the columns of y."""
+def _products(rows: InMemory, shift: np.ndarray) -> np.ndarray:
+    """Sums of the shifted rows, (d + k, d + k + 1): Σ s [x y]ᵀ [x y 1]."""
     d, k = rows.x.shape[1], rows.y.shape[1]
     # To a multiple of four: BLAS is a quarter faster then.
     width = -(-(d + k + 1) // 4) * 4
 
+    @np.errstate(over="ignore", invalid="ignore")
     def work(block: int, piece: slice) -> np.ndarray:
         # Several blocks to a call of NumPy: it lets the other threads run only while it is inside one.
         held = np.zeros((_BLOCKS_TO_A_CALL, block, width))
         held[:, :, d + k] = 1.0
         flat = held.reshape(-1, width)
-        total, parts = np.zeros((d + 2, width)), np.empty((_BLOCKS_TO_A_CALL, d, width))
-        above = total[:d]
+        total, parts = np.zeros((d + k, width)), np.empty((_BLOCKS_TO_A_CALL, d + k, width))
         # As wide and long as a block: NumPy runs through two whole arrays five times faster than row by row.
-        shifts = np.tile(np.pad(x_shift, (0, width - d)), (len(flat), 1)) if x_shift.any() else None
-        y = rows.y[piece].astype(np.float64)
-        if y_shift.any():
-            y -= y_shift
-        weighed = y
-        if rows.sample_weight is not None:
-            weighed = y * rows.sample_weight[piece, None].astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            total[d, d : d + k], total[d + 1, d : d + k] = (
-                weighed.sum(axis=0),
-                np.einsum("ij,ij->j", weighed, y),
-            )
-            for at in _blocks(len(flat), piece):
-                here = flat[: at.stop - at.start]
-                flat[len(here) :] = 0.0  # the last of a piece: what no row fills counts for nothing
-                here[:, :d] = rows.x[at]
-                if shifts is not None:
-                    here -= shifts[: len(here)]
-                here[:, d : d + k] = y[at.start - piece.start : at.stop - piece.start]
-                if rows.sample_weight is not None:
-                    here[:, d + k] = 1.0
-                    here *= np.sqrt(rows.sample_weight[at], dtype=np.float64)[:, None]
-                # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
-                # which takes twice as long as gemm where rows are this narrow.
-                np.matmul(held[:, :, :d].transpose(0, 2, 1), held, out=parts)
-                np.add(above, parts.sum(axis=0), out=above)
+        shifts = np.tile(np.pad(shift, (0, width - d - k)), (len(flat), 1)) if shift.any() else None
+        for at in _cut(piece, len(flat)):
+            here = flat[: at.stop - at.start]
+            flat[len(here) :] = 0.0  # the last of a piece: what no row fills counts for nothing
+            here[:, :d], here[:, d : d + k] = rows.x[at], rows.y[at]
+            if shifts is not None:
+                here -= shifts[: len(here)]
+            if rows.sample_weight is not None:
+                here[:, d + k] = 1.0
+                here *= np.sqrt(rows.sample_weight[at], dtype=np.float64)[:, None]
+            # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
+            # which takes twice as long as gemm where rows are this narrow.
+            np.matmul(held[:, :, : d + k].transpose(0, 2, 1), held, out=parts)
+            total += parts.sum(axis=0)
         return total[:, : d + k + 1]
 
     return _over_pieces(work, rows)
@@ -320,7 +311,7 @@ def _residuals(rows: InMemory, x_mean: np.ndarray, y_mean: np.ndarray, best: np.
 
     def work(block: int, piece: slice) -> np.ndarray:
         total = np.zeros((len(x_mean) + 2, len(y_mean)))
-        for at in _blocks(block, piece):
+        for at in _cut(piece, block):
             x = rows.x[at] - x_mean
             r = (rows.y[at] - y_mean) - x @ best
             weighed = r if rows.sample_weight is None else r * rows.sample_weight[at, None]
