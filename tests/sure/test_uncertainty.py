@@ -3,8 +3,10 @@ import pytest
 from scipy import stats
 from scipy.optimize import curve_fit
 
-from fallline import InMemory, LevenbergMarquardt, Network, descend, uncertainty
+from fallline import InMemory, LevenbergMarquardt, Network, descend
 from fallline.exceptions import SettingsError, ShapeError, TableError
+from fallline.rows import memory
+from fallline.sure import uncertainty
 from fallline.sure.uncertainty import uncertainty_of
 
 PLANE, PLANES = Network((3, 1)), Network((3, 2))
@@ -47,7 +49,7 @@ def test_of_a_linear_network_it_is_the_covariance_of_the_textbook(random):
     np.testing.assert_allclose(got.weight_errors, np.sqrt(variance * (inverse**2).sum(axis=1)), rtol=1e-8)
     np.testing.assert_allclose([got.freedom, got.effective_weights, got.rank], [26.0, 4.0, 4.0])
     np.testing.assert_allclose(got.residuals, residual, atol=1e-12)
-    assert got.says() == "The rows determine all 4 directions of the weights."
+    assert got.says() == "The data determine all 4 weights."
 
 
 def test_its_intervals_are_those_of_the_textbook(random):
@@ -148,17 +150,18 @@ def test_what_the_rows_leave_undetermined_is_named_and_has_no_finite_error(rando
     small = found(Network((2, 1)), x[:, :2], y)
     least = np.linalg.pinv(design(x)) @ y
     got = uncertainty_of(PLANE, least.ravel(), InMemory(x, y))
-    assert (got.rank, got.undetermined.shape) == (3, (4, 1))
-    np.testing.assert_allclose(design(x) @ got.undetermined, 0.0, atol=1e-7)
+    assert (got.rank, got.inverse.undetermined.shape) == (3, (4, 1))
+    np.testing.assert_allclose(design(x) @ got.inverse.undetermined, 0.0, atol=1e-7)
     np.testing.assert_allclose(got.noise_variance, small.noise_variance, rtol=1e-7)
     on = np.array([[1.0, 7.0, 2.0]])
     np.testing.assert_allclose(got.mean_error(on), small.mean_error(on[:, :2]), rtol=1e-6)
     assert np.isinf(got.mean_error(np.array([[1.0, 7.0, 2.5]]))).all()
     assert np.isinf(got.weight_errors).tolist() == [True, False, True, False]
-    assert got.says(["a", "b", "c", "1"]).startswith(
-        "The rows determine 3 of 4 directions of the weights; undetermined: "
-    )
-    assert "a" in got.says(["a", "b", "c", "1"]).split("undetermined: ")[1]
+    said = "The data leave 1 combination of weights undetermined: "
+    assert got.says(["a", "b", "c", "1"]) in (
+        f"{said}0.89 a, −0.45 c.",
+        f"{said}−0.89 a, 0.45 c.",
+    )  # ±(2 a − c)
 
 
 def test_a_penalty_determines_what_the_rows_do_not(random):
@@ -197,7 +200,8 @@ def test_it_is_the_same_in_blocks_of_any_size(outputs, random, monkeypatch):
     model = Network((3, 2, outputs))
     given = (model, model.initial(0), InMemory(x / 10, y, s))
     whole = uncertainty_of(*given, strength=0.3)
-    monkeypatch.setattr(uncertainty, "_LARGEST_BLOCK", 16)
+    for module, name in ((memory, "_LARGEST"), (memory, "_SMALLEST"), (uncertainty, "_BLOCK_BYTES")):
+        monkeypatch.setattr(module, name, 16)
     parts = uncertainty_of(*given, strength=0.3)
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-7)
     np.testing.assert_allclose(parts.leave_one_out, whole.leave_one_out, rtol=1e-9)
@@ -240,7 +244,8 @@ def test_wrong_shapes_and_settings_are_refused(random):
 @pytest.mark.parametrize("strength", [0.0, 3.0], ids=["free", "decay"])
 @pytest.mark.parametrize("size", [1 << 30, 1], ids=["one block", "many"])
 def test_the_triangle_says_what_the_square_says(size, strength, random, monkeypatch):
-    monkeypatch.setattr(uncertainty, "_BLOCK_BYTES", size)
+    monkeypatch.setattr(memory, "_BLOCK_BYTES", size)
+    monkeypatch.setattr(memory, "_SMALLEST", 7)
     x, y = table(random, outputs=2)
     by_square, by_triangle = (found(PLANES, x, y, strength, factor=factor) for factor in ("square", "qr"))
     np.testing.assert_allclose(by_triangle.covariance, by_square.covariance, rtol=1e-8, atol=1e-12)

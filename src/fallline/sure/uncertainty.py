@@ -1,33 +1,61 @@
 """What the rows say of the weights, and how far a prediction can be trusted: covariance, noise, intervals.
 
 Near the weights found the network is taken as linear in them, ŷ(w + Δw) = ŷ(w) + J Δw. All then follows
-from A = Jᵀ s J + diag(strength), which is summed in blocks, so that J never exists whole. Row weights s are
-repetitions: a row of weight 3 is three rows. Nothing here knows units or scaling, nor how an interval is drawn.
+from A = Jᵀ s J + diag(strength). Row weights s are repetitions: a row of weight 3 is three rows.
+Nothing here knows units or scaling, nor how an interval is drawn.
 """
 
-import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fallline.error.sums import Block, gauss_newton, jacobian, residuals, triangle_of
+from fallline.error.sums import Block, Request, jacobian, sweep_of
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread
+from fallline.words import counted, minus
 
-_BLOCK_BYTES = 8 << 20  # of a block's Jacobian
-_LARGEST_BLOCK = 1 << 14
+_BLOCK_BYTES = 1 << 20  # of the Jacobian of new rows: what is made of it stays in the cache
 _EPSILON = float(np.finfo(np.float64).eps)
 # A row whose own leverage leaves less than this of its residual is fitted for itself: it says nothing of the noise.
 _ALONE = 1e-9
 # The share of a prediction's gradient in undetermined directions that is more than rounding.
 _OUTSIDE = 1e-6
 _NAMED = 3  # directions, and weights of each, that a sentence can hold
+
+
+class Inverse(NamedTuple):
+    """A⁻¹ = root rootᵀ, for A of p weights.
+
+    root (p, rank). undetermined (p, p − rank): directions in which the weights change no prediction and no penalty;
+    A⁻¹ is a pseudo-inverse without them. scale (p,): √A_ii, by which the columns were divided before that was judged.
+    """
+
+    root: np.ndarray
+    undetermined: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of_square(cls, square: np.ndarray) -> "Inverse":
+        """Of A itself."""
+        scale = _or_one(np.sqrt(np.diagonal(square)))
+        values, vectors = np.linalg.eigh(square / scale[:, None] / scale)
+        kept = values > max(64, len(values)) * _EPSILON * max(values[-1], 0.0)
+        vectors /= scale[:, None]
+        return cls(vectors[:, kept] / np.sqrt(values[kept]), vectors[:, ~kept], scale)
+
+    @classmethod
+    def of_triangle(cls, triangle: np.ndarray, strength: np.ndarray) -> "Inverse":
+        """Of A = RᵀR + diag(strength), which is not formed: R (p, p) keeps twice the digits."""
+        stacked = np.concatenate([triangle, np.diag(np.sqrt(strength))])
+        scale = _or_one(np.linalg.norm(stacked, axis=0))
+        values, vectors = np.linalg.svd(stacked / scale)[1:]
+        kept = values > max(64, len(values)) * _EPSILON * values[0]
+        vectors = vectors.T / scale[:, None]
+        return cls(vectors[:, kept] / values[kept], vectors[:, ~kept], scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +68,6 @@ class Uncertainty:
     residual)². residuals, leave_one_out, leverage (n, k): ŷ − y of each row; the same where the fit has not seen one
     repetition of it, NaN where it is fitted for itself; and the share of its y in its own prediction. unseen_leverage
     (n, k): jᵀA⁻¹j of each row where the fit has not seen one repetition of it, h/(1 − h) for one output.
-    root (p, rank): A⁻¹ = root rootᵀ. undetermined (p, p − rank): directions in which the weights change no prediction
-    and no penalty; A⁻¹ is a pseudo-inverse without them.
     """
 
     model: Model
@@ -55,14 +81,12 @@ class Uncertainty:
     leave_one_out: np.ndarray
     leverage: np.ndarray
     unseen_leverage: np.ndarray
-    root: np.ndarray
-    undetermined: np.ndarray
-    scale: np.ndarray
+    inverse: Inverse
 
     @property
     def rank(self) -> int:
         """The number of directions that rows and penalty determine."""
-        return int(self.root.shape[1])
+        return int(self.inverse.root.shape[1])
 
     @property
     def covariance(self) -> np.ndarray:
@@ -70,33 +94,32 @@ class Uncertainty:
 
         Without a penalty it is the covariance of the textbooks and of SciPy's ``curve_fit``.
         """
-        return float(self.noise_variance.mean()) * (self.root @ self.root.T)
+        return float(self.noise_variance.mean()) * (self.inverse.root @ self.inverse.root.T)
 
     @property
     def sampling_covariance(self) -> np.ndarray:
         """s² A⁻¹ JᵀsJ A⁻¹ (p, p): how the weights scatter from table to table, around a point that the penalty moved."""
-        inverse = self.root @ self.root.T
+        inverse = self.inverse.root @ self.inverse.root.T
         return float(self.noise_variance.mean()) * (inverse - inverse @ (self.strength[:, None] * inverse))
 
     @property
     def weight_errors(self) -> np.ndarray:
         """Standard error of each weight (p,), √C_ii; ∞ where it is part of an undetermined direction."""
-        share = np.sum((self.undetermined / np.maximum(_norms(self.undetermined), 1e-300)) ** 2, axis=1)
+        share = np.sum(_of_length_one(self.inverse.undetermined) ** 2, axis=1)
         return np.where(share > _OUTSIDE, np.inf, np.sqrt(np.diagonal(self.covariance)))
 
     def says(self, names: Sequence[str] | None = None) -> str:
-        """In one sentence, what the rows leave undetermined: of each direction the weights with the largest parts."""
+        """In one sentence, what the rows leave undetermined."""
         if self.rank == len(self.weights):
-            return f"The rows determine all {self.rank} directions of the weights."
-        return directions_in_words(self.model, self.undetermined, names)
+            return f"The data determine all {counted(self.rank, 'weight')}."
+        return undetermined_said(self.model, self.inverse.undetermined, names)
 
     def mean_error(self, x: np.ndarray) -> np.ndarray:
         """Standard error (m, k) of the mean prediction at x (m, inputs): s √(jᵀA⁻¹j), j = ∂ŷ/∂w.
 
         ∞ where the prediction changes along an undetermined direction: the rows say nothing of it.
         """
-        leverage = leverage_at(self.model, self.weights, self.root, self.undetermined, self.scale, x)
-        return np.sqrt(self.noise_variance * leverage)
+        return np.sqrt(self.noise_variance * leverage_at(self.model, self.weights, self.inverse, x))
 
     def new_row_error(self, x: np.ndarray) -> np.ndarray:
         """Standard error (m, k) of a new row at x (m, inputs), the noise of the row added: √(s² + s² jᵀA⁻¹j)."""
@@ -118,7 +141,7 @@ class Uncertainty:
         return self._around(x, self.quantile(coverage) * self.new_row_error(x))
 
     def _around(self, x: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        predicted = np.asarray(self.model.predict(self.weights, np.asarray(x, np.float64)))
+        predicted = np.asarray(self.model.predict(self.weights, inputs_of(self.model, x)))
         return predicted - reach, predicted + reach
 
 
@@ -147,6 +170,8 @@ def uncertainty_of(
     (1992), Neural Computation 4:415, eq. 4.10 (γ).
     """
     rows = check_fit(model, rows)
+    if rows.dtype != np.float64:  # in single precision rounding would pass for what the rows determine
+        rows = replace(rows, dtype=np.float64)
     weights = np.asarray(weights, np.float64)
     if weights.shape != (model.n_weights,):
         raise ShapeError(
@@ -154,17 +179,16 @@ def uncertainty_of(
         )
     strength = _strength(model, strength)
     given = _noise(model, noise)
-    with jax.enable_x64(True), one_blas_thread():
+    with one_blas_thread():
         if factor == "qr":
-            root, undetermined, scale = _inverse_root_of_triangle(_triangle(model, weights, rows), strength)
+            triangle = rows.total(Request("triangle", weights), model).triangle
+            inverse = Inverse.of_triangle(triangle[:-1, :-1], strength)
         else:
-            root, undetermined, scale = _inverse_root(_square(model, weights, rows) + np.diag(strength))
-        gamma = root.shape[1] - float(np.sum(strength[:, None] * root**2))
-        values = _left_out(model, weights, root, rows)
-    r, left_out, inverse, leverage = values
-    s = (np.ones(len(r)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64))[
-        :, None
-    ]
+            square = rows.total(Request("gauss_newton", weights), model).gauss_newton
+            inverse = Inverse.of_square(square + np.diag(strength))
+    r, left_out, magnified, leverage = _left_out(model, weights, inverse.root, rows)
+    gamma = inverse.root.shape[1] - float(np.sum(strength[:, None] * inverse.root**2))
+    s = rows.counts[:, None]
     judging = np.where(np.isfinite(left_out), s, 0.0)
     press = np.sum(judging * np.nan_to_num(left_out) ** 2, axis=0)
     freedom = rows.count - gamma / model.outputs
@@ -178,11 +202,62 @@ def uncertainty_of(
     elif noise == "residuals":
         variance = np.sum(s * r**2, axis=0) / freedom
     else:
-        variance = press / np.sum(judging * np.nan_to_num(inverse), axis=0)
+        variance = press / np.sum(judging * np.nan_to_num(magnified), axis=0)
     return Uncertainty(
-        model, weights, strength, variance, freedom, gamma, press, r, left_out, leverage, inverse - 1.0, root, undetermined,
-        scale,
-    )  # fmt: skip
+        model,
+        weights,
+        strength,
+        variance,
+        freedom,
+        gamma,
+        press,
+        r,
+        left_out,
+        leverage,
+        magnified - 1.0,
+        inverse,
+    )
+
+
+def _left_out(model: Model, weights: np.ndarray, root: np.ndarray, rows: InMemory) -> tuple[np.ndarray, ...]:
+    """(n, k) each: residuals, leave-one-out residuals, the diagonals of (1 − h)⁻¹ and of h.
+
+    Without one repetition of a row A is A − jjᵀ, and its residual (1 − h)⁻¹ r, h = jᵀA⁻¹j (Woodbury); of a row that counts
+    for less than one, all of it is left out. With several outputs h is (k, k).
+    """
+
+    def of_block(block: Block) -> tuple[np.ndarray, ...]:
+        sweep = sweep_of(model, weights, block)
+        r = (sweep.predicted - block.y.T).T
+        along = root.T @ np.moveaxis(sweep.jacobian(), 0, 2)  # (k, rank, b)
+        hat = np.einsum("irb,jrb->bij", along, along)
+        part = hat if block.s is None else np.minimum(block.s, 1.0)[:, None, None] * hat
+        values, vectors = np.linalg.eigh(np.eye(model.outputs) - part)
+        values = np.where(values > _ALONE, values, np.nan)[:, None, :]
+        magnifies = (vectors / values) @ np.swapaxes(vectors, 1, 2)
+        left_out = (magnifies @ r[:, :, None])[:, :, 0]
+        return r, left_out, np.diagonal(magnifies, axis1=1, axis2=2), np.diagonal(hat, axis1=1, axis2=2)
+
+    found: tuple[np.ndarray, ...] = rows.each(of_block, 2 * model.outputs * model.n_weights)
+    return found
+
+
+def leverage_at(model: Model, weights: np.ndarray, inverse: Inverse, x: np.ndarray) -> np.ndarray:
+    """jᵀA⁻¹j (m, k) at x (m, inputs), j = ∂ŷ/∂w; ∞ where the prediction changes along an undetermined direction.
+
+    Raises ShapeError where x has not the model's inputs.
+    """
+    x = inputs_of(model, x)
+    leverage = np.empty((len(x), model.outputs))
+    size = max(_BLOCK_BYTES // (8 * model.outputs * model.n_weights), 16)
+    for at in range(0, len(x), size):  # new rows have no y, which rows to be summed over need
+        j = np.moveaxis(jacobian(model, weights, x[at : at + size]), 0, 2)  # (k, p, b)
+        part = _squares(inverse.root.T @ j)
+        if inverse.undetermined.any():
+            outside, whole = _squares(inverse.undetermined.T @ j), _squares(j / inverse.scale[:, None])
+            part = np.where(outside > _OUTSIDE * whole, np.inf, part)
+        leverage[at : at + size] = part.T
+    return leverage
 
 
 def students_quantile(freedom: float, coverage: float) -> float:
@@ -192,25 +267,30 @@ def students_quantile(freedom: float, coverage: float) -> float:
     """
     from scipy.special import ndtri, stdtrit
 
+    upper = 0.5 + 0.5 * check_coverage(coverage)
+    return float(ndtri(upper) if np.isinf(freedom) else stdtrit(freedom, upper))
+
+
+def check_coverage(coverage: float) -> float:
+    """The coverage. Raises SettingsError where it is not a share between 0 and 1."""
     if not 0 < coverage < 1:
         raise SettingsError(
             f"coverage={coverage!r} is not possible: give a share between 0 and 1, such as 0.95."
         )
-    upper = 0.5 + 0.5 * coverage
-    return float(ndtri(upper) if np.isinf(freedom) else stdtrit(freedom, upper))
+    return coverage
 
 
-def directions_in_words(model: Model, undetermined: np.ndarray, names: Sequence[str] | None = None) -> str:
+def undetermined_said(model: Model, undetermined: np.ndarray, names: Sequence[str] | None = None) -> str:
     """A sentence on directions (p, d) that the rows leave undetermined: of each the weights with the largest parts."""
     p, d = undetermined.shape
     names = names or getattr(model, "weight_names", lambda: [f"w{i + 1}" for i in range(p)])()
-    parts = []
-    for direction in (undetermined / _norms(undetermined)).T[:_NAMED]:
+    said = []
+    for direction in _of_length_one(undetermined).T[:_NAMED]:
         largest = np.argsort(-np.abs(direction), kind="stable")[:_NAMED]
         largest = largest[np.abs(direction[largest]) > 0.1 * np.abs(direction).max()]
-        parts.append(", ".join(f"{direction[i]:.2g} {names[i]}" for i in largest))
-    more = f"; and {d - len(parts)} more" if d > len(parts) else ""
-    return f"The rows determine {p - d} of {p} directions of the weights; undetermined: {'; '.join(parts)}{more}."
+        said.append(", ".join(f"{minus(f'{direction[i]:.2g}')} {names[i]}" for i in largest))
+    more = f"; and {d - len(said)} more" if d > len(said) else ""
+    return f"The data leave {counted(d, 'combination')} of weights undetermined: {'; '.join(said)}{more}."
 
 
 def inputs_of(model: Model, x: np.ndarray) -> np.ndarray:
@@ -221,27 +301,6 @@ def inputs_of(model: Model, x: np.ndarray) -> np.ndarray:
             f"x has shape {x.shape}; expected (rows, inputs) = (m, {model.inputs}): for a single input, pass x[:, None]."
         )
     return x
-
-
-def leverage_at(
-    model: Model,
-    weights: np.ndarray,
-    root: np.ndarray,
-    undetermined: np.ndarray,
-    scale: np.ndarray,
-    x: np.ndarray,
-) -> np.ndarray:
-    """jᵀA⁻¹j (m, k) at x (m, inputs), with ``root``, ``undetermined`` and ``scale`` as an ``Uncertainty`` has them.
-
-    ∞ where the prediction changes along an undetermined direction. Raises ShapeError where x has not the model's inputs.
-    """
-    x = inputs_of(model, x)
-    leverage = np.empty((len(x), model.outputs))
-    with jax.enable_x64(True), one_blas_thread():
-        for part, (block, *_) in _blocks(model, x):
-            given = (weights, root, undetermined, scale, block)
-            leverage[part] = np.asarray(_spread(model, *given))[: part.stop - part.start]
-    return leverage
 
 
 def _strength(model: Model, strength: Any) -> np.ndarray:
@@ -277,121 +336,14 @@ def _noise(model: Model, noise: Any) -> np.ndarray | None:
     return np.broadcast_to(variance, (model.outputs,)).copy()
 
 
-def _inverse_root(square: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """root with A⁺ = root rootᵀ, the undetermined directions, and the lengths of the columns that A was scaled by."""
-    scale = np.sqrt(np.diagonal(square))
-    scale = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(square / scale[:, None] / scale[None, :])
-    kept = values > max(64, len(values)) * _EPSILON * max(values[-1], 0.0)
-    vectors = vectors / scale[:, None]
-    return vectors[:, kept] / np.sqrt(values[kept]), vectors[:, ~kept], scale
+def _squares(vectors: np.ndarray) -> np.ndarray:
+    """The squared lengths (k, b) of vectors (k, p, b)."""
+    return np.einsum("kpb,kpb->kb", vectors, vectors)
 
 
-def _inverse_root_of_triangle(
-    triangle: np.ndarray, strength: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same from R with RᵀR = JᵀJ, without forming it: A = RᵀR + diag(strength)."""
-    stacked = np.concatenate([triangle, np.diag(np.sqrt(strength))])
-    scale = np.linalg.norm(stacked, axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.svd(stacked / scale)[1:]
-    kept = values > max(64, len(values)) * _EPSILON * values[0]
-    vectors = vectors.T / scale[:, None]
-    return vectors[:, kept] / values[kept], vectors[:, ~kept], scale
+def _or_one(scale: np.ndarray) -> np.ndarray:
+    return np.where(scale > 0, scale, 1.0)
 
 
-def _triangle(model: Model, weights: np.ndarray, rows: InMemory) -> np.ndarray:
-    """R (p, p) of √s J = Q R, block by block in the order of the rows."""
-    total = np.zeros((0, model.n_weights))
-    for _, block in _blocks(model, rows.x, rows.y, rows.sample_weight):
-        part = np.asarray(_triangle_of_block(model, weights, *block))[:, :-1]
-        total = np.asarray(np.linalg.qr(np.concatenate([total, part]), mode="r"))
-    return total
-
-
-def _square(model: Model, weights: np.ndarray, rows: InMemory) -> np.ndarray:
-    """JᵀsJ (p, p), block by block in the order of the rows."""
-    total = np.zeros((model.n_weights, model.n_weights))
-    for _, block in _blocks(model, rows.x, rows.y, rows.sample_weight):
-        total += np.asarray(_square_of_block(model, weights, *block))
-    return total
-
-
-def _left_out(
-    model: Model, weights: np.ndarray, root: np.ndarray, rows: InMemory
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(n, k) each: residuals, leave-one-out residuals, the diagonals of (1 − h)⁻¹ and of h."""
-    found = tuple(np.empty((len(rows.x), model.outputs)) for _ in range(4))
-    for part, block in _blocks(model, rows.x, rows.y, rows.sample_weight):
-        for whole, values in zip(found, _left_out_of_block(model, weights, root, *block), strict=True):
-            whole[part] = np.asarray(values)[: part.stop - part.start]
-    return found  # type: ignore[return-value]
-
-
-def _blocks(
-    model: Model, x: np.ndarray, *others: np.ndarray | None
-) -> Iterator[tuple[slice, tuple[np.ndarray, ...]]]:
-    """Blocks of rows in float64, each of one size; where rows end, the first of the block is repeated with weight 0."""
-    most = max(_BLOCK_BYTES // (8 * model.outputs * model.n_weights), 16)
-    size = min(1 << (most.bit_length() - 1), _LARGEST_BLOCK, 1 << max(len(x) - 1, 7).bit_length())
-    y, s = (*others, None, None)[:2]
-    for at in range(0, len(x), size):
-        part = slice(at, min(at + size, len(x)))
-        extra = size - (part.stop - at)
-
-        def padded(array: np.ndarray, part: slice = part, extra: int = extra) -> np.ndarray:
-            array = np.asarray(array[part], np.float64)
-            return (
-                np.concatenate([array, np.broadcast_to(array[:1], (extra, *array.shape[1:]))])
-                if extra
-                else array
-            )
-
-        counts = np.ones(size) if s is None else padded(s)
-        counts[size - extra :] = 0.0
-        yield part, (padded(x), padded(y) if y is not None else counts, counts)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _square_of_block(model: Model, weights: Any, x: Any, y: Any, s: Any) -> Any:
-    return gauss_newton(model, weights, Block(x, y, s))[2]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _triangle_of_block(model: Model, weights: Any, x: Any, y: Any, s: Any) -> Any:
-    return triangle_of(model, weights, Block(x, y, s))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _left_out_of_block(model: Model, weights: Any, root: Any, x: Any, y: Any, s: Any) -> Any:
-    """What ``_left_out`` gives, of a block.
-
-    Without one repetition of a row A is A − jjᵀ, and its residual (1 − h)⁻¹ r, h = jᵀA⁻¹j (Woodbury); of a row that counts
-    for less than one, all of it is left out. With several outputs h is (k, k).
-    """
-    r = residuals(model, weights, Block(x, y, s))
-    along = jacobian(model, weights, x) @ root
-    hat = along @ jnp.swapaxes(along, 1, 2)
-    part = jnp.minimum(s, 1.0)[:, None, None] * hat
-    if hat.shape[1] == 1:
-        left = 1.0 - part[:, 0]
-        inverse = 1.0 / jnp.where(left > _ALONE, left, jnp.nan)
-        return r, inverse * r, inverse, hat[:, 0]
-    values, vectors = jnp.linalg.eigh(jnp.eye(hat.shape[1], dtype=hat.dtype)[None, :, :] - part)
-    values = jnp.where(values > _ALONE, values, jnp.nan)[:, None, :]
-    inverse = (vectors / values) @ jnp.swapaxes(vectors, 1, 2)
-    left_out = (inverse @ r[:, :, None])[:, :, 0]
-    return r, left_out, jnp.diagonal(inverse, axis1=1, axis2=2), jnp.diagonal(hat, axis1=1, axis2=2)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _spread(model: Model, weights: Any, root: Any, undetermined: Any, scale: Any, x: Any) -> Any:
-    """jᵀA⁻¹j (b, k), ∞ where j has a part along undetermined directions."""
-    gradients = jacobian(model, weights, x)
-    outside = jnp.sum((gradients @ undetermined) ** 2, axis=2)
-    size = jnp.sum((gradients / scale[None, None, :]) ** 2, axis=2)
-    return jnp.where(outside > _OUTSIDE * size, jnp.inf, jnp.sum((gradients @ root) ** 2, axis=2))
-
-
-def _norms(directions: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(directions, axis=0, keepdims=True)
+def _of_length_one(directions: np.ndarray) -> np.ndarray:
+    return directions / np.maximum(np.linalg.norm(directions, axis=0), 1e-300)
