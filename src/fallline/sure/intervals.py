@@ -5,22 +5,27 @@ their average, with a scale that is read off rows left out. Nothing here knows u
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from fallline.error.sums import Block, residuals
 from fallline.exceptions import SettingsError, TableError
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.sure.uncertainty import (
-    Uncertainty,
-    directions_in_words,
+    Inverse,
+    check_coverage,
     inputs_of,
     leverage_at,
     students_quantile,
     uncertainty_of,
+    undetermined_said,
 )
+from fallline.threads import side_by_side
+from fallline.words import listed
 
 # Beyond so many weights A = JᵀJ + … is not formed: a p × p matrix for each start would take longer than its descent.
 _MOST_WEIGHTS = 1000
@@ -100,26 +105,24 @@ class Intervals:
         Source: Barber, Candès, Ramdas & Tibshirani (2021), Annals of Statistics 49:486; Lei et al. (2018), JASA
         113:1094, sec. 5.2 (residuals in units of their own spread).
         """
-        student = students_quantile(self.freedom, coverage)
-        at = int(np.searchsorted(self.shares, coverage * (1 - 1e-12)))
+        at = int(np.searchsorted(self.shares, check_coverage(coverage) * (1 - 1e-12)))
         if at < len(self.shares):
             return self.scores[at]
-        return self.scores[-1] * (student / students_quantile(self.freedom, float(self.shares[-1])))
+        last = students_quantile(self.freedom, float(self.shares[-1]))
+        return self.scores[-1] * (students_quantile(self.freedom, coverage) / last)
 
-    def standardised(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """ŷ − y (m, k) of rows, in their own standard errors."""
-        predicted, variance = self._parts(x)
-        return (predicted - np.asarray(y, np.float64)) / np.sqrt(self.noise_variance + variance)
-
-    def further_off(self, x: np.ndarray, y: np.ndarray, s: np.ndarray | None = None) -> np.ndarray:
-        """How many times further off (k,) rows that no fit has seen are than the rows left out were, of weights s (m,).
+    def further_off(self, rows: InMemory) -> np.ndarray:
+        """How many times further off (k,) rows that no fit has seen are than the rows left out were.
 
         Both in their own standard errors, the mean of their sizes: 1 where the intervals are as wide as these rows ask for.
         """
-        sizes = np.abs(self.standardised(x, y))
-        return np.asarray(
-            np.average(sizes, axis=0, weights=s) / np.where(self.typical > 0, self.typical, 1.0)
-        )
+
+        def sizes(block: Block) -> np.ndarray:
+            predicted, variance = self._parts(block.x)
+            return np.abs(predicted - block.y) / np.sqrt(self.noise_variance + variance)
+
+        typical = np.where(self.typical > 0, self.typical, 1.0)
+        return np.asarray(np.average(rows.each(sizes), axis=0, weights=rows.counts) / typical)
 
     def widened(self, by: np.ndarray | float) -> Self:
         """The same with all standard errors ``by`` (k,) times as large. Raises SettingsError for what is no such factor."""
@@ -134,37 +137,25 @@ class Intervals:
 
     def says(self, names: Sequence[str] | None = None) -> str:
         """In a sentence or two, what the intervals are made of, and which directions of the weights are undetermined."""
-        starts = len(self.weights)
-        made = (
-            "the noise, what the rows leave uncertain of the weights"
-            if self.known_starts
-            else f"the noise ({self.model.n_weights:,} weights are too many to say row by row what is uncertain of them)"
-        )
-        said = (
-            f"Intervals are made of {made}{f' and the spread between {starts} starts' if starts > 1 else ''}."
-        )
+        parts = ["the noise", "the uncertainty of the weights"]
+        if not self.known_starts:
+            parts[1] = (
+                f"the mean uncertainty of {self.model.n_weights:,} weights (too many to know it row by row)"
+            )
+        if len(self.weights) > 1:
+            parts.append(f"the differences between the {len(self.weights)} networks averaged")
+        said = f"Intervals include {listed(parts)}."
         for undetermined in self.undetermined:
             if undetermined.any():
                 kept = undetermined[:, undetermined.any(axis=0)]
-                return f"{said} {directions_in_words(self.model, kept, names)}"
+                return f"{said} {undetermined_said(self.model, kept, names)}"
         return said
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All but the model as float64 arrays by name, triangles packed row by row; for a model file."""
+        kept = {name: getattr(self, name) for name in _ARRAYS}
         upper = np.triu_indices(self.model.n_weights)
-        return {
-            "weights": self.weights,
-            "noise_variance": self.noise_variance,
-            "spread_scale": self.spread_scale,
-            "scores": self.scores,
-            "shares": self.shares,
-            "typical": self.typical,
-            "freedom": np.array([self.freedom]),
-            "mean_leverage": self.mean_leverage,
-            "triangles": self.triangles[:, *upper],
-            "scale": self.scale,
-            "undetermined": self.undetermined,
-        }
+        return kept | {"freedom": np.array([self.freedom]), "triangles": self.triangles[:, *upper]}
 
     @classmethod
     def from_arrays(cls, model: Model, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -209,42 +200,41 @@ class Intervals:
         for weights, triangle, scale, undetermined in zip(
             self.weights, self.triangles, self.scale, self.undetermined, strict=False
         ):
-            root = np.asarray(triangle, np.float64).T / scale[:, None]
-            leverage = (
-                leverage + leverage_at(self.model, weights, root, undetermined, scale, x) / self.known_starts
-            )
+            inverse = Inverse(triangle.T / scale[:, None], undetermined, scale)
+            leverage = leverage + leverage_at(self.model, weights, inverse, x) / self.known_starts
         return each.mean(axis=0), self.noise_variance * leverage + self.spread_scale * _variance(each)
 
 
-_ARRAYS = (
-    "weights", "noise_variance", "spread_scale", "scores", "shares", "typical", "freedom", "mean_leverage", "triangles",
-    "scale", "undetermined",
-)  # fmt: skip
+_ARRAYS = tuple(field.name for field in fields(Intervals) if field.name != "model")
 
 
-def intervals_of(model: Model, starts: Sequence[Member], rows: Rows) -> Intervals:
+def intervals_of(model: Model, starts: Sequence[Member], rows: Rows, n_jobs: int | None = None) -> Intervals:
     """Intervals around the average of ``starts``, each at a minimum of E + ½ Σ strength w² on these ``rows``.
 
     The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is
     that of the standard errors, and their distribution, in units of these, says how far an interval of any coverage reaches.
     They know nothing of what the choice of a minimum owes to a row: see ``Intervals.further_off`` and ``widened``.
-    Of more than 10 000 rows as many stand for all. Raises ShapeError for what does not fit, TableError where the rows leave
-    nothing to see the noise by.
+    Of more than 10 000 rows as many stand for all. n_jobs: starts looked at side by side, None for one a processor.
+    Raises ShapeError for what does not fit, TableError where the rows leave nothing to see the noise by.
     """
-    rows = check_fit(model, rows)
+    rows = enough_rows(check_fit(model, rows))
     if not starts:
         raise SettingsError("intervals need at least one start: give its weights and its weight decay.")
-    rows = InMemory(*enough_rows(np.asarray(rows.x), np.asarray(rows.y), rows.sample_weight))
-    s = np.ones(len(rows.x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
-    known = [_known(model, start, rows) for start in starts]
+    p, s = model.n_weights, rows.counts
+    kept = min(len(starts), max(_KEPT_BYTES // (2 * p * (p + 1)), 1))
+    known = side_by_side(
+        [partial(_known, model, each, rows, at < kept) for at, each in enumerate(starts)], n_jobs
+    )
     left_out = np.stack([each.left_out for each in known])  # (K, n, k)
-    kept = min(len(known), max(_KEPT_BYTES // (2 * model.n_weights * (model.n_weights + 1)), 1))
-    inverses = [each.inverse for each in known[:kept] if each.inverse is not None]
+    inverses = [each.inverse for each in known if each.inverse is not None]
     leverage = np.mean([each.leverage for each in known[:kept]], axis=0)
     error, spread = left_out.mean(axis=0), _variance(left_out)
     judging = np.isfinite(error) & np.isfinite(leverage) & (s > 0)[:, None]
     if not judging.any(axis=0).all():
-        raise _nothing_left(rows.count, model)
+        raise TableError(
+            f"{rows.count:g} rows leave nothing to see the noise of {p} weights by: give more rows, fewer weights or a "
+            "weight decay."
+        )
     weight = np.where(judging, s[:, None], 0.0)
     error, spread, leverage = (np.where(judging, each, 0.0) for each in (error, spread, leverage))
 
@@ -254,15 +244,10 @@ def intervals_of(model: Model, starts: Sequence[Member], rows: Rows) -> Interval
     without = total(error**2) / total(1.0 + leverage)
     noise = np.maximum(total(error**2 - spread) / total(1.0 + leverage), _LEAST_NOISE * without)
     variance = noise * (1.0 + leverage) + spread
-    scale = np.where(
-        total(variance) > 0, total(error**2) / np.where(total(variance) > 0, total(variance), 1.0), 1.0
-    )
-    std = np.sqrt(scale * variance)
-    score = np.abs(error) / np.where(std > 0, std, 1.0)
+    scale = np.where(total(variance) > 0, total(error**2) / _or_one(total(variance)), 1.0)
+    score = np.abs(error) / _or_one(np.sqrt(scale * variance))
     scores, shares = _quantiles(score, weight)
-    freedom = max(
-        rows.count - float(np.mean([each.effective_weights for each in known])) / model.outputs, 1.0
-    )
+    determined = float(np.mean([each.effective_weights for each in known])) / model.outputs
     return Intervals(
         model=model,
         weights=np.stack([start.weights for start in starts]).astype(np.float64),
@@ -271,22 +256,12 @@ def intervals_of(model: Model, starts: Sequence[Member], rows: Rows) -> Interval
         scores=scores,
         shares=shares,
         typical=total(score) / weight.sum(axis=0),
-        freedom=freedom,
+        freedom=max(rows.count - determined, 1.0),
         mean_leverage=total(leverage) / weight.sum(axis=0),
-        triangles=_stacked(
-            [each.triangle for each in inverses], (model.n_weights, model.n_weights), np.float32
-        ),
-        scale=_stacked([each.scale for each in inverses], (model.n_weights,)),
-        undetermined=_stacked([each.undetermined for each in inverses], (model.n_weights, 0)),
+        triangles=_stacked([_triangle(each) for each in inverses], (p, p), np.float32),
+        scale=_stacked([each.scale for each in inverses], (p,)),
+        undetermined=_stacked([each.undetermined for each in inverses], (p, 0)),
     )
-
-
-class _Inverse(NamedTuple):
-    """A⁻¹ = D⁻¹TᵀTD⁻¹ of one start: T (p, p) in single precision, the columns scaled to length 1 beforehand."""
-
-    triangle: np.ndarray
-    scale: np.ndarray
-    undetermined: np.ndarray
 
 
 class _Known(NamedTuple):
@@ -295,25 +270,28 @@ class _Known(NamedTuple):
     left_out: np.ndarray
     leverage: np.ndarray
     effective_weights: float
-    inverse: _Inverse | None
+    inverse: Inverse | None
 
 
-def _known(model: Model, start: Member, rows: InMemory) -> _Known:
+def _known(model: Model, start: Member, rows: InMemory, kept: bool) -> _Known:
     if model.n_weights <= _MOST_WEIGHTS:
         found = uncertainty_of(model, start.weights, rows, strength=start.strength)
-        return _Known(found.leave_one_out, found.unseen_leverage, found.effective_weights, _inverse(found))
+        inverse = found.inverse if kept else None
+        return _Known(found.leave_one_out, found.unseen_leverage, found.effective_weights, inverse)
     # As in generalised cross-validation every row has the mean leverage, here at most p/n.
     share = min(model.n_weights / (rows.count * model.outputs), _UNSEEN_AT_MOST)
-    residual = np.asarray(model.predict(np.asarray(start.weights, np.float64), rows.x)) - rows.y
+    weights = np.asarray(start.weights, np.float64)
+    residual = np.asarray(rows.each(lambda block: residuals(model, weights, block)), np.float64)
     leverage = np.full(residual.shape, share / (1 - share))
     return _Known(residual / (1 - share), leverage, share * rows.count * model.outputs, None)
 
 
-def _inverse(found: Uncertainty) -> _Inverse:
-    p = len(found.weights)
-    triangle = np.zeros((p, p), np.float32)
-    triangle[: found.rank] = np.linalg.qr((found.scale[:, None] * found.root).T, mode="r")
-    return _Inverse(triangle, found.scale, found.undetermined)
+def _triangle(inverse: Inverse) -> np.ndarray:
+    """T (p, p) with A⁻¹ = D⁻¹TᵀTD⁻¹, D of the inverse's scale."""
+    p, rank = inverse.root.shape
+    triangle = np.zeros((p, p))
+    triangle[:rank] = np.linalg.qr((inverse.scale[:, None] * inverse.root).T, mode="r")
+    return triangle
 
 
 def _stacked(arrays: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
@@ -330,17 +308,16 @@ def _variance(each: np.ndarray) -> np.ndarray:
     return each.var(axis=0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
 
 
-def enough_rows(
-    x: np.ndarray, y: np.ndarray, s: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """At most 10 000 of the rows x, y and their weights s, drawn at random: each then counts for all that it stands for."""
-    n = len(x)
-    if n <= _ENOUGH:
-        return x, y, s
-    drawn = np.sort(np.random.default_rng(0).choice(n, _ENOUGH, replace=False))
-    counts = np.ones(n) if s is None else np.asarray(s, np.float64)
-    given = counts[drawn].sum()
-    return x[drawn], y[drawn], counts[drawn] * (counts.sum() / given if given > 0 else 1.0)
+def _or_one(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0, values, 1.0)
+
+
+def enough_rows(rows: InMemory) -> InMemory:
+    """At most 10 000 of the rows, drawn at random: each then counts for all that it stands for."""
+    if len(rows) <= _ENOUGH:
+        return rows
+    some = rows.taking(np.sort(np.random.default_rng(0).choice(len(rows), _ENOUGH, replace=False)))
+    return some.weighted(np.full(_ENOUGH, rows.count / some.count))
 
 
 def _quantiles(scores: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -355,10 +332,3 @@ def _quantiles(scores: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.n
     at = np.unique(np.concatenate([np.linspace(0, n - 1, _SPACED).round(), np.arange(n)[-_TOP:]]).astype(int))
     shares = below[at].min(axis=1)
     return np.maximum.accumulate(ordered[at], axis=0), shares
-
-
-def _nothing_left(count: float, model: Model) -> TableError:
-    return TableError(
-        f"{count:g} rows leave nothing to see the noise of {model.n_weights} weights by: give more rows, fewer weights or a "
-        "weight decay."
-    )
