@@ -1,22 +1,19 @@
-import jax
-import jax.numpy as jnp
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+from fallline.error.dense import Dense
 from fallline.error.pairs import (
     by_pairs,
-    gram,
-    no_products,
-    pairs_of,
+    hessian_products_of,
+    input_pairs,
+    pairs,
     products_of,
     put_together,
-    unordered,
     widest,
 )
-from fallline.error.sums import jacobian
 from fallline.model.network import Network
-
-pytestmark = pytest.mark.usefixtures("x64")
 
 NETWORKS = {
     "no hidden layer": Network((3, 2)),
@@ -31,42 +28,100 @@ NETWORKS = {
     "many inputs": Network((90, 2, 2)),
     "many units": Network((1, 60, 1), "gaussian"),
 }
+NETWORK = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+COUNTED = pytest.mark.parametrize("counted", [True, False], ids=["row weights", "none"])
 
 
-@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-def test_the_triple_is_that_of_the_jacobian(network, random):
-    x, y = random.normal(size=(40, network.inputs)), random.normal(size=(40, network.outputs))
-    s, w = random.uniform(0, 2, size=40), random.normal(size=network.n_weights)
-    j = np.asarray(jax.jit(jacobian, static_argnums=0)(network, jnp.asarray(w), jnp.asarray(x)))
-    r = network.predict(w, x) - y
-    error, slope, square = jax.jit(gram, static_argnums=0)(network, *map(jnp.asarray, (w, x, y, s)))
-    np.testing.assert_allclose(error, 0.5 * np.sum(s[:, None] * r**2), rtol=1e-13)
-    np.testing.assert_allclose(slope, np.einsum("n,nj,njp->p", s, r, j), rtol=1e-10, atol=1e-11)
-    np.testing.assert_allclose(square, np.einsum("n,njp,njq->pq", s, j, j), rtol=1e-10, atol=1e-11)
+def some(network, random, counted=True):
+    """A sweep over 40 rows, how often each counts, and ∂E/∂ŷ at them."""
+    x, w = random.normal(size=(40, network.inputs)), random.normal(size=network.n_weights)
+    s = random.uniform(0.5, 2, size=40) if counted else None
+    u = random.normal(size=(network.outputs, 40))
+    return Dense(network, w, x), s, u if s is None else u * s
 
 
-@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def square(sweep, s):
+    """JᵀsJ of the Jacobian."""
+    j = sweep.jacobian()
+    return np.einsum("n,njp,njq->pq", np.ones(len(j)) if s is None else s, j, j)
+
+
+@NETWORK
+@COUNTED
+def test_the_products_make_the_square_of_the_jacobian(network, counted, random):
+    sweep, s, _ = some(network, random, counted)
+    found = put_together(network, products_of(sweep, s))
+    np.testing.assert_allclose(found, square(sweep, s), rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(found, found.T, rtol=1e-12, atol=1e-13)
+
+
+@NETWORK
+@COUNTED
+def test_the_products_make_the_hessian_that_directions_make_one_by_one(network, counted, random):
+    sweep, s, u = some(network, random, counted)
+    every = np.eye(network.n_weights)
+    changes = sweep.along(every)
+    expected = sweep.turned_back(u, changes if s is None else changes * s, every)
+    found = put_together(network, hessian_products_of(sweep, u, s))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(found, found.T, rtol=1e-9, atol=1e-10)
+
+
+@NETWORK
+def test_where_residuals_are_zero_the_hessian_is_the_square(network, random):
+    sweep, s, u = some(network, random)
+    found = put_together(network, hessian_products_of(sweep, 0.0 * u, s))
+    np.testing.assert_allclose(found, square(sweep, s), rtol=1e-10, atol=1e-11)
+
+
+@NETWORK
+@pytest.mark.parametrize(
+    "made",
+    [products_of, lambda sweep, s, first=None: hessian_products_of(sweep, sweep.predicted, s, first)],
+    ids=["square", "hessian"],
+)
+def test_pairs_of_the_inputs_may_be_at_hand(made, network, random):
+    sweep, s, _ = some(network, random)
+    found, without = (
+        put_together(network, made(sweep, s, first))
+        for first in (input_pairs(network, sweep.below[0].T), None)
+    )
+    np.testing.assert_array_equal(found, without)
+
+
+@NETWORK
 def test_products_of_parts_of_the_rows_add_up_before_they_are_put_together(network, random):
-    x, y = random.normal(size=(40, network.inputs)), random.normal(size=(40, network.outputs))
-    s, w = random.uniform(0, 2, size=40), jnp.asarray(random.normal(size=network.n_weights))
-    total = no_products(network)
-    for part in (slice(0, 13), slice(13, 40)):
-        _, _, products = products_of(network, w, *(jnp.asarray(each[part]) for each in (x, y, s)))
-        assert jax.tree.map(jnp.shape, products) == jax.tree.map(jnp.shape, total)
-        total = jax.tree.map(jnp.add, total, products)
-    whole = gram(network, w, *map(jnp.asarray, (x, y, s)))[2]
-    np.testing.assert_allclose(put_together(network, total), whole, rtol=1e-10, atol=1e-11)
+    sweep, s, _ = some(network, random)
+    x, w = sweep.below[0].T, random.normal(size=network.n_weights)
+    whole, one, other = (
+        products_of(Dense(network, w, x[part]), s[part])
+        for part in (slice(None), slice(0, 13), slice(13, 40))
+    )
+    total = put_together(network, {key: one[key] + other[key] for key in one})
+    np.testing.assert_allclose(total, put_together(network, whole), rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10])
-def test_unordered_pairs_hold_every_product_of_two(size, random):
+def test_pairs_hold_every_product_of_two_once(size, random):
     a = random.normal(size=(size, 1))
-    found = np.asarray(unordered(jnp.asarray(a)))[:, 0]
-    assert len(found) == pairs_of(size)
+    found = pairs(a)[:, 0]
+    assert len(found) == size * (size + 1) // 2
     assert set(found) == set((a * a.T).ravel())
 
 
+def test_what_one_thread_holds_for_its_products_no_other_overwrites(random):
+    a = random.normal(size=(3, 5))
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(pairs, a, "above").result()
+    here, again = pairs(a, "above"), pairs(2.0 * a, "above")
+    assert np.shares_memory(here, again)
+    np.testing.assert_array_equal(there, pairs(a))
+
+
 def test_pairs_are_left_where_they_would_be_far_more_than_the_columns_of_j():
-    assert by_pairs(9, 10)
-    assert not by_pairs(500, 2)
-    assert widest(Network((500, 2, 1))) < 2 * Network((500, 2, 1)).n_weights
+    assert by_pairs(Network((8, 10, 1)))
+    assert not by_pairs(Network((500, 2, 1)))
+
+
+def test_the_widest_product_of_one_hidden_layer_is_that_of_its_own_pairs():
+    assert widest(Network((8, 20, 1))) == 9 * 10 // 2 + 20 * 21 // 2

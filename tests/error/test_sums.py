@@ -1,188 +1,307 @@
-import jax
-import jax.numpy as jnp
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from fallline.error.sums import (
+    KINDS,
     Block,
     Request,
-    curvature_product,
-    gauss_newton,
+    finished,
     jacobian,
     merged,
-    squared_error,
+    residuals,
     sums_of_block,
 )
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.model.curve import Curve
-from fallline.model.network import ACTIVATIONS, Network
+from fallline.model.activations import ACTIVATIONS
+from fallline.model.network import Network
 
-pytestmark = pytest.mark.usefixtures("x64")
-ALL = ("error", "gradient", "gauss_newton", "curvature")
+ACTIVATION = pytest.mark.parametrize("activation", ACTIVATIONS)
+BIAS = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
+PLACE = pytest.mark.parametrize("place", ["activation", "output_activation"], ids=["hidden", "outputs"])
+KIND = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "plane"])
 
 
-def some(network, random, rows=9):
-    x, y = random.normal(size=(rows, network.inputs)), random.normal(size=(rows, network.outputs))
-    return jnp.asarray(random.normal(size=network.n_weights)), Block(
-        *map(jnp.asarray, (x, y, random.uniform(0.5, 2, rows)))
-    )
+@dataclass(frozen=True)
+class Decay:
+    """ŷ = a exp(−b x) + a b², a model that gives its own derivatives: (a, b) in one row of J each."""
+
+    inputs: int = 1
+    outputs: int = 1
+    n_weights: int = 2
+
+    def predict(self, weights, x):
+        a, b = weights
+        return a * np.exp(-b * x) + a * b * b
+
+    def jacobian(self, weights, x):
+        a, b = weights
+        falls = np.exp(-b * x)
+        return np.stack([falls + b * b, -a * x * falls + 2 * a * b], axis=-1)
+
+    def jacobian_along(self, weights, x, direction):
+        (a, b), (da, db) = weights, direction
+        falls = np.exp(-b * x)
+        mixed = -x * falls + 2 * b
+        return np.stack([mixed * db, mixed * da + a * (x * x * falls + 2) * db], axis=-1)
+
+
+MODELS = {
+    "one neuron": Network((2, 1), output_activation="logistic", bias=False),
+    "one hidden layer": Network((2, 3, 2), "silu"),
+    "two hidden layers": Network((2, 4, 3, 2), "tanh", "logistic"),
+    "a curve": Decay(),
+}
+MODEL = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+
+
+def some(model, random, rows=9, dtype=np.float64):
+    x, y = random.normal(size=(rows, model.inputs)), random.normal(size=(rows, model.outputs))
+    parts = (x, y, random.uniform(0.5, 2, rows))
+    return random.normal(size=model.n_weights), Block(*(part.astype(dtype) for part in parts))
+
+
+def sums(model, kind, w, block, direction=None):
+    if direction is None and kind in ("curvature", "bend"):
+        direction = np.linspace(-1, 1, model.n_weights)
+    return finished(model, sums_of_block(model, Request(kind, w, direction), block))
+
+
+def error(model, w, block):
+    """E by NumPy alone."""
+    return 0.5 * (block.s[:, None] * (model.predict(w, block.x) - block.y) ** 2).sum()
 
 
 def differences(f, w, step=1e-6):
     """Central differences of f at w, one column per weight."""
-    return np.stack(
-        [(np.asarray(f(w + e)) - np.asarray(f(w - e))) / (2 * step) for e in step * np.eye(len(w))], axis=-1
-    )
+    return np.stack([(f(w + e) - f(w - e)) / (2 * step) for e in step * np.eye(len(w))], axis=-1)
+
+
+def assert_same(one, other, **tolerance):
+    for a, b in zip(one, other, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            np.testing.assert_allclose(a, b, **tolerance)
 
 
 def test_the_error_is_half_the_sum_of_squares_over_rows_and_outputs():
     network = Network((1, 2), bias=False)
-    block = Block(jnp.array([[1.0], [2.0]]), jnp.array([[1.0, 0.0], [0.0, 3.0]]), jnp.ones(2))
+    block = Block(np.array([[1.0], [2.0]]), np.array([[1.0, 0.0], [0.0, 3.0]]))
     # Predictions (1, −1) and (2, −2); residuals 0, −1, 2, −5.
-    assert float(squared_error(network, jnp.array([1.0, -1.0]), block)) == 0.5 * (0 + 1 + 4 + 25)
+    assert sums(network, "error", np.array([1.0, -1.0]), block).error == 0.5 * (0 + 1 + 4 + 25)
 
 
 def test_one_logistic_neuron_follows_backpropagation_by_hand(random):
-    network = Network((2, 1), output_activation="logistic", bias=False)
+    network = MODELS["one neuron"]
     w, block = some(network, random)
-    x, y, s = map(np.asarray, block)
-    predicted = 1 / (1 + np.exp(-x @ np.asarray(w)))
-    delta = s * (predicted - y[:, 0]) * predicted * (1 - predicted)
-    sums = sums_of_block(network, ALL, "gradient", Request(0, w, w), block)
-    np.testing.assert_allclose(sums.gradient, delta @ x, rtol=1e-12)
+    predicted = 1 / (1 + np.exp(-block.x @ w))
+    delta = block.s * (predicted - block.y[:, 0]) * predicted * (1 - predicted)
+    np.testing.assert_allclose(sums(network, "gradient", w, block).gradient, delta @ block.x, rtol=1e-12)
 
 
 def test_one_hidden_layer_follows_backpropagation_by_hand(random):
     network = Network((3, 4, 2))
     w, block = some(network, random)
-    x, y, s = map(np.asarray, block)
-    (w1, b1), (w2, b2) = network.layers(np.asarray(w))
-    hidden = np.tanh(x @ w1 + b1)
-    above = s[:, None] * (hidden @ w2 + b2 - y)
+    (w1, b1), (w2, b2) = network.layers(w)
+    hidden = np.tanh(block.x @ w1 + b1)
+    above = block.s[:, None] * (hidden @ w2 + b2 - block.y)
     below = (above @ w2.T) * (1 - hidden**2)
-    expected = np.concatenate([(x.T @ below).ravel(), below.sum(0), (hidden.T @ above).ravel(), above.sum(0)])
-    sums = sums_of_block(network, ALL, "gradient", Request(0, w, w), block)
-    np.testing.assert_allclose(sums.gradient, expected, rtol=1e-11)
+    expected = np.concatenate(
+        [(block.x.T @ below).ravel(), below.sum(0), (hidden.T @ above).ravel(), above.sum(0)]
+    )
+    np.testing.assert_allclose(sums(network, "gradient", w, block).gradient, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"])
-def test_the_gradient_agrees_with_finite_differences(activation, bias, random):
-    network = Network((2, 3, 2), activation, "logistic", bias=bias)
+@ACTIVATION
+@PLACE
+@BIAS
+def test_the_gradient_agrees_with_finite_differences(activation, place, bias, random):
+    network = Network((2, 3, 4, 2), bias=bias, **{place: activation})
     w, block = some(network, random)
-    sums = sums_of_block(network, ALL, "gradient", Request(0, w, w), block)
-    expected = differences(jax.jit(lambda v: squared_error(network, v, block)), w)
-    np.testing.assert_allclose(sums.gradient, expected, rtol=1e-6, atol=1e-8)
+    expected = differences(lambda v: error(network, v, block), w)
+    np.testing.assert_allclose(sums(network, "gradient", w, block).gradient, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_the_triple_agrees_with_finite_differences_of_the_predictions(random):
-    network = Network((2, 3, 2), "silu")
+@ACTIVATION
+@PLACE
+@BIAS
+def test_the_hessian_and_its_products_agree_with_finite_differences(activation, place, bias, random):
+    network = Network((2, 3, 4, 2), bias=bias, **{place: activation})
     w, block = some(network, random)
-    x, y, s = map(np.asarray, block)
-    slopes = differences(
-        lambda v: network.predict(np.asarray(v), x), np.asarray(w)
-    )  # (rows, outputs, weights)
-    r = network.predict(np.asarray(w), x) - y
-    error, gradient, square = gauss_newton(network, w, block)
-    np.testing.assert_allclose(jacobian(network, w, block.x), slopes, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(error, 0.5 * (s[:, None] * r**2).sum(), rtol=1e-12)
-    np.testing.assert_allclose(gradient, np.einsum("b,bk,bkp->p", s, r, slopes), rtol=1e-6)
-    np.testing.assert_allclose(square, np.einsum("b,bkp,bkq->pq", s, slopes, slopes), rtol=1e-6, atol=1e-7)
+    directions = random.normal(size=(5, network.n_weights))
+    slope, whole, along = (
+        sums(network, kind, w, block, directions if each else None)
+        for kind, each in (("gradient", 0), ("hessian", 0), ("hessian", 1))
+    )
+    expected = differences(lambda v: sums(network, "gradient", v, block).gradient, w)
+    np.testing.assert_allclose(whole.product, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(along.product, directions @ whole.product, rtol=1e-9, atol=1e-10)
+    assert_same(along[:3], slope[:3], rtol=1e-14)
+    assert_same(whole[:3], slope[:3], rtol=1e-14)
 
 
-def test_a_curvature_product_is_the_matrix_times_the_direction(random):
-    network = Network((2, 3, 2))
-    w, block = some(network, random)
-    v = jnp.asarray(random.normal(size=network.n_weights))
+@MODEL
+def test_the_triple_agrees_with_finite_differences_of_the_predictions(model, random):
+    w, block = some(model, random)
+    slopes = differences(lambda v: model.predict(v, block.x), w)  # (rows, outputs, weights)
+    r = model.predict(w, block.x) - block.y
+    found = sums(model, "gauss_newton", w, block)
+    np.testing.assert_allclose(jacobian(model, w, block.x), slopes, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(residuals(model, w, block), r, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found.error, error(model, w, block), rtol=1e-12)
     np.testing.assert_allclose(
-        curvature_product(network, w, block, v), gauss_newton(network, w, block)[2] @ v, rtol=1e-11
+        found.gradient, np.einsum("b,bk,bkp->p", block.s, r, slopes), rtol=1e-6, atol=1e-8
+    )
+    square = np.einsum("b,bkp,bkq->pq", block.s, slopes, slopes)
+    np.testing.assert_allclose(found.gauss_newton, square, rtol=1e-6, atol=1e-7)
+
+
+@MODEL
+def test_a_hessian_is_that_of_the_error_by_finite_differences(model, random):
+    w, block = some(model, random)
+    expected = differences(lambda v: sums(model, "gradient", v, block).gradient, w)
+    np.testing.assert_allclose(sums(model, "hessian", w, block).product, expected, rtol=1e-6, atol=1e-7)
+
+
+@MODEL
+def test_a_curvature_product_is_the_matrix_times_the_direction(model, random):
+    w, block = some(model, random)
+    v = random.normal(size=model.n_weights)
+    square = sums(model, "gauss_newton", w, block).gauss_newton
+    np.testing.assert_allclose(
+        sums(model, "curvature", w, block, v).product, square @ v, rtol=1e-11, atol=1e-12
     )
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_a_row_of_weight_two_is_that_row_twice(kind, random):
-    network = Network((2, 3, 1))
-    w, block = some(network, random, rows=3)
-    weighted = block._replace(s=jnp.array([1.0, 2.0, 0.0]))
-    repeated = Block(block.x[jnp.array([0, 1, 1])], block.y[jnp.array([0, 1, 1])], jnp.ones(3))
-    one, other = (sums_of_block(network, ALL, kind, Request(0, w, w), b) for b in (weighted, repeated))
-    assert float(one.rows) == 3.0
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), one, other)
+@MODEL
+def test_the_bend_is_the_second_difference_of_the_predictions(model, random):
+    w, block = some(model, random)
+    v, h = random.normal(size=model.n_weights), 0.1
+    ahead, here, slope = (
+        model.predict(w + h * v, block.x),
+        model.predict(w, block.x),
+        jacobian(model, w, block.x),
+    )
+    bent = 2 / h * ((ahead - here) / h - slope @ v)
+    expected = np.einsum("b,bk,bkp->p", block.s, bent, slope)
+    np.testing.assert_allclose(sums(model, "bend", w, block, v).product, expected, rtol=1e-8, atol=1e-9)
 
 
-def test_float32_rows_are_summed_in_float64(random):
-    network = Network((2, 3, 1))
-    w, block = some(network, random)
-    single = Block(*(part.astype(jnp.float32) for part in block))
-    for kind in ALL:
-        one, other = (sums_of_block(network, ALL, kind, Request(0, w, w), b) for b in (block, single))
-        assert {leaf.dtype for leaf in jax.tree.leaves(other)} == {np.dtype("float64")}
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5), one, other)
+@KIND
+@MODEL
+def test_a_row_of_weight_two_is_that_row_twice(model, kind, random):
+    w, block = some(model, random, rows=3)
+    weighted = Block(block.x, block.y, np.array([1.0, 2.0, 0.0]))
+    repeated = Block(block.x[[0, 1, 1]], block.y[[0, 1, 1]])
+    one, other = (sums(model, kind, w, b) for b in (weighted, repeated))
+    assert one.rows == 3.0
+    # A triangle is that of its rows but for signs.
+    one, other = (each._replace(triangle=None) for each in (one, other))
+    assert_same(one, other, rtol=1e-11, atol=1e-12)
+
+
+@KIND
+@MODEL
+def test_rows_that_count_once_need_no_weights(model, kind, random):
+    w, block = some(model, random)
+    ones, none = (sums(model, kind, w, Block(block.x, block.y, s)) for s in (np.ones(9), None))
+    assert_same(ones, none, rtol=1e-13, atol=1e-14)
+
+
+@KIND
+@MODEL
+def test_float32_rows_have_sums_in_float64(model, kind, random):
+    w, single = some(model, random, dtype=np.float32)
+    double = Block(*(part.astype(np.float64) for part in (single.x, single.y, single.s)))
+    one, other = (sums(model, kind, w, block)._replace(triangle=None) for block in (double, single))
+    assert {np.asarray(part).dtype for part in other if part is not None} == {np.dtype("float64")}
+    assert_same(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_targets_of_another_shape_are_refused_instead_of_broadcast(random):
     network = Network((2, 1))
     w, block = some(network, random)
     with pytest.raises(ShapeError, match=r"pass y\[:, None\]"):
-        squared_error(network, w, block._replace(y=block.y[:, 0]))
+        sums(network, "error", w, Block(block.x, block.y[:, 0], block.s))
 
 
 def test_an_unknown_kind_of_pass_names_the_known_ones(random):
     network = Network((2, 1))
     w, block = some(network, random)
-    with pytest.raises(SettingsError, match="error, gradient, gauss_newton, curvature"):
-        sums_of_block(network, ALL, "hessian", Request(0, w, w), block)
+    with pytest.raises(
+        SettingsError, match="'jtj' is not known: choose one of error, gradient, gauss_newton"
+    ):
+        sums(network, "jtj", w, block)
 
 
-def test_the_triangle_holds_error_gradient_and_square(random):
-    network = Network((2, 3, 2))
-    w, block = some(network, random, rows=12)
-    sums = sums_of_block(network, ("triangle",), "triangle", Request(0, w, w), block)
-    error, gradient, square = gauss_newton(network, w, block)
-    part = sums.triangle[:, :-1]
-    np.testing.assert_allclose(part.T @ part, square, rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(sums.gradient, gradient, rtol=1e-11)
-    np.testing.assert_allclose(sums.error, error, rtol=1e-12)
-    np.testing.assert_array_equal(sums.triangle, jnp.triu(sums.triangle))
+def test_what_overflows_is_infinite_without_a_warning(random):
+    network = Network((2, 3, 1), "identity")
+    w, block = some(network, random)
+    assert not np.isfinite(sums(network, "gradient", 1e200 * w, block).error)
+    assert np.isnan(sums(network, "triangle", 1e200 * w, block).triangle).all()
 
 
-def test_merged_triangles_hold_the_rows_of_both(random):
-    network = Network((2, 3, 1))
-    w, block = some(network, random, rows=5)  # fewer than the weights
+@MODEL
+def test_the_triangle_holds_error_gradient_and_square(model, random):
+    w, block = some(model, random, rows=40)
+    found, triple = (sums(model, kind, w, block) for kind in ("triangle", "gauss_newton"))
+    part = found.triangle[:, :-1]
+    np.testing.assert_allclose(part.T @ part, triple.gauss_newton, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(found.gradient, triple.gradient, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(found.error, triple.error, rtol=1e-12)
+    np.testing.assert_array_equal(found.triangle, np.triu(found.triangle))
+
+
+@KIND
+@MODEL
+def test_merged_sums_are_those_of_the_rows_of_both(model, kind, random):
+    w, block = some(model, random, rows=5)  # fewer than the weights
+    v = np.linspace(-1, 1, model.n_weights)
+    parts = (Block(block.x[at], block.y[at], block.s[at]) for at in (slice(0, 2), slice(2, 5)))
     one, other = (
-        sums_of_block(
-            network, ("triangle",), "triangle", Request(0, w, w), jax.tree.map(lambda a, p=part: a[p], block)
-        )
-        for part in (slice(0, 2), slice(2, 5))
+        sums_of_block(model, Request(kind, w, None if kind == "hessian" else v), part) for part in parts
     )
-    both = merged(one, other)
-    part = both.triangle[:, :-1]
-    np.testing.assert_allclose(part.T @ part, gauss_newton(network, w, block)[2], rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(both.error, squared_error(network, w, block), rtol=1e-12)
-
-
-def test_the_bend_of_a_parabola_is_twice_its_second_coefficient(random):
-    curve = Curve("a*x + b^2")  # ŷ(w + tv) = … + t² v_b², whose second derivative in t is 2 v_b²
-    block = Block(
-        jnp.asarray(random.normal(size=(6, 1))), jnp.zeros((6, 1)), jnp.asarray(random.uniform(size=6))
-    )
-    w, v = jnp.array([0.3, 0.7]), jnp.array([2.0, 3.0])
-    sums = sums_of_block(curve, ("triangle", "bend"), "bend", Request(1, w, v), block)
-    expected = jacobian(curve, w, block.x)[:, 0].T @ (block.s * 18.0)
-    np.testing.assert_allclose(sums.curvature, expected, rtol=1e-11)
-    np.testing.assert_array_equal(sums.triangle, np.zeros((3, 3)))
+    both, whole = finished(model, merged(one, other)), sums(model, kind, w, block)
+    squares = [None if each.triangle is None else each.triangle.T @ each.triangle for each in (both, whole)]
+    assert_same([*both[:5], squares[0]], [*whole[:5], squares[1]], rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    "curve",
+    "model",
     [
-        Curve("a*exp(-b*x)"),
-        Curve(lambda x, a, b: a * np.exp(-b * x)),
-        Curve(lambda x, a, b: np.asarray(x) * a + b),
+        *MODELS.values(),
+        Network((3, 4, 5, 2), "relu"),
+        Network((3, 4, 2), "gaussian", bias=False),
+        Network((2, 3)),
     ],
-    ids=["text", "translated", "numerical"],
+    ids=[*MODELS, "rectified", "no biases", "no hidden layer"],
 )
-def test_the_jacobian_of_a_curve_agrees_with_finite_differences(curve, random):
-    w, x = jnp.array([1.3, 0.4]), random.normal(size=(7, 1))
-    slopes = differences(lambda v: curve.predict(np.asarray(v), x), np.asarray(w))
-    np.testing.assert_allclose(jacobian(curve, w, jnp.asarray(x)), slopes, rtol=1e-6, atol=1e-8)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_errors_on_a_plane_are_those_at_its_points(model, weighted, random):
+    _, block = some(model, random)
+    corners, points = random.normal(size=(3, model.n_weights)), random.normal(size=(7, 2))
+    block = block if weighted else Block(block.x, block.y)
+    found = sums(model, "plane", corners, block, points)
+    expected = [
+        sums(model, "error", corners[0] + a * corners[1] + b * corners[2], block).error for a, b in points
+    ]
+    np.testing.assert_allclose(found.error, expected, rtol=1e-11)
+    assert found.error.dtype == np.float64
+
+
+def test_a_point_of_a_plane_that_overflows_says_so_without_a_warning(random):
+    network = Network((2, 3, 1), "identity")
+    corners, (_, block) = random.normal(size=(3, 13)), some(network, random)
+    found = sums(network, "plane", corners, block, np.array([[0.0, 0.0], [1e200, 1.0]]))
+    np.testing.assert_array_equal(np.isfinite(found.error), [True, False])
+
+
+def test_sums_over_many_float32_rows_lose_no_digits(random):
+    network = Network((8, 1), output_activation="tanh")
+    w, single = some(network, random, rows=1 << 14, dtype=np.float32)
+    double = Block(*(part.astype(np.float64) for part in (single.x, single.y, single.s)))
+    w = w.astype(np.float32).astype(np.float64)
+    one, other = (sums(network, "gradient", w, block) for block in (double, single))
+    np.testing.assert_allclose(other.error, one.error, rtol=1e-7)
+    np.testing.assert_allclose(other.gradient, one.gradient, atol=1e-6 * np.abs(one.gradient).max())

@@ -1,74 +1,202 @@
-import jax
+import functools
+
 import numpy as np
 import pytest
 
-from fallline.descent.gradient import GradientDescent
-from fallline.error.sums import Block, Request, sums_of_block
+from fallline.error.sums import KINDS, Block, Request, finished, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Network
 from fallline.rows import memory
-from fallline.rows.memory import (
-    InMemory,
-    Parts,
-    block_rows,
-    capacity,
-    check_fit,
-    part_rows,
-    sum_over_parts,
-    sum_over_rows,
-)
-from fallline.walk.loop import descend
+from fallline.rows.memory import InMemory, block_rows, check_fit
+from fallline.threads import side_by_side
 
-ALL = ("error", "gradient", "gauss_newton", "curvature")
+NETWORK = Network((3, 4, 2))
+KIND = pytest.mark.parametrize("kind", KINDS)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 7, 8, 9, 900, 1000, 65_537, 1_000_000])
-def test_a_capacity_holds_the_rows_with_an_eighth_to_spare_at_most_when_large(rows):
-    assert capacity(rows) >= rows
-    assert capacity(rows) <= max(8, 2 * rows)
-    assert rows < 65_536 or capacity(rows) <= 1.125 * rows
+def some(random, rows=77, dtype=np.float64, weighted=True):
+    x, y = random.normal(size=(rows, 3)), random.normal(size=(rows, 2))
+    s = random.uniform(size=rows).astype(dtype) if weighted else None
+    return InMemory(x.astype(dtype), y.astype(dtype), s)
 
 
-def test_nine_hundred_and_a_thousand_rows_share_a_capacity():
-    assert capacity(900) == capacity(1000)
+def asked(kind, network=NETWORK):
+    """A request of that kind, at weights and in a direction of no meaning."""
+    w, p = network.initial(0) + 0.1, network.n_weights
+    if kind == "plane":
+        return Request(kind, np.stack([w, *np.eye(p)[:2]]), np.array([[0.0, 0.0], [0.3, -0.2]]))
+    return Request(kind, w, np.cos(np.arange(p)) if kind in ("curvature", "bend") else None)
 
 
-@pytest.mark.parametrize("rows", [1, 5, 900, 70_000, 999_999])
-@pytest.mark.parametrize("kinds", [("gradient",), ("gauss_newton",)])
-def test_blocks_tile_the_capacity(rows, kinds):
-    held = InMemory(np.ones((rows, 8)), np.ones((rows, 1))).padded()
-    assert capacity(rows) == len(held.y)
-    assert len(held.y) % block_rows(Network((8, 20, 1)), kinds, held) == 0
+def assert_same(one, other, **tolerance):
+    for a, b in zip(one, other, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            np.testing.assert_allclose(a, b, **tolerance)
 
 
-@pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("block", [8, 32, 128])
-def test_sums_over_blocks_are_sums_over_rows(kind, block, random, x64):
-    network = Network((3, 4, 2))
-    x, y, s = random.normal(size=(77, 3)), random.normal(size=(77, 2)), random.uniform(size=77)
-    rows = InMemory(x, y, s)
-    w = network.initial(0)
-    whole = sums_of_block(
-        network,
-        ALL,
-        kind,
-        Request(0, jax.numpy.asarray(w), jax.numpy.asarray(w)),
-        Block(*map(jax.numpy.asarray, (x, y, s))),
+def in_blocks(monkeypatch, rows):
+    """Have every pass take blocks of so many rows, and threads whatever the work."""
+    monkeypatch.setattr(memory, "block_rows", lambda *_: rows)
+    monkeypatch.setattr(memory, "_WORTH_THREADS", 0)
+
+
+@KIND
+@pytest.mark.parametrize("block", [1, 8, 76, 77, 128])
+def test_a_total_is_the_sum_over_the_rows_in_whatever_blocks(kind, block, random, monkeypatch):
+    rows, request = some(random), asked(kind)
+    whole = finished(NETWORK, sums_of_block(NETWORK, request, Block(rows.x, rows.y, rows.sample_weight)))
+    in_blocks(monkeypatch, block)
+    total = rows.total(request, NETWORK)
+    assert total.rows == pytest.approx(rows.sample_weight.sum())
+    squares = [None if each.triangle is None else each.triangle.T @ each.triangle for each in (total, whole)]
+    assert_same([*total[:5], squares[0]], [*whole[:5], squares[1]], rtol=1e-11, atol=1e-11)
+
+
+@KIND
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_a_total_has_the_same_bits_whatever_the_number_of_threads(kind, threads, random, monkeypatch):
+    rows, request = some(random, 3001), asked(kind)
+    in_blocks(monkeypatch, 11)
+    monkeypatch.setattr(memory, "processors", lambda: 1)
+    alone = rows.total(request, NETWORK)
+    monkeypatch.setattr(memory, "processors", lambda: threads)
+    assert_same(rows.total(request, NETWORK), alone, rtol=0)
+
+
+@KIND
+def test_a_total_has_the_same_bits_beside_others(kind, random, monkeypatch):
+    rows, request = some(random, 3001), asked(kind)
+    in_blocks(monkeypatch, 11)
+    task = functools.partial(rows.total, request, NETWORK)
+    alone = task()
+    one, *_, other = side_by_side([task] * 4, n_jobs=4)
+    assert_same(one, alone, rtol=0)
+    assert_same(other, alone, rtol=0)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("rows", [1, 7, 4095, 70_001])
+def test_sums_over_few_and_many_rows_are_those_written_out(rows, weighted, random):
+    table = some(random, rows, weighted=weighted)
+    network = Network((3, 2), output_activation="tanh")
+    w = network.initial(0) + 0.1
+    sums = table.total(Request("gradient", w), network)
+    error, gradient = sums_by_hand(w, table.x, table.y, table.counts)
+    assert sums.rows == pytest.approx(table.counts.sum(), rel=1e-14)
+    np.testing.assert_allclose(sums.error, error, rtol=1e-11)
+    np.testing.assert_allclose(sums.gradient, gradient, rtol=1e-9, atol=1e-9)
+
+
+def sums_by_hand(w, x, y, s):
+    """E and ∂E/∂w of ŷ = tanh(x W + b), written out in NumPy and float64."""
+    x, y, s = (np.asarray(a, np.float64) for a in (x, y, s))
+    coef = w[: x.shape[1] * y.shape[1]].reshape(x.shape[1], y.shape[1])
+    predicted = np.tanh(x @ coef + w[coef.size :])
+    slope = (predicted - y) * (1 - predicted**2) * s[:, None]
+    error = 0.5 * (s[:, None] * (predicted - y) ** 2).sum()
+    return error, np.concatenate([(x.T @ slope).ravel(), slope.sum(0)])
+
+
+def test_a_long_sum_of_float32_rows_loses_no_digits(random):
+    rows, network = (
+        some(random, 1_000_003, np.float32, weighted=False),
+        Network((3, 2), output_activation="tanh"),
     )
-    kinds = np.int32(ALL.index(kind))
-    summed = jax.jit(lambda w, held: sum_over_rows(network, ALL, Request(kinds, w, w), held, block))(
-        w, rows.padded()
+    w = network.initial(0).astype(np.float32).astype(np.float64)
+    sums = rows.total(Request("gradient", w), network)
+    error, gradient = sums_by_hand(w, rows.x, rows.y, np.ones(len(rows)))
+    assert sums.rows == 1_000_003
+    np.testing.assert_allclose(sums.error, error, rtol=1e-7)
+    np.testing.assert_allclose(sums.gradient, gradient, atol=1e-6 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize("order", ["F", "a slice"])
+def test_rows_that_lie_otherwise_in_memory_sum_to_the_same(order, random):
+    rows, network = some(random), Network((3, 4, 2))
+    x = np.asfortranarray(rows.x) if order == "F" else np.repeat(rows.x, 2, axis=0)[::2]
+    request = asked("gauss_newton")
+    other = InMemory(x, rows.y, rows.sample_weight).total(request, network)
+    assert_same(other, rows.total(request, network), rtol=1e-12, atol=1e-13)
+
+
+@KIND
+@pytest.mark.parametrize("rows", [1, 900, 1_000_000])
+@pytest.mark.parametrize("network", [NETWORK, Network((500, 2, 1)), Network((8, 20, 1))], ids=str)
+def test_blocks_are_nearly_equal_and_no_longer_than_a_cache(kind, rows, network):
+    size = block_rows(network, asked(kind, network), rows)
+    assert 1 <= size <= min(rows, 1 << 14)
+    assert -(-rows // size) * size - rows < -(-rows // size)
+
+
+@pytest.mark.parametrize("block", [1, 10, 76, 77, 1000])
+def test_each_joins_what_is_said_of_the_rows_in_their_order(block, random, monkeypatch):
+    rows, w = some(random), NETWORK.initial(0)
+    monkeypatch.setattr(memory, "_SMALLEST", block)
+    monkeypatch.setattr(memory, "_LARGEST", block)
+    predicted = rows.each(lambda block: NETWORK.predict(w, block.x))
+    residuals, counts = rows.each(lambda block: (NETWORK.predict(w, block.x) - block.y, block.s))
+    np.testing.assert_allclose(predicted, NETWORK.predict(w, rows.x), rtol=1e-13)
+    np.testing.assert_allclose(residuals, NETWORK.predict(w, rows.x) - rows.y, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(counts, rows.sample_weight)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("size", [1, 7, 35, 70, 100])
+@pytest.mark.parametrize("window", [0, 1 << 19])
+def test_batches_are_the_rows_in_the_order_asked_for(size, window, weighted, random, monkeypatch):
+    monkeypatch.setattr(memory, "_WINDOW_BYTES", window)
+    rows, order = some(random, weighted=weighted), random.permutation(77)[:70]
+    batches = list(rows.batches(order, size))
+    assert [len(batch.x) for batch in batches] == [len(order[at : at + size]) for at in range(0, 70, size)]
+    np.testing.assert_array_equal(np.concatenate([batch.x for batch in batches]), rows.x[order])
+    np.testing.assert_array_equal(np.concatenate([batch.y for batch in batches]), rows.y[order])
+    counts = [np.ones(len(batch.x)) if batch.s is None else batch.s for batch in batches]
+    np.testing.assert_array_equal(np.concatenate(counts), rows.counts[order])
+
+
+def test_a_weighting_multiplies_how_often_rows_count_and_copies_nothing(random):
+    rows, factor = some(random), random.uniform(size=77)
+    weighted = rows.weighted(factor)
+    assert weighted.x is rows.x
+    assert weighted.y is rows.y
+    np.testing.assert_allclose(weighted.counts, rows.counts * factor)
+    np.testing.assert_allclose(some(random, weighted=False).weighted(factor).counts, factor)
+    expected = InMemory(rows.x, rows.y, rows.sample_weight * factor).total(asked("gauss_newton"), NETWORK)
+    rows.total(asked("gauss_newton"), NETWORK)
+    assert_same(weighted.total(asked("gauss_newton"), NETWORK), expected, rtol=0)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("named", [np.asarray, np.flatnonzero], ids=["by a mask", "by number"])
+def test_some_of_the_rows_are_taken(named, weighted, random):
+    rows, mask = some(random, weighted=weighted), random.uniform(size=77) < 0.3
+    taken = rows.taking(named(mask))
+    np.testing.assert_array_equal(taken.x, rows.x[mask])
+    np.testing.assert_array_equal(taken.y, rows.y[mask])
+    np.testing.assert_array_equal(taken.counts, rows.counts[mask])
+    assert taken.dtype == rows.dtype
+
+
+def test_rows_that_are_float64_are_wide_already_and_others_are_widened(random):
+    double, single = some(random), some(random, dtype=np.float32)
+    assert double.wide() is double
+    wide = single.wide()
+    assert {wide.x.dtype, wide.y.dtype, wide.sample_weight.dtype} == {np.dtype(np.float64)}
+    np.testing.assert_array_equal(wide.x, single.x)
+
+
+def test_the_count_and_the_error_of_the_mean_follow_the_row_weights():
+    rows = InMemory(
+        np.ones((3, 1)), np.array([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), np.array([1.0, 0.0, 2.0])
     )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), summed, whole)
-    assert rows.count == pytest.approx(s.sum())
+    assert rows.count == 3.0
+    assert rows.error_of_mean == pytest.approx(0.5 * (1 * 2.0**2 + 2 * 1.0**2))  # the mean is 3
 
 
-def test_padding_repeats_a_real_row(random, x64):
-    x, y = random.normal(size=(5, 2)), random.normal(size=(5, 1))
-    held = InMemory(x, y).padded()
-    assert held.x.shape == (2, 8)  # a column of the table is contiguous
-    np.testing.assert_array_equal(held.x[:, 5:].T, np.broadcast_to(x[0], (3, 2)))
-    np.testing.assert_array_equal(held.s, [1, 1, 1, 1, 1, 0, 0, 0])
+@pytest.mark.parametrize(("y", "error"), [(5.0, 0.5 * 3 * 25.0), (0.0, 1.0)], ids=["all alike", "all zero"])
+def test_the_error_of_the_mean_is_never_zero(y, error):
+    assert InMemory(np.ones((3, 1)), np.full((3, 1), y)).error_of_mean == pytest.approx(error)
 
 
 @pytest.mark.parametrize(
@@ -99,141 +227,12 @@ def test_rows_of_another_width_than_the_model_are_refused():
         check_fit(Network((3, 1)), InMemory(np.ones((2, 2)), np.ones((2, 1))))
 
 
-def aligned(array):
-    """A copy of the array that starts at a multiple of 64 bytes, as XLA needs it to take it without another copy."""
-    room = np.empty(array.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
-@pytest.fixture
-def everything_is_large(monkeypatch):
-    monkeypatch.setattr(memory, "_LARGE_BYTES", 0)
-
-
-def sums_by_hand(w, x, y, s, bias):
-    """E and ∂E/∂w of ŷ = tanh(x W + b), written out in NumPy and float64."""
-    x, y, s = (np.asarray(a, np.float64) for a in (x, y, s))
-    coef = w[: x.shape[1] * y.shape[1]].reshape(x.shape[1], y.shape[1])
-    predicted = np.tanh(x @ coef + (w[coef.size :] if bias else 0.0))
-    slope = (predicted - y) * (1 - predicted**2) * s[:, None]
-    error = 0.5 * (s[:, None] * (predicted - y) ** 2).sum()
-    return error, np.concatenate([(x.T @ slope).ravel(), slope.sum(0) if bias else []])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.usefixtures("everything_is_large")
-def test_parts_of_an_aligned_array_are_the_array_itself(dtype, random, x64):
-    x, y = aligned(random.normal(size=(70_001, 32)).astype(dtype)), aligned(np.ones((70_001, 1), dtype))
-    rows = InMemory(x, y)
-    held = rows.held()
-    size = len(held.parts[0].x)
-    assert rows.x is x
-    assert len(held.parts) == -(-70_001 // size) > 2
-    for number, part in enumerate(held.parts[:-1]):
-        assert part.x.unsafe_buffer_pointer() == x[number * size :].ctypes.data
-        assert part.y.unsafe_buffer_pointer() == y[number * size :].ctypes.data
-        assert part.x.dtype == dtype
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.usefixtures("everything_is_large")
-def test_an_array_that_lies_otherwise_is_copied_and_sums_to_the_same(order, random, x64):
-    x, y = random.normal(size=(70_001, 3)), random.normal(size=(70_001, 1))
-    room = np.empty(x.nbytes + 128, np.uint8)
-    start = -room.ctypes.data % 64 + 8
-    unaligned = room[start : start + x.nbytes].view(np.float64).reshape(x.shape, order=order)
-    unaligned[...] = x
-    network = Network((3, 1), output_activation="tanh")
-    w = network.initial(0)
-    held = InMemory(unaligned, y).held()
-    sums = sum_over_parts(network, ("gradient",), Request(np.int32(0), w, None), held, 8192)
-    error, gradient = sums_by_hand(w, x, y, np.ones(len(x)), bias=True)
-    np.testing.assert_allclose(sums.error, error, rtol=1e-11)
-    np.testing.assert_allclose(sums.gradient, gradient, rtol=1e-9)
-
-
-@pytest.mark.parametrize("rows", [1, 7, 8, 9, 4095, 4096, 4097, 65_535, 65_536, 65_537, 70_001, 140_000])
-@pytest.mark.parametrize(("outputs", "bias", "weighted"), [(1, True, False), (3, False, True)])
-@pytest.mark.usefixtures("everything_is_large")
-def test_sums_at_the_borders_of_blocks_and_parts_are_those_of_numpy(
-    rows, outputs, bias, weighted, random, x64
-):
-    x, y = random.normal(size=(rows, 4)), random.normal(size=(rows, outputs))
-    s = random.integers(0, 3, rows) + (np.arange(rows) == 0)
-    network = Network((4, outputs), output_activation="tanh", bias=bias)
-    w = network.initial(0) + 0.1
-    held = InMemory(x, y, s if weighted else None).held()
-    request = Request(np.int32(0), w, None)
-    block = block_rows(network, ("gradient",), held)
-    sums = (
-        sum_over_parts(network, ("gradient",), request, held, block)
-        if isinstance(held, Parts)
-        else jax.jit(lambda held: sum_over_rows(network, ("gradient",), request, held, block))(held)
-    )
-    s = s if weighted else np.ones(rows)
-    error, gradient = sums_by_hand(w, x, y, s, bias)
-    assert float(sums.rows) == s.sum()
-    np.testing.assert_allclose(sums.error, error, rtol=1e-11)
-    np.testing.assert_allclose(sums.gradient, gradient, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("kind", ALL)
-@pytest.mark.usefixtures("everything_is_large")
-def test_sums_over_parts_do_not_depend_on_the_number_of_threads(kind, random, x64):
-    network = Network((3, 4, 2))
-    x, y = random.normal(size=(300_001, 3)), random.normal(size=(300_001, 2))
-    w, kinds = network.initial(0), np.int32(ALL.index(kind))
-    many = InMemory(x, y).held()
-    alone = Parts(many.parts, memory.ThreadPoolExecutor(1))
-    sums = [sum_over_parts(network, ALL, Request(kinds, w, w), held, 4096) for held in (alone, many, many)]
-    jax.tree.map(np.testing.assert_array_equal, sums[0], sums[1])
-    jax.tree.map(np.testing.assert_array_equal, sums[0], sums[2])
-
-
-@pytest.mark.usefixtures("everything_is_large")
-def test_a_long_sum_of_float32_rows_loses_no_digits(random, x64):
-    x, y = (random.normal(size=(1_000_003, d)).astype(np.float32) for d in (8, 1))
-    network = Network((8, 1), output_activation="tanh")
-    w = network.initial(0).astype(np.float32).astype(np.float64)
-    held = InMemory(x, y).held()
-    sums = sum_over_parts(
-        network, ("gradient",), Request(np.int32(0), w, None), held, block_rows(network, ("gradient",), held)
-    )
-    error, gradient = sums_by_hand(w, x, y, np.ones(len(x)), bias=True)
-    assert held.parts[0].x.dtype == np.float32
-    assert float(sums.rows) == 1_000_003
-    np.testing.assert_allclose(sums.error, error, rtol=1e-7)
-    np.testing.assert_allclose(sums.gradient, gradient, atol=1e-6 * np.abs(gradient).max())
-
-
-@pytest.mark.parametrize("rate", [0.5, 1e6], ids=["converging", "diverging"])
-def test_a_descent_over_parts_goes_the_way_of_one_over_padded_rows(rate, random, monkeypatch):
-    x = random.normal(size=(70_001, 3))
-    y = np.tanh(x @ [[1.0], [-0.5], [0.2]]) + 0.1 * random.normal(size=(70_001, 1))
-    network = Network((3, 1), output_activation="tanh")
-
-    def path():
-        return descend(
-            network,
-            InMemory(x, y),
-            GradientDescent(rate),
-            seed=0,
-            max_iter=7,
-            watched={"validation": InMemory(x[:66_000], y[:66_000]), "few": InMemory(x[:9], y[:9])},
-            judge="validation",
-        )
-
-    padded = path()
-    monkeypatch.setattr(memory, "_LARGE_BYTES", 0)
-    parts = path()
-    np.testing.assert_allclose(parts.error, padded.error, rtol=1e-9)
-    np.testing.assert_allclose(parts.weights, padded.weights, rtol=1e-9)
-    np.testing.assert_allclose(parts.watched["validation"], padded.watched["validation"], rtol=1e-9)
-    np.testing.assert_allclose(parts.watched["few"], padded.watched["few"], rtol=1e-9)
-    assert (parts.stop, parts.best_step, parts.n_passes) == (padded.stop, padded.best_step, padded.n_passes)
+@pytest.mark.parametrize("given", [2, 3])
+def test_arrays_side_by_side_are_rows(given):
+    parts = (np.ones((4, 3)), np.ones((4, 1)), np.arange(4.0))[:given]
+    rows = check_fit(Network((3, 1)), parts)
+    assert rows.x is parts[0]
+    assert rows.count == (6.0 if given == 3 else 4.0)
 
 
 @pytest.mark.parametrize("row", [0, 70_000, 262_143, 262_144, 300_000])
@@ -260,8 +259,19 @@ def test_float32_is_kept_where_inputs_and_targets_are_float32(x, y, asked, kept)
     assert (rows.x.dtype, rows.y.dtype, rows.sample_weight.dtype) == (kept, kept, kept)
 
 
-@pytest.mark.parametrize("row_bytes", [8, 132, 1000, 10**6])
-def test_a_part_is_a_power_of_two_between_its_bounds(row_bytes):
-    size = part_rows(row_bytes)
-    assert 1 << 10 <= size <= 1 << 16
-    assert size & (size - 1) == 0
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_of_the_right_type_is_not_copied(order):
+    x, y = np.ones((5, 2), order=order), np.ones((5, 1))
+    rows = InMemory(x, y)
+    assert rows.x is x
+    assert rows.y is y
+
+
+def test_equal_rows_have_equal_keys_and_others_others(random):
+    rows = some(random, 50).taking(np.r_[0:50, 3, 7])
+    keys = rows.content_keys(1)
+    assert len(np.unique(keys)) == 50
+    np.testing.assert_array_equal(keys[[50, 51]], keys[[3, 7]])
+    assert not np.array_equal(keys, rows.content_keys(2))
+    assert (keys >= 0).all()
+    assert (keys < 1).all()

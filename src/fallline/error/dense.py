@@ -47,6 +47,11 @@ class Dense:
             ]
         return self._slopes
 
+    def bend(self, number: int) -> Any:
+        """f″ of the units of a layer, (units, n)."""
+        above = self.predicted if number == len(self.layers) - 1 else self.below[number + 1]
+        return self.activations[number].bend(self.entering[number], above, self.xp)
+
     def back(self, u: Any) -> Any:
         """Jᵀ u: the gradient (p,) of Σ u · ŷ, for u (outputs, n).
 
@@ -74,9 +79,9 @@ class Dense:
         """How z of each layer changes along v, then how ŷ does; for directions (c, p) each is (c, units, n)."""
         changes, a = [], None
         for (coef, _), (turn, lift), below, slope in zip(
-            self.layers, _layers(self.network, direction), self.below, self.slopes, strict=True
+            self.layers, layers_of(self.network, direction), self.below, self.slopes, strict=True
         ):
-            z = _turned(turn) @ below
+            z = turned(turn) @ below
             if a is not None:
                 z = z + coef.T @ a
             if lift is not None:
@@ -113,15 +118,13 @@ class Dense:
         Source: Pearlmutter (1994), Neural Computation 6:147, R{·}.
         """
         xp, tangents = self.xp, self._tangents(directions)
-        turns = [turn for turn, _ in _layers(self.network, directions)]
-        above = [*self.below[1:], self.predicted]
+        turns = [turn for turn, _ in layers_of(self.network, directions)]
         back, dback = u, du  # what comes from above to the units of a layer, and its change
         parts = []
         for number in range(len(self.layers) - 1, -1, -1):
-            slope, z, dz = self.slopes[number], self.entering[number], tangents[number]
-            bend = self.activations[number].bend(z, above[number], xp)
+            slope = self.slopes[number]
             delta = back * slope
-            ddelta = dback * slope + (back * bend) * dz
+            ddelta = dback * slope + (back * self.bend(number)) * tangents[number]
             change = self.below[number] @ xp.permute_dims(ddelta, (0, 2, 1))
             if number:
                 da = self.slopes[number - 1] * tangents[number - 1]
@@ -135,13 +138,14 @@ class Dense:
         return xp.concat(parts[::-1], axis=1)
 
 
-def _turned(coef: Any) -> Any:
+def turned(coef: Any) -> Any:
+    """The transpose of each matrix of a stack."""
     return coef.__array_namespace__().permute_dims(
         coef, (*range(coef.ndim - 2), coef.ndim - 1, coef.ndim - 2)
     )
 
 
-def _layers(network: Network, directions: Any) -> list[tuple[Any, Any]]:
+def layers_of(network: Network, directions: Any) -> list[tuple[Any, Any]]:
     """Directions (…, p) layer by layer: coefficients (…, inputs, units), biases (…, units) or None."""
     found, at, first = [], 0, directions.shape[:-1]
     xp = directions.__array_namespace__()

@@ -1,4 +1,4 @@
-"""JᵀJ of a dense network without J: what a layer's columns of J have in common is multiplied once.
+"""JᵀJ and the Hessian of a dense network without J: what a layer's columns of J have in common is multiplied once.
 
 The column of the weight from unit i to unit h is a_i δ_h, the activation below times the sensitivity above, so that
 
@@ -6,7 +6,8 @@ The column of the weight from unit i to unit h is a_i δ_h, the activation below
 
 is a product of pairs with pairs. Within a layer both are symmetric, and only half of each is formed: a quarter of
 the products, and several outputs j cost hardly more than one. The products of all blocks of rows are added up as they
-are, and put in the order of the weights once.
+are, and put in the order of the weights once. The Hessian has the same shape: how ∂E/∂z_h' changes as z_h moves stands
+where s Σ_j δ_h^j δ_h'^j does, and, where h' stands above h, how a_i' does.
 """
 
 import functools
@@ -72,8 +73,53 @@ def products_of(sweep: Dense, s: Any, first_pairs: Any = None) -> Products:
     return products
 
 
+def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -> Products:
+    """What ``put_together`` makes the Hessian of E of; u (outputs, n) is ∂E/∂ŷ, the other arguments are those above."""
+    xp, network = sweep.xp, sweep.network
+    below = [_with_one(a, network.bias) for a in sweep.below]
+    coefs, slopes, last = [layer.coef for layer in sweep.layers], sweep.slopes, len(below) - 1
+    deltas: list[Any] = []  # ∂E/∂z of each layer
+    bends: list[Any] = []  # how it changes with z alone
+    back = u
+    for number in range(last, -1, -1):
+        deltas.insert(0, back * slopes[number])
+        bends.insert(0, back * sweep.bend(number))
+        back = coefs[number] @ deltas[0]
+    products: Products = {}
+    for i in range(last):
+        every = xp.arange(coefs[i].shape[1])
+        # How z of the layers above i changes as z of each unit of layer i does, (units, others, n).
+        moves = [coefs[i + 1][:, :, None] * slopes[i][:, None, :]]
+        for k in range(i + 2, last + 1):
+            moves.append(coefs[k].T @ (slopes[k - 1] * moves[-1]))
+        turned = slopes[last] * moves[-1]
+        turned = turned if s is None else turned * s
+        for k in range(last, i, -1):
+            turned = turned * slopes[k] + bends[k] * moves[k - i - 1]
+            units, others, _ = turned.shape
+            product = _flat(turned) @ _flat(_outer(below[i], below[k])).T
+            product = products[i, k] = xp.reshape(product, (units, others, below[i].shape[0], -1))
+            if k == i + 1:
+                part = _flat(_outer(slopes[i], deltas[k])) @ below[i].T
+                product[every, :, :, every] += xp.reshape(part, (units, others, -1))
+            else:
+                under = slopes[k - 1] * moves[k - i - 2]
+                for h in range(others):
+                    part = xp.reshape(_flat(under * deltas[k][h]) @ below[i].T, (units, under.shape[1], -1))
+                    product[:, h, :, : under.shape[1]] += xp.permute_dims(part, (0, 2, 1))
+            turned = coefs[k] @ turned
+        turned = turned * slopes[i]
+        turned[every, every] += bends[i]
+        above = xp.concat([turned[h, h:] for h in range(len(every))])
+        under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
+        products[i, i] = above @ under.T
+    squares = slopes[last] ** 2 if s is None else slopes[last] ** 2 * s
+    products[last, last] = ((squares + bends[last])[:, None, :] * below[last][None]) @ below[last].T
+    return products
+
+
 def put_together(network: Network, products: Products) -> np.ndarray:
-    """JᵀJ (p, p), float64, of the ``products`` of a network's rows."""
+    """JᵀJ, or H, (p, p), float64, of the ``products`` of a network's rows."""
     shapes = _shapes(network)
     last = len(shapes) - 1
     starts = np.concatenate([[0], np.cumsum([a * b for a, b in shapes])])

@@ -15,7 +15,8 @@ import numpy as np
 
 from fallline.error.dense import Dense
 from fallline.error.direct import Direct
-from fallline.error.pairs import by_pairs, input_pairs, products_of, put_together
+from fallline.error.many import errors_and_gradients
+from fallline.error.pairs import by_pairs, hessian_products_of, input_pairs, products_of, put_together
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Model, Network
@@ -46,9 +47,11 @@ class Block:
 class Request(NamedTuple):
     """One pass over the rows: which sums, at which weights (p,), in which direction.
 
-    kind: "error": E; "gradient": E, g; "gauss_newton": E, g, JᵀsJ; "triangle": R, and with it E, g;
+    kind: "error": E; "gradient": E, g, of a network also at
+    weights (m, p); "gauss_newton": E, g, JᵀsJ; "triangle": R, and with it E, g;
     "curvature": JᵀsJ v for a direction v (p,); "bend": Jᵀ s ∂²ŷ/∂v²; "hessian": E, g and H times each of the directions
-    (c, p); "plane": E at origin + a · first + b · second for the points (a, b), ``weights`` (3, p) and ``direction`` (m, 2).
+    (c, p), H itself without any; "plane": E at origin + a · first + b · second for the points (a, b), ``weights`` (3, p)
+    and ``direction`` (m, 2).
     """
 
     kind: str
@@ -60,7 +63,7 @@ class Sums(NamedTuple):
     """What the rows say at one point, float64: sums that add up block by block, by ``merged``. None is what was not asked.
 
     rows: Σ s, the number of rows. error: E; (m,) on a plane. gradient (p,): ∂E/∂w. gauss_newton (p, p): JᵀsJ.
-    product: (p,) or (c, p), what a matrix does to the direction asked about. triangle (p + 1, p + 1): R of
+    product: (p,) or (c, p), what a matrix does to the direction asked about, or that matrix (p, p). triangle (p + 1, p + 1): R of
     [√s J | √s r] = Q R, so that JᵀJ need not be formed, which squares the condition number.
     """
 
@@ -74,8 +77,7 @@ class Sums(NamedTuple):
 
 def sweep_of(model: Model, weights: Any, block: Block) -> Dense | Direct:
     """The model swept over a block. Raises ShapeError where y has another shape than what is predicted."""
-    weights = weights.astype(block.x.dtype, copy=False)
-    sweep = (Dense if isinstance(model, Network) else Direct)(model, weights, block.x)
+    sweep = _sweep(model, weights.astype(block.x.dtype, copy=False), block.x)
     predicted = sweep.predicted.shape[::-1]
     if predicted != tuple(block.y.shape):  # (b,) against (b, 1) would broadcast to (b, b) in silence
         raise ShapeError(
@@ -83,6 +85,10 @@ def sweep_of(model: Model, weights: Any, block: Block) -> Dense | Direct:
             "For a single output, pass y[:, None]."
         )
     return sweep
+
+
+def _sweep(model: Model, weights: Any, x: Any) -> Dense | Direct:
+    return Dense(model, weights, x) if isinstance(model, Network) else Direct(model, weights, x)
 
 
 def sums_of_block(model: Model, request: Request, block: Block) -> Sums:
@@ -94,6 +100,9 @@ def sums_of_block(model: Model, request: Request, block: Block) -> Sums:
     with np.errstate(all="ignore"):
         if kind == "plane":
             return Sums(block.count, error=_on_plane(model, request, block))
+        if kind == "gradient" and request.weights.ndim == 2 and isinstance(model, Network):
+            weights = request.weights.astype(block.x.dtype, copy=False)
+            return Sums(block.count, *map(_wide, errors_and_gradients(model, weights, block)))
         sweep, s = sweep_of(model, request.weights, block), block.s
         r = sweep.predicted - block.y.T
         weighted = r if s is None else r * s
@@ -111,12 +120,9 @@ def sums_of_block(model: Model, request: Request, block: Block) -> Sums:
             return sums._replace(product=_wide(sweep.back(along if s is None else along * s)))
         sums = sums._replace(gradient=_wide(sweep.back(weighted)))
         if kind == "hessian":
-            directions = request.direction.astype(block.x.dtype, copy=False)
-            turned = _changes(sweep, directions)
-            turned = turned if s is None else turned * s
-            return sums._replace(product=_wide(sweep.turned_back(weighted, turned, directions)))
+            return sums._replace(product=_bent(sweep, weighted, request.direction, block))
         if kind == "gauss_newton":
-            return sums._replace(gauss_newton=_square(model, sweep, block))
+            return sums._replace(gauss_newton=_square(sweep, block))
     return sums
 
 
@@ -133,10 +139,8 @@ def merged(first: Sums, second: Sums) -> Sums:
 
 
 def finished(model: Model, sums: Sums) -> Sums:
-    """The sums over all rows, JᵀJ put together of the products it was left in."""
-    if isinstance(sums.gauss_newton, dict):
-        return sums._replace(gauss_newton=put_together(model, sums.gauss_newton))  # type: ignore[arg-type]
-    return sums
+    """The sums over all rows, JᵀJ or H put together of the products it was left in."""
+    return Sums(*(put_together(model, each) if isinstance(each, dict) else each for each in sums))  # type: ignore[arg-type]
 
 
 def residuals(model: Model, weights: Any, block: Block) -> Any:
@@ -146,7 +150,7 @@ def residuals(model: Model, weights: Any, block: Block) -> Any:
 
 def jacobian(model: Model, weights: Any, x: Any) -> Any:
     """J = ∂ŷ/∂w of rows x (b, inputs): (b, outputs, p)."""
-    return (Dense if isinstance(model, Network) else Direct)(model, weights, x).jacobian()  # type: ignore[operator]
+    return _sweep(model, weights, x).jacobian()
 
 
 def error_and_gradient_of(triangle: Any) -> tuple[float, Any]:
@@ -166,16 +170,33 @@ def _wide(array: Any) -> Any:
     return np.asarray(array, np.float64)
 
 
-def _square(model: Model, sweep: Any, block: Block) -> Any:
-    if isinstance(model, Network) and by_pairs(model):
-        first = block.kept.get(model.bias)
-        if first is None:
-            first = input_pairs(model, block.x)
-            if block.keeps:
-                block.kept[model.bias] = first
-        return {key: _wide(part) for key, part in products_of(sweep, block.s, first).items()}
+def _square(sweep: Any, block: Block) -> Any:
+    if isinstance(sweep, Dense) and by_pairs(sweep.network):
+        found = products_of(sweep, block.s, _first_pairs(sweep.network, block))
+        return {key: _wide(part) for key, part in found.items()}
     columns = _counted_jacobian(sweep, block.s)
     return _wide(columns.T @ columns)
+
+
+def _bent(sweep: Any, u: Any, directions: Any, block: Block) -> Any:
+    """H times each of the directions (c, p), or H; u (outputs, b) is ∂E/∂ŷ."""
+    if directions is None and isinstance(sweep, Dense):
+        found = hessian_products_of(sweep, u, block.s, _first_pairs(sweep.network, block))
+        return {key: _wide(part) for key, part in found.items()}
+    if directions is None:
+        directions = np.eye(len(sweep.weights))
+    directions = directions.astype(block.x.dtype, copy=False)
+    changes = _changes(sweep, directions)
+    return _wide(sweep.turned_back(u, changes if block.s is None else changes * block.s, directions))
+
+
+def _first_pairs(network: Network, block: Block) -> Any:
+    first = block.kept.get(network.bias)
+    if first is None:
+        first = input_pairs(network, block.x)
+        if block.keeps:
+            block.kept[network.bias] = first
+    return first
 
 
 def _counted_jacobian(sweep: Any, s: Any) -> Any:
@@ -234,12 +255,15 @@ def _on_plane(model: Model, request: Request, block: Block) -> np.ndarray:
         xp, hidden = block.x.__array_namespace__(), ACTIVATIONS[network.activation]
         output = ACTIVATIONS[network.output_activation]
         entering = [_entering(network.layers(corner)[0], x) for corner in corners]
+    base, before = None, None
     for at, (a, b) in enumerate(points):
         weights = corners[0] + a * corners[1] + b * corners[2]
         if network is None:
             predicted = model.predict(weights, block.x).T
         else:
-            z = entering[0] + a * entering[1] + b * entering[2]
+            if b != before:  # along a row of a grid b stays
+                base, before = entering[0] + b * entering[2], b
+            z = base + a * entering[1]
             for layer in network.layers(weights)[1:]:
                 z = _entering(layer, hidden.value(z, xp))
             predicted = output.value(z, xp)

@@ -36,13 +36,16 @@ _WINDOW_BYTES = 1 << 19  # of batches laid out together
 def block_rows(model: Model, request: Request, rows: int, itemsize: int = 8) -> int:
     """Rows to a block of a pass: so many that what is made of them stays in the cache, and blocks are nearly equal."""
     sizes, room = getattr(model, "sizes", (model.inputs, model.outputs)), _BLOCK_BYTES
-    wide = max(sizes[1:])
-    if request.kind == "gauss_newton" and isinstance(model, Network) and by_pairs(model):
+    wide, directions = max(sizes[1:]), request.direction
+    bent = request.kind == "hessian"
+    if isinstance(model, Network) and (
+        (bent and directions is None) or (request.kind == "gauss_newton" and by_pairs(model))
+    ):
         wide, room = widest(model), _PAIR_BYTES
     elif request.kind in ("gauss_newton", "triangle") or not isinstance(model, Network):
         wide = model.n_weights * model.outputs
-    elif request.kind == "hessian":
-        wide *= len(request.direction)
+    elif bent:
+        wide *= len(directions)
     fitting = int(np.clip(room // (itemsize * wide), _SMALLEST, _LARGEST))
     return -(-rows // -(-rows // fitting))
 
@@ -152,7 +155,8 @@ class InMemory:
         n, p = len(self.x), model.n_weights
         blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
-        work = n * p * (p if request.kind in ("gauss_newton", "triangle") else directions)
+        square = request.kind in ("gauss_newton", "triangle", "hessian")
+        work = n * p * (p if square and request.direction is None else directions)
         return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
@@ -187,6 +191,10 @@ class InMemory:
         """Some of the rows: those where ``which`` (n,) is True, or those of these numbers."""
         s = None if self.sample_weight is None else self.sample_weight[which]
         return replace(self, x=self.x[which], y=self.y[which], sample_weight=s)
+
+    def wide(self) -> Self:
+        """The rows in float64, themselves where they are: what is judged by small differences of E needs its digits."""
+        return self if self.dtype == np.float64 else replace(self, dtype=np.float64)
 
     def content_keys(self, seed: int | np.random.Generator | None) -> np.ndarray:
         """See ``content_keys``."""
