@@ -4,8 +4,8 @@
 
 The data and certified values are in tests/data/nist.json. Printed for each of 27 nonlinear problems and both starts, and
 for 11 linear sets from no start at all: the digits of the worst parameter and of the worst standard deviation,
-−log10 |b − c|/|c|, at most 11 (15 for linear sets: the certified values have as many), steps, passes and seconds, the first
-of which compiles. ``--without``: one of the settings of ``LevenbergMarquardt.for_curves()`` as it is for networks.
+−log10 |b − c|/|c|, at most 11 (15 for linear sets: the certified values have as many), steps, passes and seconds.
+``--without``: one of the settings of ``LevenbergMarquardt.for_curves()`` as it is for networks.
 """
 
 import argparse

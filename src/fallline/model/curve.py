@@ -218,8 +218,8 @@ class Curve:
         with contextlib.nullcontext() if jax is None else jax.enable_x64(True):
             try:
                 return self._said(weights, x)
-            except (TypeError, AttributeError):
-                if jax is None:
+            except AttributeError:  # x.at
+                if jax is None or not isinstance(weights, np.ndarray):
                     raise
                 return self._said(jax.numpy.asarray(weights), jax.numpy.asarray(x), jax.numpy)
 

@@ -5,19 +5,17 @@ shown is the business of the faces.
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.transformation import wrapped
+from fallline.error.sums import Block
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.model.curve import Curve, check_names
 from fallline.rows.memory import InMemory
@@ -34,6 +32,12 @@ _SAME = 1e-8  # relative change of a column that is rounding
 # Profile likelihood: an end is found to this share of a standard error; further out than so many it is nowhere.
 _EXACT, _DOUBLINGS, _CUTS = 1e-7, 12, 40
 
+_DERIVATIVES = {
+    "exact": (),
+    "complex step": ("Derivatives by the complex step, confirmed by central differences.",),
+    "numerical": ("Derivatives by central differences.",),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class CurveFit:
@@ -42,6 +46,7 @@ class CurveFit:
     curve: the curve; values (p,) its parameters, in its order. path: the way of the free ones. uncertainty: what the rows
     say of these, None where no row is left to see the noise by. rows: as they were descended on, fixed parameters
     as further inputs, 1/σ² as row weights. freedom: n less the directions that the rows determine. start: where it began.
+    refitted: whether a first fit, by the complex step, ended where differences said otherwise, and was thrown away.
     """
 
     curve: Curve
@@ -53,11 +58,18 @@ class CurveFit:
     start: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    refitted: bool = False
+
+    @property
+    def model(self) -> Curve:
+        """The curve as it was descended on: its fixed parameters are inputs."""
+        model: Any = self.path.model
+        return model
 
     @property
     def free(self) -> np.ndarray:
         """Which parameters are free: (p,) bool."""
-        return np.array([name not in self.path.model.given for name in self.curve.names])  # type: ignore[attr-defined]
+        return np.array([name not in self.model.given for name in self.curve.names])
 
     @property
     def covariance(self) -> np.ndarray:
@@ -93,7 +105,7 @@ class CurveFit:
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """ŷ (n,) of rows x (n, inputs)."""
-        return np.asarray(self.curve.predict(self.values, x)[:, 0])
+        return self.curve.evaluate(self.values, x)[:, 0]
 
     def as_descended(self, x: np.ndarray) -> np.ndarray:
         """Rows x (n, inputs) with the fixed parameters as further columns."""
@@ -102,8 +114,8 @@ class CurveFit:
 
     @property
     def derivatives(self) -> str:
-        """How the curve was differentiated: ``"exact"`` or ``"numerical"``."""
-        return self.curve.derivatives
+        """How the curve was differentiated: ``"exact"``, ``"complex step"`` or ``"numerical"``."""
+        return self.model.derivatives
 
     @property
     def noise(self) -> float:
@@ -112,11 +124,13 @@ class CurveFit:
 
     @property
     def said(self) -> str:
-        """Why the descent ended, what the rows leave undetermined, and which parameters stand at a bound."""
-        parts = [self.path.stop_message]
+        """Why the descent ended, how slopes were found, what the rows leave undetermined, which parameters are at a bound."""
+        parts = [self.path.stop_message, *_DERIVATIVES[self.derivatives]]
+        if self.refitted:
+            parts.append("By the complex step it ended where differences contradict it: this is a new fit.")
         if self.uncertainty is None:
             parts.append(
-                f"{len(self.rows.y)} rows leave nothing to see the noise by: the standard errors are infinite."
+                f"{len(self.rows)} rows leave nothing to see the noise by: the standard errors are infinite."
             )
         elif self.uncertainty.rank < len(self.uncertainty.weights):
             parts.append(self.uncertainty.says())
@@ -266,14 +280,21 @@ def fit_curve(
     descent = _descent(descent, model, len(y), box)
     with np.errstate(
         all="ignore"
-    ):  # a function that does not fit says so here, not inside a compiled program
-        model.predict(np.clip(model.initial(), *box), rows.x[:2])
-    begin = find_start(model, rows, descent, {name: values.get(name) for name in model.free}, box, seed)
+    ):  # a function that does not fit says so here: as a trial it would be no number
+        model.evaluate(np.clip(model.initial(), *box), inputs[:2])
+    known = {name: values.get(name) for name in model.free}
+    # On a copy: how slopes are found is decided where the descent begins.
+    begin = find_start(dataclasses.replace(model), rows, descent, known, box, seed)
     path = descend(model, rows, descent, weights=begin, max_iter=max_iter)
+    refitted = not model.slopes_agree(path.best_weights, inputs)
+    if refitted:
+        model = model.by_differences()
+        begin = find_start(model, rows, descent, known, box, seed)
+        path = descend(model, rows, descent, weights=begin, max_iter=max_iter)
     whole = np.empty(len(names))
     whole[free], whole[~free] = path.best_weights, given
     uncertainty, freedom = _what_rows_say(model, path, rows, absolute_sigma)
-    return CurveFit(curve, whole, path, rows, uncertainty, freedom, begin, lower, upper)
+    return CurveFit(curve, whole, path, rows, uncertainty, freedom, begin, lower, upper, refitted)
 
 
 def _what_rows_say(
@@ -284,13 +305,12 @@ def _what_rows_say(
     Rows count as rows here, whatever their σ.
     """
     found = uncertainty_of(model, path.best_weights, rows, noise=1.0, factor="qr")
-    freedom = len(rows.y) - found.rank
+    freedom = len(rows) - found.rank
     if absolute_sigma:
         return found, freedom
     if freedom < 1:
         return None, freedom
-    weights = np.ones(len(rows.y)) if rows.sample_weight is None else rows.sample_weight
-    noise = np.sum(weights[:, None] * found.residuals**2, axis=0) / freedom
+    noise = np.sum(rows.counts[:, None] * found.residuals**2, axis=0) / freedom
     return dataclasses.replace(found, noise_variance=noise, freedom=float(freedom)), freedom
 
 
@@ -392,19 +412,16 @@ def find_start(
     first = np.where(unknown, first, [known[name] or 0.0 for name in model.free])
     if not unknown.any():
         return first
-    random = np.random.default_rng(seed)
-    drawn = _drawn(random, rows.x[:, : len(model.columns)], box)
-    some = np.unique(np.linspace(0, len(rows.y) - 1, min(len(rows.y), _ROWS_TRIED)).astype(int))
-    x, y = rows.x[some], rows.y[some, 0]
-    root = np.ones(len(some)) if rows.sample_weight is None else np.sqrt(rows.sample_weight[some])
+    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _ROWS_TRIED)).astype(int))
+    block = next(rows.batches(some, len(some)))
+    x, drawn = block.x, _drawn(np.random.default_rng(seed), block.x[:, : len(model.columns)], box)
     candidates = np.where(unknown, drawn, first)
     candidates[0] = first
-    with jax.enable_x64(True), one_blas_thread(), np.errstate(all="ignore"):
-        look = functools.partial(_values_and_columns, model, x=x)
-        linear = _linear(look, candidates, unknown)
+    with one_blas_thread(), np.errstate(all="ignore"):
+        linear = _linear(model, candidates, unknown, x)
         if (linear == unknown).all():
             candidates = candidates[:1]
-        candidates, errors = _solved(look, candidates, linear, box, y, root)
+        candidates, errors = _solved(model, candidates, linear, box, block)
     order = np.argsort(errors, kind="stable")[:_DESCENDED]
     order = order[np.isfinite(errors[order])]
     if not len(order):
@@ -428,9 +445,8 @@ def _drawn(random: np.random.Generator, x: np.ndarray, box: tuple[np.ndarray, np
     scales = np.concatenate([[1.0], sizes, 1.0 / sizes])
     shape = (_CANDIDATES, len(lower))
     values = random.choice(scales, shape) * 10.0 ** random.uniform(-_DECADES, _DECADES, shape)
-    values *= random.choice(
-        [1.0, 1.0, -1.0], shape
-    )  # curves are written so that most parameters are positive
+    # Curves are written so that most parameters are positive.
+    values *= random.choice([1.0, 1.0, -1.0], shape)
     both = np.isfinite(lower) & np.isfinite(upper)
     low, wide = np.where(both, lower, 0.0), np.where(both, upper - np.where(both, lower, 0.0), 0.0)
     values = np.where(both, low + wide * random.uniform(size=shape), values)
@@ -440,56 +456,43 @@ def _drawn(random: np.random.Generator, x: np.ndarray, box: tuple[np.ndarray, np
     return np.clip(values, lower, upper)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _values_and_columns(model: Curve, weights: Any, x: Any) -> tuple[Any, Any]:
-    """ŷ (m, n) and ∂ŷ/∂w (m, n, p) at several weights (m, p)."""
-
-    def one(w: Any) -> tuple[Any, Any]:
-        def predict(w: Any) -> Any:
-            return model.predict(w, x, jnp)[:, 0]
-
-        return predict(w), jax.jacfwd(predict)(w)
-
-    return jax.lax.map(one, weights)
-
-
-def _linear(look: Any, candidates: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+def _linear(model: Curve, candidates: np.ndarray, unknown: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Which unknown parameters are linear in ŷ together, (p,) bool: where the columns of none change with any.
 
     Read off points where ŷ is finite, not off the formula, so that it holds for a function too.
     """
+
+    def columns(points: np.ndarray) -> np.ndarray:
+        return np.stack([model.jacobian(point, x)[:, 0] for point in points])
+
     linear = np.zeros(len(unknown), bool)
     points = candidates[:64]
+    here = columns(points)
     for i in np.flatnonzero(unknown):
         tried = linear.copy()
         tried[i] = True
-        moved = np.where(tried, np.roll(points, 1, axis=0), points)
-        here, there = (np.asarray(look(weights=each)[1])[:, :, tried] for each in (points, moved))
-        size = np.abs(here).max(axis=1, keepdims=True)
-        sound = np.isfinite(here).all(axis=(1, 2)) & np.isfinite(there).all(axis=(1, 2))
-        same = np.abs(here - there) <= _SAME * size
+        there = columns(np.where(tried, np.roll(points, 1, axis=0), points))[:, :, tried]
+        size = np.abs(here[:, :, tried]).max(axis=1, keepdims=True)
+        sound = (np.isfinite(here[:, :, tried]) & np.isfinite(there)).all(axis=(1, 2))
+        same = np.abs(here[:, :, tried] - there) <= _SAME * size
         linear[i] = sound.sum() >= 3 and bool(same[sound].all())
     return linear
 
 
 def _solved(
-    look: Any,
-    candidates: np.ndarray,
-    linear: np.ndarray,
-    box: tuple[np.ndarray, np.ndarray],
-    y: np.ndarray,
-    root: np.ndarray,
+    model: Curve, candidates: np.ndarray, linear: np.ndarray, box: tuple[np.ndarray, np.ndarray], block: Block
 ) -> tuple[np.ndarray, np.ndarray]:
     """The points with their linear parameters by least squares, within bounds, and E of each, ∞ where it is no number."""
-    values, columns = (np.asarray(each) for each in look(weights=np.where(linear, 0.0, candidates)))
+    y, root = block.y[:, 0], 1.0 if block.s is None else np.sqrt(block.s)
     solved, errors = candidates.copy(), np.full(len(candidates), np.inf)
-    for k, (value, column) in enumerate(zip(values, columns, strict=True)):
-        if not (np.isfinite(value).all() and np.isfinite(column[:, linear]).all()):
+    for k, point in enumerate(np.where(linear, 0.0, candidates)):
+        residual = root * (y - model.predict(point, block.x)[:, 0])
+        part = (root * model.jacobian(point, block.x)[:, 0, linear].T).T
+        if not (np.isfinite(residual).all() and np.isfinite(part).all()):
             continue
-        part = column[:, linear]
         size = np.linalg.norm(part, axis=0)
         size = np.where(size > 0, size, 1.0)
-        found = np.linalg.lstsq(root[:, None] * part / size, root * (y - value), rcond=None)[0] / size
+        found = np.linalg.lstsq(part / size, residual, rcond=None)[0] / size
         solved[k, linear] = np.clip(found, box[0][linear], box[1][linear])
-        errors[k] = 0.5 * np.sum((root * (value + part @ solved[k, linear] - y)) ** 2)
+        errors[k] = 0.5 * np.sum((residual - part @ solved[k, linear]) ** 2)
     return solved, np.where(np.isfinite(errors), errors, np.inf)
