@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 _LOOK_SECONDS = 0.1  # between two looks of the calling thread at what the others say
 
 _holders, _lock, _limit = 0, threading.Lock(), contextlib.ExitStack()
-_thread = threading.local()  # ``work``: the ``Workers`` that a thread belongs to
+_thread = threading.local()  # ``task``: what a thread of ``Workers`` is at
 
 
 @contextlib.contextmanager
@@ -76,13 +76,13 @@ def workers_for(n_jobs: int | None) -> int:
 
 def is_side_by_side() -> bool:
     """Whether this thread is one of several that work side by side: then it does not call for more of them."""
-    return getattr(_thread, "work", None) is not None
+    return getattr(_thread, "task", None) is not None
 
 
 def stopping() -> bool:
-    """Whether the work that this thread belongs to is to end: after Ctrl-C, or because its result is not wanted any more."""
-    work = getattr(_thread, "work", None)
-    return work is not None and work.stopped
+    """Whether what this thread is at is to end: after Ctrl-C, or because nobody waits for it any more."""
+    task = getattr(_thread, "task", None)
+    return task is not None and task.over
 
 
 class Workers:
@@ -105,22 +105,14 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def give(self, task: Callable[[], _T]) -> "Task[_T]":
-        """Have the task done by the next thread that is free."""
-        if self._count == 1:
-            return Task(self, task, None)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._count, "fallline")
-        return Task(self, task, self._pool.submit(self._run, task))
-
-    def _run(self, task: Callable[[], _T]) -> _T | None:
-        if self.stopped:
-            return None
-        _thread.work = self
-        try:
-            return task()
-        finally:
-            _thread.work = None
+    def give(self, call: Callable[[], _T]) -> "Task[_T]":
+        """Have this called by the next thread that is free."""
+        task = Task(self, call)
+        if self._count > 1:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._count, "fallline")
+            task.future = self._pool.submit(task.run)
+        return task
 
     def say(self, call: Callable[[], Any]) -> None:
         """From a thread: have this called by the thread that waits for results, at its next look."""
@@ -137,37 +129,60 @@ class Workers:
 
 
 class Task(Generic[_T]):
-    """A task that was given to workers."""
+    """A call that was given to workers."""
 
-    def __init__(self, workers: Workers, task: Callable[[], _T], future: Future[Any] | None) -> None:
-        self._workers, self._task, self._future = workers, task, future
+    def __init__(self, workers: Workers, call: Callable[[], _T]) -> None:
+        self._workers, self._call, self._dropped = workers, call, False
+        self.future: Future[_T | None] | None = None
 
-    def result(self) -> Any:
-        """What the task returned, or None where it was not begun before all were to stop.
+    @property
+    def over(self) -> bool:
+        """Whether it is to end."""
+        return self._dropped or self._workers.stopped
 
-        Ctrl-C, which comes to the main thread alone, stops all tasks and waits for the ends they come to.
+    def drop(self) -> None:
+        """Nobody waits for the result any more."""
+        self._dropped = True
+
+    def run(self) -> _T | None:
+        """Make the call, in a thread of the workers."""
+        if self.over:
+            return None
+        _thread.task = self
+        try:
+            return self._call()
+        except KeyboardInterrupt:  # it was to end before it had come to anything
+            return None
+        finally:
+            _thread.task = None
+
+    def result(self) -> _T | None:
+        """What the call returned, or None where it did not begin, or came to nothing, before all were to stop.
+
+        Ctrl-C, which comes to the main thread alone, stops all tasks, and the ends they come to are waited for.
         """
         workers = self._workers
-        if self._future is None:
-            if workers.stopped:
-                return None
-            return self._task()
-        while True:
+        while self.future is not None:
             try:
                 with contextlib.suppress(TimeoutError):
-                    found = self._future.result(_LOOK_SECONDS)
+                    found = self.future.result(_LOOK_SECONDS)
                     workers.hear()
                     return found
                 workers.hear()
             except KeyboardInterrupt:
                 workers.stopped = workers.interrupted = True
+        try:
+            return None if self.over else self._call()
+        except KeyboardInterrupt:
+            workers.stopped = workers.interrupted = True
+            return None
 
 
 def side_by_side(tasks: Sequence[Callable[[], _T]], n_jobs: int | None = None) -> list[_T]:
     """What each of the tasks returns, in their order. Ctrl-C ends all of them and is raised when they have ended."""
-    with Workers(n_jobs) as workers:
+    with Workers(n_jobs if len(tasks) > 1 else 1) as workers:
         given = [workers.give(task) for task in tasks]
         found = [task.result() for task in given]
     if workers.interrupted:
         raise KeyboardInterrupt
-    return found
+    return found  # type: ignore[return-value]  # None only where they were interrupted

@@ -5,7 +5,10 @@ from fallline.descent import Stop
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.exceptions import SettingsError, TableError
-from fallline.fit.network_fit import FittedNetwork, divide, fit_network, hidden_sizes, starts_asked
+from fallline.fit.division import divide
+from fallline.fit.fitted import FittedNetwork
+from fallline.fit.network_fit import fit_network
+from fallline.fit.settings import hidden_sizes, starts_asked
 from fallline.model.network import Network
 from fallline.table.columns import Scaling
 

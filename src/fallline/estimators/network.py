@@ -1,8 +1,9 @@
 """The scikit-learn face: estimators that validate, call the core and store what it found.
 
-Nothing is computed here. What a fit needs stands in ``fit.py``, with its own tests.
+Nothing is computed here. What a fit needs stands in ``fit/``, with its own tests.
 """
 
+import dataclasses
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -20,7 +21,11 @@ from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
 from fallline.estimators.simplex import probabilities
 from fallline.exceptions import DescentWarning, SettingsError, ShapeError, TableError
-from fallline.fit import network_fit as core
+from fallline.fit.division import Division, divide
+from fallline.fit.fitted import FittedNetwork
+from fallline.fit.network_fit import fit_network
+from fallline.fit.part import fit_part
+from fallline.fit.settings import Settings
 from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.rows.memory import InMemory
 from fallline.sure.fitted_intervals import FittedIntervals, IntervalsOnDemand
@@ -51,16 +56,16 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = core.HIDDEN_LAYER_SIZES,
-        activation: str = core.ACTIVATION,
+        hidden_layer_sizes: Any = Settings.hidden_layer_sizes,
+        activation: str = Settings.activation,
         *,
         descent: Any = "auto",
-        alpha: Any = core.ALPHA,
-        n_starts: Any = core.N_STARTS,
+        alpha: Any = Settings.alpha,
+        n_starts: Any = Settings.n_starts,
         average: bool = True,
-        max_iter: int = core.MAX_ITER,
-        tol: float = core.TOL,
-        n_iter_no_change: int = core.N_ITER_NO_CHANGE,
+        max_iter: int = Settings.max_iter,
+        tol: float = Settings.tol,
+        n_iter_no_change: int = Settings.n_iter_no_change,
         output_activation: str = "identity",
         bias: bool = True,
         scale: bool = True,
@@ -69,6 +74,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         test_fraction: float = 0.15,
         warm_start: bool = False,
         random_state: Any = None,
+        n_jobs: int | None = None,
         verbose: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -88,6 +94,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self.test_fraction = test_fraction
         self.warm_start = warm_start
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     @abstractmethod
@@ -106,9 +113,9 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         targets = self._targets(y)
         weights = self._row_weights(sample_weight, x, targets)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        parts, judge, watched = core.Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
+        parts, judge, watched = Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
         if self.early_stopping:
-            parts = core.divide(
+            parts = divide(
                 len(x),
                 self.validation_fraction,
                 self.test_fraction,
@@ -126,7 +133,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         context.call_on_fit_task_begin(estimator=self, **given)
 
-        def stored(fitted: core.FittedNetwork) -> dict[str, Any]:
+        def stored(fitted: FittedNetwork) -> dict[str, Any]:
             return {
                 "_fitted": fitted,
                 "columns_": columns,
@@ -137,33 +144,16 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         progress: Any = _print_progress if self.verbose else None
         if stepwise := bool(getattr(self, "_skl_callbacks", [])):
             progress = _StepTasks(self, context, stored, **given)
-        fitted, path = core.fit_network(
+        fitted, path = fit_network(
             x[parts.train],
             targets.values[parts.train],
+            self._settings(columns, seed),
             sample_weight=None if weights is None else weights[parts.train],
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            output_activation=self.output_activation,
-            bias=self.bias,
-            scale=self.scale,
-            one_target_scale=self._one_target_scale,
-            indicators=None if columns is None else columns.indicators,
-            descent=self.descent,
-            alpha=self.alpha,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            seed=seed,
             watched=watched,
             judge=judge,
             before=getattr(self, "_fitted", None) if self.warm_start else None,
-            n_starts=self.n_starts,
-            average=self.average,
             progress=progress,
             every_step=stepwise,
-            input_names=getattr(self, "feature_names_in_", None)
-            if columns is None
-            else columns.encoded_names,
         )
         passes = sum(start.passes for start in fitted.starts or ())
         for name, value in (
@@ -188,10 +178,23 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 tol=self.tol,
                 n_iter_no_change=self.n_iter_no_change,
                 seed=seed,
+                n_jobs=self.n_jobs,
             )
         context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
         _warn(path.stop, path.stop_message)
         return self
+
+    def _settings(self, columns: Columns | None, seed: int | None = None) -> Settings:
+        """What a fit is told of the parameters."""
+        names = getattr(self, "feature_names_in_", None) if columns is None else columns.encoded_names
+        own = {field.name for field in dataclasses.fields(Settings)} & set(self.get_params(deep=False))
+        return Settings(
+            **{name: getattr(self, name) for name in own},
+            one_target_scale=self._one_target_scale,
+            indicators=None if columns is None else columns.indicators,
+            seed=seed,
+            input_names=names,
+        )
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, known: np.ndarray | None = None) -> Self:
         """One epoch of mini-batches over rows X and y, from where the last call stopped."""
@@ -204,19 +207,11 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         kind = _kind_of(self.descent)
         before, standing = getattr(self, "_memory", (None, None))
         standing = standing if before == kind else None  # another descent has another memory
-        fitted, path, standing = core.fit_part(
+        fitted, path, standing = fit_part(
             x,
             targets.values,
+            self._settings(columns),
             sample_weight=weights,
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            output_activation=self.output_activation,
-            bias=self.bias,
-            scale=self.scale,
-            one_target_scale=self._one_target_scale,
-            indicators=None if columns is None else columns.indicators,
-            descent=self.descent,
-            alpha=self.alpha,
             seed=check_random_state(self.random_state).randint(2**31 - 1),
             before=getattr(self, "_fitted", None),
             standing=standing,
@@ -354,7 +349,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         40 units, grown until the evidence falls; 20 units where alpha is not found by its evidence.
     activation : str, default="tanh"
         f of the hidden layers: identity, logistic, tanh, relu, leaky_relu, softplus, softsign, elu, silu, sine, gaussian.
-    descent : "auto", "levenberg-marquardt", "l-bfgs", "gauss-newton", "rprop", "gradient", "mini-batch" or a descent
+    descent : "auto", "levenberg-marquardt", "l-bfgs", "rprop", "gradient", "mini-batch" or a descent
         How the weights move. A descent has settings of its own: ``GradientDescent(learning_rate=0.1)``, tuned as
         ``descent__learning_rate``. An Optax transformation, such as ``optax.adam(1e-3)``, is one too.
     alpha : "auto" or float, default="auto"
@@ -389,6 +384,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         Go on from the weights of the fit before, in its scaling.
     random_state : int, RandomState or None, default=None
         Starting weights and division of the rows.
+    n_jobs : int or None, default=None
+        Threads in which starts, widths and the fits behind intervals walk side by side; the result does not depend on it.
+        None and −1: one for each processor; −2: one less.
     verbose : bool, default=False
         Print the error as the descent goes.
 
@@ -525,7 +523,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
     early_stopping : bool, default=False
         As in ``NetworkRegressor``; every class is spread over the three parts in proportion.
     hidden_layer_sizes, activation, descent, n_starts, average, max_iter, tol, n_iter_no_change : as in ``NetworkRegressor``
-    bias, validation_fraction, test_fraction, warm_start, random_state, verbose : as in ``NetworkRegressor``
+    bias, validation_fraction, test_fraction, warm_start, random_state, n_jobs, verbose : as in ``NetworkRegressor``
 
     Attributes
     ----------
@@ -565,17 +563,17 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = core.HIDDEN_LAYER_SIZES,
-        activation: str = core.ACTIVATION,
+        hidden_layer_sizes: Any = Settings.hidden_layer_sizes,
+        activation: str = Settings.activation,
         *,
         descent: Any = "auto",
         alpha: Any = 1.0,
         class_weight: Any = None,
-        n_starts: Any = core.N_STARTS,
+        n_starts: Any = Settings.n_starts,
         average: bool = True,
-        max_iter: int = core.MAX_ITER,
-        tol: float = core.TOL,
-        n_iter_no_change: int = core.N_ITER_NO_CHANGE,
+        max_iter: int = Settings.max_iter,
+        tol: float = Settings.tol,
+        n_iter_no_change: int = Settings.n_iter_no_change,
         output_activation: str = "identity",
         bias: bool = True,
         scale: bool = True,
@@ -584,6 +582,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         test_fraction: float = 0.15,
         warm_start: bool = False,
         random_state: Any = None,
+        n_jobs: int | None = None,
         verbose: bool = False,
     ) -> None:
         super().__init__(
@@ -604,6 +603,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
             test_fraction=test_fraction,
             warm_start=warm_start,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.class_weight = class_weight
@@ -741,7 +741,7 @@ def _kind_of(descent: Any) -> Any:
     )
 
 
-def _folded(fitted: core.FittedNetwork) -> dict[str, Any]:
+def _folded(fitted: FittedNetwork) -> dict[str, Any]:
     """The attributes that say what the network is."""
     return {
         "network_": fitted.network,
@@ -786,7 +786,7 @@ class _StepTasks:
         self._context, self._stored, self._given = context, stored, {"estimator": estimator, **given}
         self._at = (1, 0)  # the start and its step
 
-    def __call__(self, progress: Progress, standing: Callable[[], core.FittedNetwork]) -> bool:
+    def __call__(self, progress: Progress, standing: Callable[[], FittedNetwork]) -> bool:
         if progress.steps == 0 or (progress.start, progress.steps) <= self._at:
             return False  # a pass that was no step
         self._at = (progress.start, progress.steps)

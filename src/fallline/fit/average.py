@@ -14,6 +14,7 @@ import numpy as np
 
 from fallline.descent import Stop
 from fallline.model.network import Network
+from fallline.rows.memory import InMemory
 from fallline.walk.path import DescentPath, to_native_frame
 
 # Two ends are one minimum where their predictions differ by less than this share of the residuals: a descent ends a
@@ -112,15 +113,15 @@ class Starts(Sequence[Start]):
 
 
 def starts_of(
-    network: Network, x: np.ndarray, paths: Sequence[DescentPath], judge: str | None = None
+    network: Network, rows: InMemory, paths: Sequence[DescentPath], judge: str | None = None
 ) -> Starts:
-    """What the paths of several starts say of their ends; x (n, inputs) are the rows they walked on.
+    """What the paths of several starts say of their ends; ``rows`` are those they walked on.
 
     Shown is the start of the highest evidence; without Bayesian regularisation that of the lowest error on the rows that
     ``judge`` names, or, where nobody judged, of the lowest penalised error.
     """
     ends = [_end(path) for path in paths]
-    predicted = [network.predict(start.weights, x) for start in ends]
+    predicted = [_predicted(network, start.weights, rows) for start in ends]
     lowest: list[int] = []  # of each minimum, its lowest start
     for at in np.argsort([start.penalised_error for start in ends], kind="stable").tolist():
         apart = [float(np.sum((predicted[at] - predicted[one]) ** 2)) for one in lowest]
@@ -135,6 +136,10 @@ def starts_of(
     else:
         merits = [-start.penalised_error for start in ends]
     return Starts(network, tuple(ends), int(np.argmax(merits)))
+
+
+def _predicted(network: Network, weights: np.ndarray, rows: InMemory) -> np.ndarray:
+    return np.asarray(rows.each(lambda block: network.predict(weights, block.x)))
 
 
 def _end(path: DescentPath) -> Start:

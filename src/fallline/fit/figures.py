@@ -1,7 +1,7 @@
-"""The figures people judge a fit by, derived from the one error: E, RMSE, MAE, R², and how they are written.
+"""The figures people judge a fit by, derived from the one error: E, RMSE, MAE, R².
 
-One source for the report, the command line and whoever else prints such a number. Plain NumPy on predictions
-that exist already; nothing here predicts, and nothing here is descended.
+One source for the report, the command line and whoever else shows such a number. Plain NumPy on predictions
+that exist already; nothing here predicts, nothing is descended, and how a number is written is ``words.py``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from fallline.exceptions import ShapeError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-UNDEFINED = "–"
 
 
 class Figures(NamedTuple):
@@ -59,27 +57,6 @@ def figures_of(actual: ArrayLike, predicted: ArrayLike) -> Figures:
             _finite(float(np.mean(np.abs(residual)))),
             r2,
         )
-
-
-def written(value: float | None, digits: int = 4) -> str:
-    """A number as a person reads it: four significant digits, "12,346", "0.01235", "1.235e-07"; "–" for
-    None."""
-    if value is None or not math.isfinite(value):
-        return UNDEFINED
-    if value == 0:
-        return "0"
-    rounded = float(f"{value:.{digits - 1}e}")
-    exponent = math.floor(math.log10(abs(rounded)))
-    if not -4 <= exponent < 7:
-        return f"{value:.{digits - 1}e}".replace("-", "−", 1) if value < 0 else f"{value:.{digits - 1}e}"
-    return f"{value:,.{max(digits - 1 - exponent, 0)}f}".replace("-", "−", 1)
-
-
-def written_share(value: float | None) -> str:
-    """An R² as a person reads it: three decimals, "0.912", "−1.300"; "–" for None."""
-    if value is None or not math.isfinite(value):
-        return UNDEFINED
-    return f"{value:.3f}".replace("-", "−", 1) if abs(value) < 1000 else written(value)
 
 
 def _finite(value: float) -> float | None:

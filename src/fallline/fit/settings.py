@@ -1,0 +1,89 @@
+"""The settings of a fit, and what ``"auto"`` means among them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fallline.descent import Descent
+from fallline.exceptions import SettingsError
+from fallline.model.network import Network
+
+# What Levenberg–Marquardt takes of products a pass, up to which so many starts are a matter of seconds.
+_STARTS = ((1e8, 10), (1e9, 5), (2e9, 3))
+
+USUAL = (20,)  # hidden units where no width is tried
+LIGHT_DECAY = (
+    0.1  # where none is found: a descent by the gradient, or early stopping, which holds back by itself
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """How a network is fitted; the names are those of ``NetworkRegressor``, and so are the defaults.
+
+    hidden_layer_sizes "auto": one hidden layer of 2, 5, 10, 20 or 40 units, the width chosen by its Bayesian evidence; 20 units
+    where no evidence is found. alpha: weight decay; "evidence": Bayesian regularisation; "auto" is that where
+    Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere. n_starts "auto": ten where
+    Levenberg–Marquardt descends and rows · outputs · weights² is up to 1e8, five up to 1e9, three up to 2e9, one elsewhere.
+    average: the network is the mean of all starts, one wider network; without, the start shown. scale: inputs and, under
+    identity outputs, targets are standardised inside; ``indicators`` (inputs,) marks columns of 0 and 1, and
+    ``one_target_scale`` divides all targets by one number. n_jobs: threads for starts and widths; None: one a processor.
+    """
+
+    hidden_layer_sizes: Sequence[int] | int | str = "auto"
+    activation: str = "tanh"
+    output_activation: str = "identity"
+    bias: bool = True
+    scale: bool = True
+    one_target_scale: bool = False
+    indicators: np.ndarray | None = None
+    descent: Any = "auto"
+    alpha: float | str = "auto"
+    max_iter: int = 1000
+    tol: float = 3e-4
+    n_iter_no_change: int = 10
+    seed: int | np.random.Generator | None = None
+    n_starts: int | str = "auto"
+    average: bool = True
+    n_jobs: int | None = None
+    input_names: Sequence[str] | None = None
+
+    @property
+    def finds_width(self) -> bool:
+        """Whether the width of the network is to be found."""
+        return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
+
+    def network(self, inputs: int, outputs: int, hidden: Sequence[int] | None = None) -> Network:
+        """The network that is asked for, with these hidden layers instead where they are given."""
+        if hidden is None:
+            hidden = USUAL if self.finds_width else hidden_sizes(self.hidden_layer_sizes)
+        return Network((inputs, *hidden, outputs), self.activation, self.output_activation, bias=self.bias)
+
+
+def starts_asked(n_starts: int | str, network: Network, descent: Descent, rows: int) -> int:
+    """How many starts ``n_starts`` asks for. Raises SettingsError for anything but "auto" or a whole number from 1 up."""
+    if n_starts == "auto":
+        work = rows * network.outputs * network.n_weights**2
+        quick = [count for most, count in _STARTS if work <= most]
+        return quick[0] if quick and descent.finds_penalty and network.hidden else 1
+    if isinstance(n_starts, (bool, str)) or n_starts is None or int(n_starts) != n_starts or n_starts < 1:
+        raise SettingsError(
+            f"n_starts={n_starts!r} is not possible: give a whole number from 1 up, or 'auto'."
+        )
+    return int(n_starts)
+
+
+def hidden_sizes(given: Any) -> tuple[int, ...]:
+    """``20``, ``(20,)`` or ``[]`` as a tuple of layer sizes. Raises SettingsError for anything else."""
+    sizes: tuple[Any, ...] = (given,) if np.ndim(given) == 0 else tuple(given)
+    if any(
+        isinstance(size, (bool, str, float)) or size is None or int(size) != size or size < 1
+        for size in sizes
+    ):
+        raise SettingsError(
+            f"hidden_layer_sizes={given!r} is not possible: give one whole number from 1 up for each hidden layer, "
+            "such as (20,), () for none, or 'auto'."
+        )
+    return tuple(int(size) for size in sizes)
