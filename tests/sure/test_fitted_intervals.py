@@ -1,8 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from fallline import InMemory, Network, fitted_intervals
+from fallline import InMemory, Network
+from fallline.descent import Stop
 from fallline.fit.network_fit import fit_network
+from fallline.sure import fitted_intervals
 from fallline.sure.fitted_intervals import FittedIntervals, IntervalsOnDemand, intervals_of_fit, members_of
 from fallline.sure.intervals import intervals_of
 
@@ -56,8 +60,8 @@ def test_where_the_network_is_flexible_fits_without_the_row_widen_them():
     alone = intervals_of(fitted.alone().network, members_of(fitted, path), rows)
     got = intervals_of_fit(fitted, path, rows, seed=0).scaled
     # Leave-one-out says that new rows are nearer than they are, and rows of further fits say it less.
-    assert alone.further_off(new.x, new.y) > 1.15
-    assert 0.9 < got.further_off(new.x, new.y) < 0.95 * alone.further_off(new.x, new.y)
+    assert alone.further_off(new) > 1.15
+    assert 0.9 < got.further_off(new) < 0.95 * alone.further_off(new)
 
 
 def test_further_fits_begin_from_the_strength_that_the_fit_found(random, monkeypatch):
@@ -82,6 +86,27 @@ def test_further_fits_begin_from_the_strength_that_the_fit_found(random, monkeyp
     assert [alpha for alpha, _ in begun] == [SETTINGS["alpha"]] * 10
 
 
+def test_neither_the_number_of_threads_nor_their_timing_changes_them(random):
+    x, y = waves(random, 60)
+    fitted, path = fit_network(x, y, **SETTINGS | {"n_starts": 3})
+    one, two, three = (
+        intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0, n_jobs=jobs).interval(x)
+        for jobs in (1, 2, 3)
+    )
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, three)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_ctrl_c_in_a_further_fit_ends_them_all(n_jobs, random, monkeypatch):
+    x, y = waves(random, 60)
+    fitted, path = fit_network(x, y, **SETTINGS)
+    stopped = dataclasses.replace(path, stop=Stop.INTERRUPTED)
+    monkeypatch.setattr(fitted_intervals, "descend", lambda *_, **__: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0, n_jobs=n_jobs)
+
+
 def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):
     x, y = waves(random, 600)
     fitted, path = fit_network(x, y, **SETTINGS)
@@ -96,9 +121,7 @@ def test_rows_kept_apart_take_the_place_of_further_fits(random, monkeypatch):
     new = waves(random, 200, noise=1.0)
     monkeypatch.setattr(fitted_intervals, "descend", None)
     fitted, got = made(x, y, unseen=new)
-    np.testing.assert_allclose(
-        got.scaled.further_off(fitted.scaling.x(new[0]), fitted.scaling.y(new[1])), 1.0, rtol=1e-9
-    )
+    np.testing.assert_allclose(got.scaled.further_off(fitted.rows(*new)), 1.0, rtol=1e-9)
 
 
 def test_row_weights_are_repetitions(random):

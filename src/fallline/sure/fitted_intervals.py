@@ -4,8 +4,9 @@
 little, where the network is flexible. No file, no table and no scikit-learn is known here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ import numpy as np
 from fallline.descent import Stop
 from fallline.descent.penalty import Evidence
 from fallline.exceptions import TableError
-from fallline.fit.network_fit import MAX_ITER, N_ITER_NO_CHANGE, TOL, FittedNetwork
+from fallline.fit.fitted import FittedNetwork
+from fallline.fit.settings import Settings
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
 from fallline.sure.intervals import Intervals, Member, enough_rows, intervals_of
 from fallline.table.columns import Scaling
+from fallline.threads import side_by_side
 from fallline.walk.loop import descend
 from fallline.walk.path import DescentPath
 
@@ -27,7 +30,7 @@ _FLEXIBLE = 0.05
 _FOLDS = 5
 # Of how many starts such a fit is the mean, where the fit itself is one of several: a single start is further off than a mean,
 # and most of what several gain two have gained.
-_TOGETHER = 2
+_STARTS = 2
 _AT_ONCE = 1 << 16  # rows predicted at a time
 
 
@@ -83,8 +86,8 @@ class IntervalsOnDemand:
         unseen: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
         **settings: Any,
     ) -> None:
-        self._given: Any = (fitted, path, fitted.rows(*enough_rows(*rows)), settings)
-        self._unseen = None if unseen is None else fitted.rows(*enough_rows(*unseen))
+        self._given: Any = (fitted, path, enough_rows(fitted.rows(*rows)), settings)
+        self._unseen = None if unseen is None else enough_rows(fitted.rows(*unseen))
         self._found: FittedIntervals | None = None
 
     def get(self) -> FittedIntervals:
@@ -109,32 +112,31 @@ def intervals_of_fit(
     rows: InMemory,
     *,
     unseen: InMemory | None = None,
-    max_iter: int = MAX_ITER,
-    tol: float = TOL,
-    n_iter_no_change: int = N_ITER_NO_CHANGE,
+    max_iter: int = Settings.max_iter,
+    tol: float = Settings.tol,
+    n_iter_no_change: int = Settings.n_iter_no_change,
     seed: int | None = None,
+    n_jobs: int | None = None,
 ) -> FittedIntervals:
     """How far predictions of a fit may be off. ``rows`` are those it descended on, scaled, as ``FittedNetwork.rows`` has them.
 
     Leave-one-out residuals hold a row against a minimum that was found with it. Where the network is flexible, so that the
     rows determine more than one weight for twenty of them, five more fits from new starts (two each, where the fit is the mean
     of several) leave out a fifth each, and the intervals are widened by as much as the rows left out are further off. ``unseen``
-    rows, which the fit has not seen (a test part), take their place. The other arguments are those of the fit. Raises what
-    ``intervals_of`` raises.
+    rows, which the fit has not seen (a test part), take their place. Of more than 10 000 rows as many stand for all. n_jobs:
+    threads, None for one a processor; the other arguments are those of the fit. Raises what ``intervals_of`` raises, and
+    KeyboardInterrupt at Ctrl-C.
     """
-    network = fitted.alone().network
-    found = intervals_of(network, members_of(fitted, path), rows)
+    network, rows = fitted.alone().network, enough_rows(rows)
+    found = intervals_of(network, members_of(fitted, path), rows, n_jobs)
     if unseen is not None:
-        factor = found.further_off(unseen.x, unseen.y, unseen.sample_weight)
+        factor = found.further_off(unseen)
     elif rows.count - found.freedom > _FLEXIBLE * rows.count and max_iter > 0:
-        settings = {
-            "max_iter": max_iter,
-            "tol": tol,
-            "n_iter_no_change": n_iter_no_change,
-            "alpha": _as_found(path),
-        }
-        starts = min(len(found.weights), _TOGETHER)
-        factor = _further_off_in_folds(network, rows, path, settings, seed, starts)
+        walk = partial(
+            descend, descent=path.descent, seed=seed, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
+            alpha=_as_found(path),
+        )  # fmt: skip
+        factor = _further_off_in_folds(network, rows, walk, seed, min(len(found.weights), _STARTS), n_jobs)
     else:
         factor = np.ones(network.outputs)
     return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted.scaling)
@@ -155,60 +157,40 @@ def _as_found(path: DescentPath) -> Any:
 def _further_off_in_folds(
     network: Network,
     rows: InMemory,
-    path: DescentPath,
-    settings: Mapping[str, Any],
+    walk: Callable[..., DescentPath],
     seed: int | None,
     starts: int,
+    n_jobs: int | None,
 ) -> np.ndarray:
     """How many times further off (k,) rows are from fits without their fifth than leave-one-out says of those fits."""
-    x, y = np.asarray(rows.x, np.float64), np.asarray(rows.y, np.float64)
-    weight = np.ones(len(x)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
-    part = (content_keys(x, y, seed) * _FOLDS).astype(int)
+    part, counts = (rows.content_keys(seed) * _FOLDS).astype(int), rows.counts > 0
+    divided = [(counts & (part != k), counts & (part == k)) for k in range(_FOLDS)]
+    folds = [(rows.taking(a), rows.taking(b)) for a, b in divided if a.any() and b.any()]
     random = np.random.default_rng(None if seed is None else (seed, _FOLDS))
+    tasks = [
+        partial(walk, network, teaches, weights=network.initial(random))
+        for teaches, _ in folds
+        for _ in range(starts)
+    ]
+    ways = side_by_side(tasks, n_jobs)
+    if any(way.stop == Stop.INTERRUPTED for way in ways):
+        raise KeyboardInterrupt
 
-    def member(given: InMemory) -> Member:
-        way = descend(network, given, path.descent, weights=network.initial(random), seed=seed, **settings)
-        if way.stop == Stop.INTERRUPTED:
-            raise KeyboardInterrupt
-        return Member(way.best_weights, way.strength)
-
-    factors, judged = [], []
-    for k in range(_FOLDS):
-        judges = (part == k) & (weight > 0)
-        teaches = (part != k) & (weight > 0)
-        if not judges.any() or not teaches.any():
-            continue
-        # No weight instead of fewer rows: every fit runs the program of the first. A batch must not be without a row.
-        batches = getattr(path.descent, "batch_size", None) is not None
-        given = (
-            InMemory(x[teaches], y[teaches], weight[teaches], rows.dtype)
-            if batches
-            else InMemory(x, y, np.where(teaches, weight, 0.0))
-        )
-        members = [member(given) for _ in range(starts)]
+    def further_off(fold: int) -> np.ndarray:
+        teaches, judges = folds[fold]
+        own = ways[fold * starts : (fold + 1) * starts]
+        members = [Member(way.best_weights, way.strength) for way in own]
         try:
-            alone = intervals_of(network, members, given)
+            return intervals_of(network, members, teaches).further_off(judges)
         except TableError:  # four fifths of the rows may leave nothing to see the noise by
-            continue
-        factors.append(alone.further_off(x[judges], y[judges], weight[judges]))
-        judged.append(weight[judges].sum())
-    if not factors:
+            return np.full(network.outputs, np.nan)
+
+    found = side_by_side([partial(further_off, fold) for fold in range(len(folds))], n_jobs)
+    factors, judged = (
+        np.reshape(found, (-1, network.outputs)),
+        np.array([judges.count for _, judges in folds]),
+    )
+    known = np.isfinite(factors).all(axis=1)
+    if not known.any():
         return np.ones(network.outputs)
-    return np.asarray(np.average(np.nan_to_num(factors, posinf=1.0), axis=0, weights=judged))
-
-
-def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
-    """A random number for each row, (n,) in [0, 1), the same for equal rows wherever they stand.
-
-    Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
-    where the same row with more weight would.
-    """
-    bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
-    key = np.zeros(len(x), np.uint64)
-    for column in bits.T:
-        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
-        key ^= key >> np.uint64(29)
-    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
-    key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
-    key ^= key >> np.uint64(32)
-    return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53
+    return np.asarray(np.average(factors[known], axis=0, weights=judged[known]))
