@@ -69,6 +69,9 @@ def test_a_share_rounds_neither_to_nothing_nor_to_the_whole(share, text):
         (12345.0, 6, "12,345"),
         (0.0, 3, "0"),
         (float("inf"), 3, "inf"),
+        (12500.5, 15, "12,500.5"),
+        (5000.0, 15, "5000"),
+        (2e7, 15, "2·10⁷"),
     ],
 )
 def test_a_number_on_an_axis_has_no_zeros_to_count(value, digits, text):

@@ -102,7 +102,7 @@ def test_a_curve_without_an_error_for_every_step_is_refused():
 
 
 def test_the_lowest_point_of_a_curve_that_is_not_there_is_refused():
-    with pytest.raises(SettingsError, match="the curves are 'training', 'held-out'"):
+    with pytest.raises(SettingsError, match="the curves are 'training' and 'held-out'"):
         ErrorCurveDisplay(STEPS, CURVES, lowest_of="test")
 
 

@@ -21,7 +21,6 @@ from fallline import (
 from fallline.landscape.surface import Lowest, Surface, Track
 from fallline.plot import ErrorSurfaceDisplay
 from fallline.plot._map import GROUND, round_ticks
-from fallline.plot._shared import number
 
 NEURON = Network((2, 1), output_activation="logistic", bias=False)
 START = [-0.5, -5.0]
@@ -229,21 +228,6 @@ def test_ticks_stay_on_the_scale_and_apart_however_flat_the_valley(low):
     assert len(ticks) == 6
     places = np.interp(ticks, levels, np.arange(15))
     assert (np.diff(places) > 0.5).all()
-
-
-def test_a_number_with_all_its_digits_is_written_out_up_to_a_million():
-    assert (number(12500.5, 15), number(5000.0, 15), number(2e7, 15)) == ("12,500.5", "5000", "2·10⁷")
-
-
-@pytest.mark.parametrize(
-    ("value", "label"),
-    [
-        (0.0, "0"), (0.325, "0.325"), (1.0, "1"), (-2.5, "−2.5"), (5000.0, "5000"), (44717.0, "4.47·10⁴"), (2e-7, "2·10⁻⁷"),
-        (1e-31, "10⁻³¹"), (0.9999, "1"), (np.inf, "inf"),
-    ],
-)  # fmt: skip
-def test_numbers_are_written_as_they_are_read(value, label):
-    assert number(value) == label
 
 
 def test_per_row_everything_is_divided_by_the_number_of_rows(ax):

@@ -59,7 +59,7 @@ def test_other_inputs_are_held_at_their_medians_and_the_label_says_so(frame, ax)
     drawn = OneInputFitDisplay.from_estimator(estimator, X, y, feature="age", ax=ax)
     rows = pd.DataFrame({"age": drawn.grid, "dose": X["dose"].median(), "kind": "a"})
     np.testing.assert_allclose(drawn.prediction, estimator.predict(rows), rtol=1e-6)
-    assert drawn.held.startswith(f"dose {X['dose'].median():.4g}, ")
+    assert drawn.held.startswith(f"dose {X['dose'].median():.4g} and ")
     assert drawn.held.endswith("held at their medians")
     assert "held at their medians" in ax.get_xlabel().replace("\n", " ")
     assert drawn.points_.get_alpha() < 0.3

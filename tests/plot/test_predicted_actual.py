@@ -87,5 +87,5 @@ def test_of_many_rows_60_have_a_bar_from_the_smallest_to_the_largest(ax, random)
 
 
 def test_ends_of_another_number_of_rows_are_refused():
-    with pytest.raises(ShapeError, match=r"low has shape \(2,\) for \(4,\) actual values"):
+    with pytest.raises(ShapeError, match=r"low has shape \(2,\) for actual values of shape \(4,\)"):
         PredictedActualDisplay(Y, PREDICTED, low=Y[:2], high=Y[:2])

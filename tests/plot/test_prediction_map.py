@@ -33,7 +33,7 @@ def test_the_map_is_what_the_estimator_predicts_with_the_others_at_their_medians
     np.testing.assert_allclose(drawn.prediction, expected, rtol=1e-6)
     np.testing.assert_allclose(drawn.map_.get_array().reshape(7, 7), expected.T, rtol=1e-6)
     np.testing.assert_equal(drawn.x, x[:, [2, 0]])
-    assert drawn.held == f"x2 {median[1]:.4g}, x4 {median[3]:.4g}, held at their medians".replace("-", "−")
+    assert drawn.held == f"x2 {median[1]:.4g} and x4 {median[3]:.4g}, held at their medians".replace("-", "−")
     assert (ax.get_xlabel(), ax.get_ylabel()) == (f"x3\n({drawn.held})", "x1")
 
 

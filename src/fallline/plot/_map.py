@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fallline.plot._shared import no_wider_than, number
+from fallline.plot._shared import no_wider_than
+from fallline.words import label
 
 # From the floor of a valley to the heights; each darker than the one before.
 GROUND = ("#fdfdf9", "#e6ebee", "#c3ced7", "#94a6b5", "#62788b", "#384c60", "#17222f")
@@ -106,14 +107,14 @@ def _roundest(low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def scale_beside(ax: Any, contours: Any, levels: np.ndarray, label: str, **colorbar_kw: Any) -> Any:
+def scale_beside(ax: Any, contours: Any, levels: np.ndarray, name: str, **colorbar_kw: Any) -> Any:
     """The colour bar of a map, as high as the map, at round numbers."""
     ticks = round_ticks(levels, colorbar_kw.pop("ticks", 6))
     style = {"fraction": 0.06, "pad": _BESIDE, "spacing": "uniform", "aspect": 25}
     bar = ax.figure.colorbar(contours, ax=ax, **{**style, **colorbar_kw})
-    bar.set_ticks(ticks, labels=[number(tick, 15) for tick in ticks])
+    bar.set_ticks(ticks, labels=[label(tick, 15) for tick in ticks])
     bar.ax.minorticks_off()
-    bar.set_label(label)
+    bar.set_label(name)
     bar.outline.set_linewidth(0.6)
     ax.set_anchor("C")
     bar.ax.set_axes_locator(_AsHighAs(ax, bar.ax.get_axes_locator()))
@@ -160,7 +161,7 @@ def said_under(ax: Any, text: str, **style: Any) -> Any:
 def errors_in_words(errors: Iterable[float], largest: float) -> str:
     """ "0.5", "0.5 and 0.8", "0.5 to 0.9"; 0 for what is rounding beside the largest error."""
     told: Sequence[str] = list(
-        dict.fromkeys(number(0.0 if error <= _NOTHING * largest else error) for error in sorted(errors))
+        dict.fromkeys(label(0.0 if error <= _NOTHING * largest else error) for error in sorted(errors))
     )
     return " and ".join(told) if len(told) < 3 else f"{told[0]} to {told[-1]}"
 

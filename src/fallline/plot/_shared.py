@@ -1,4 +1,4 @@
-"""What the Displays have in common: the Axes, the two colours, one target out of several, samples, logarithms.
+"""What pictures are made of: two colours, room, legends, samples of rows, logarithmic axes.
 
 Ink for what is measured, one accent for what it is compared with. The accent differs from ink in lightness
 too, so that the pair survives colour blindness and a black-and-white printer.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
+from fallline.words import label
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -23,8 +24,6 @@ MUTED = "#7a7a7a"
 _EXTREMES = 10
 LEGEND = 9  # points
 _COLUMNS = 2000  # no picture is so many pixels wide
-
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # Beyond so many decades, a label at these multiples of each power of ten; none: at round numbers.
 _SUBDIVISIONS: list[tuple[float, list[float]]] = [
@@ -160,15 +159,11 @@ def envelope(values: np.ndarray, columns: int = _COLUMNS) -> np.ndarray:
     return np.unique(np.concatenate([first, last, rising[first], falling[first], rising[last]]))
 
 
-def named(what: str, target: str | None) -> str:
-    """An axis label: "predicted strength", or "predicted" where the target has no name."""
-    return what if target is None else f"{what} {target}"
-
-
-def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
-    """A logarithmic axis with at most so many labels, which can be read over ten decades and over a tenth of one."""
+def logarithmic(ax: Any, *curves: ArrayLike, ticks: int = 9) -> None:
+    """A logarithmic axis for these values, with at most so many labels; it can be read over ten decades and a tenth of one."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+    values = np.concatenate([np.zeros(0), *(np.ravel(np.asarray(curve, np.float64)) for curve in curves)])
     positive = values[np.isfinite(values) & (values > 0)]
     if not positive.size:
         return  # nothing a logarithm could show
@@ -193,28 +188,7 @@ def logarithmic(ax: Any, values: np.ndarray, ticks: int = 9) -> None:
 
 def decade_label(value: float) -> str:
     """0.02, 300 near one; 2·10⁻⁷ far from it."""
-    if value <= 0:
-        return ""
-    exponent = int(np.floor(np.log10(value) + 1e-9))
-    return number(value, 6 if -4 < exponent < 4 else 3)
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number for a label: 0.02, −300 near one; 2·10⁻⁷ far from it, where zeros would have to be counted."""
-    if value < 0:
-        return f"−{number(-value, digits)}"
-    if value == 0 or not np.isfinite(value):
-        return f"{value:g}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    power = int(exponent)
-    if -4 < power < 4 or (0 < power < 7 and digits > power):
-        whole, point, rest = np.format_float_positional(float(f"{value:.{digits - 1}e}"), trim="-").partition(
-            "."
-        )
-        return (f"{int(whole):,}" if power >= 4 else whole) + point + rest
-    power_of_ten = f"10{str(power).translate(_SUPERSCRIPT)}"
-    mantissa = f"{float(mantissa):.{digits}g}"
-    return power_of_ten if mantissa == "1" else f"{mantissa}·{power_of_ten}"
+    return label(value, 6 if 1e-3 <= value * (1 + 1e-9) < 1e4 else 3) if value > 0 else ""
 
 
 def labelled(name: str) -> str:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError, TableError
+from fallline.words import listed, minus
 
 if TYPE_CHECKING:
     from fallline.sure.fitted_intervals import FittedIntervals
-    from fallline.sure.uncertainty import Uncertainty
 
 _SAID = 4  # held inputs that a label can name
 _LINE = 56  # letters to a line of it
@@ -47,9 +47,9 @@ class Seen:
             return self.names.index(feature)
         if not isinstance(feature, (str, bool)) and 0 <= int(feature) < len(self.names):
             return int(feature)
-        some = ", ".join(self.names[:12]) + (", …" if len(self.names) > 12 else "")
         raise SettingsError(
-            f"there is no input {feature!r}: the model has {len(self.names)}, {some}; give a name, or a number counted from 0."
+            f"there is no input {feature!r}: the model has {len(self.names)}, {listed(self.names, 12)}; give a name, or a number "
+            "counted from 0."
         )
 
     def target_name(self, j: int, y: Any) -> str | None:
@@ -85,11 +85,9 @@ class Seen:
         if not others:
             return ""
         held = self.held()
-        told = [f"{self.names[i]} {held[i]:.4g}".replace("-", "−") for i in others[:_SAID]]
-        more = len(others) - len(told)
-        its = ("its", "") if len(others) == 1 else ("their", "s")
-        where = f"{its[0]} {'most frequent value' if self.indicators[others].all() else 'median'}{its[1]}"
-        return f"{', '.join(told)}{f' and {more} more' if more else ''}, held at {where}"
+        told = listed((f"{self.names[i]} {minus(f'{held[i]:.4g}')}" for i in others), _SAID)
+        where = "most frequent value" if self.indicators[others].all() else "median"
+        return f"{told}, held at {f'its {where}' if len(others) == 1 else f'their {where}s'}"
 
     def along(self, varied: Sequence[int], values: np.ndarray) -> np.ndarray:
         """Rows (m, inputs) to predict: the varied inputs take ``values`` (m, len(varied))."""
@@ -177,11 +175,39 @@ def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
     return values
 
 
-def intervals_beside(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) -> FittedIntervals | None:
+def band_beside(
+    model: Any,
+    seen: Seen,
+    x: np.ndarray,
+    y: np.ndarray,
+    sample_weight: Any,
+    coverage: float,
+    strength: Any,
+    noise: Any,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper ends (m, outputs) of the prediction band at x (m, inputs); y (n, outputs) are the targets of ``seen.x``.
+
+    By the fit's own intervals; by `uncertainty_of` where a ``strength`` or another ``noise`` than "auto" is asked for, or the
+    model has no intervals. None where the rows leave nothing to see the noise by, and for a model of another library.
+    """
+    own = isinstance(noise, str) and noise == "auto"
+    try:
+        if own and strength is None and (known := _intervals(model, seen, y, sample_weight)) is not None:
+            ends = known.interval(x, coverage)
+            return ends[..., 0], ends[..., 1]
+        return _by_uncertainty(
+            seen, x, y, sample_weight, coverage, strength, "leave-one-out" if own else noise
+        )
+    except TableError:
+        return None
+
+
+def _intervals(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) -> FittedIntervals | None:
     """The model's own intervals, or those of the starts that it averages over the rows; None where it has neither."""
     from fallline.sure.fitted_intervals import FittedIntervals
+    from fallline.sure.intervals import Member, intervals_of
 
-    own = getattr(model, "intervals", None)
+    own, fitted = getattr(model, "intervals", None), seen.fitted
     if callable(own) and hasattr(model, "_fitted"):
         try:
             return own()
@@ -192,26 +218,23 @@ def intervals_beside(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) 
             return None
     if isinstance(own, FittedIntervals):
         return own
-    if seen.fitted is None or not seen.fitted.averages():
+    if fitted is None or not fitted.averages():
         return None
-    from fallline.sure.intervals import Member, intervals_of
-
-    fitted = seen.fitted
     members = [Member(start.weights, start.strength) for start in fitted.averages()]
     found = intervals_of(fitted.alone().network, members, fitted.rows(seen.x, y, sample_weight))
     return FittedIntervals(found, fitted.scaling)
 
 
-def uncertainty_beside(
-    seen: Seen, y: np.ndarray, sample_weight: Any, strength: Any, noise: Any
-) -> Uncertainty | None:
-    """What rows and penalty say of the network, in its scaled units; None for another model or an unknown penalty."""
-    strength = seen.strength if strength is None else strength
-    if seen.fitted is None or strength is None:
-        return None
-    from fallline.rows.memory import InMemory
+def _by_uncertainty(
+    seen: Seen, x: np.ndarray, y: np.ndarray, sample_weight: Any, coverage: float, strength: Any, noise: Any
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The band by what rows and penalty say of the network; None for another model or an unknown penalty."""
     from fallline.sure.uncertainty import uncertainty_of
 
-    scaling = seen.fitted.scaling
-    rows = InMemory(scaling.x(seen.x), scaling.y(y), sample_weight)
-    return uncertainty_of(seen.fitted.network, seen.fitted.weights, rows, strength=strength, noise=noise)
+    fitted, strength = seen.fitted, seen.strength if strength is None else strength
+    if fitted is None or strength is None:
+        return None
+    rows = fitted.rows(seen.x, y, sample_weight)
+    found = uncertainty_of(fitted.network, fitted.weights, rows, strength=strength, noise=noise)
+    low, high = found.prediction_interval(fitted.scaling.x(x), coverage)
+    return fitted.scaling.unscale_y(low), fitted.scaling.unscale_y(high)

@@ -10,7 +10,9 @@ import numpy as np
 
 from fallline.exceptions import SettingsError
 from fallline.plot._map import black_dot, framed, lines_of, on_map
-from fallline.plot._shared import INK, LEGEND, axes_or_new, columns_for, number, room_of
+from fallline.plot._shared import INK, LEGEND, columns_for, room_of
+from fallline.plot.display import Display, labels, look
+from fallline.words import label, listed
 
 if TYPE_CHECKING:
     from fallline.landscape.minima import Basins
@@ -27,7 +29,7 @@ _IN_PLANE = 1e-6
 
 
 @dataclass(eq=False)
-class BasinDisplay:
+class BasinDisplay(Display):
     """``Basins``, drawn: each start in the colour of the minimum it ends in, a panel for each descent.
 
     The lowest minimum is the lightest; where a start reaches none, the ground is grey and hatched; stipples where it had not
@@ -48,7 +50,7 @@ class BasinDisplay:
             if name not in self.basins.index:
                 raise SettingsError(
                     f"there is no descent {name!r} to compare: saved=(by, than) names two of "
-                    f"{', '.join(map(repr, self.basins.index))}."
+                    f"{listed(map(repr, self.basins.index))}."
                 )
 
     @classmethod
@@ -90,9 +92,9 @@ class BasinDisplay:
         panels = len(names) + (self.saved is not None)
         entries = self._entries(colors)
         said = self.basins.comparison(*self.saved) if self.saved is not None else ""
-        ax = self._room(panels, len(entries) if legend else 0, bool(said)) if ax is None else ax
+        lines = (len(entries) + 1) // 2 * legend + 2 * bool(said)
+        ax = self._into(ax, figsize=(_PANEL * panels + 0.7, _PANEL + 0.9 + _LINE * lines))
         columns = min(columns_for(ax, [entry.get_label() for entry in entries]), 2)
-        self.ax_, self.figure_ = ax, ax.figure
         height = ax.get_position().height * ax.figure.get_figheight()
         above = _LINE * (-(-len(entries) // columns) + 0.6) if legend else 0.0
         said = lines_of(said, ax, LEGEND)
@@ -119,43 +121,36 @@ class BasinDisplay:
             self.legend_ = _listed(ax.figure.add_subplot(places[0, :]), entries, columns)
         return self
 
-    def _room(self, panels: int, entries: int, said: bool) -> Any:
-        """Axes of a new figure that is large enough."""
-        width = _PANEL * panels + 0.7
-        height = _PANEL + 0.9 + _LINE * ((entries + 1) // 2 + 2 * said)
-        return axes_or_new(None, figsize=(width, height))
-
     def _entries(self, colors: Sequence[Any]) -> list[Any]:
         """What the legend says of each colour: the minimum, E there, and how many starts of each descent end in it."""
         from matplotlib.patches import Patch
 
-        basins, last = self.basins, len(colors) - 1
-        edge: dict[str, Any] = {"edgecolor": INK, "linewidth": 0.5}
+        basins, last, entries = self.basins, len(colors) - 1, []
+
+        def entry(color: Any, words: str, **look: Any) -> None:
+            entries.append(
+                Patch(**{"facecolor": color, "label": words, "edgecolor": INK, "linewidth": 0.5, **look})
+            )
+
         penalised = any(each.error != each.penalised_error for each in basins.minima)
-        entries = []
         for which, minimum in enumerate(basins.minima[: last + 1]):
             shared = which == last and len(basins.minima) > len(colors)
             what = f"minima {which + 1} to {len(basins.minima)}" if shared else f"minimum {which + 1}"
-            at = f"{'penalised ' * penalised}E = {number(minimum.penalised_error)}{' and more' * shared}"
+            at = f"{'penalised ' * penalised}E = {label(minimum.penalised_error)}{' and more' * shared}"
             own = slice(which, None if shared else which + 1)
             ends = _counted({name: basins.counts(name)[own].sum() for name in basins.index})
-            entries.append(Patch(facecolor=colors[which], label=f"{what}, {at}: {ends}", **edge))
+            entry(colors[which], f"{what}, {at}: {ends}")
         lost = {name: (index < 0).sum() for name, index in basins.index.items()}
         if any(lost.values()):
-            label = f"no minimum: {_counted(lost)}"
-            entries.append(
-                Patch(facecolor=NO_MINIMUM, label=label, hatch="////", **{**edge, "edgecolor": HATCH})
-            )
+            entry(NO_MINIMUM, f"no minimum: {_counted(lost)}", hatch="////", edgecolor=HATCH)
         late = {name: (~basins.arrived[name] & (index >= 0)).sum() for name, index in basins.index.items()}
         if any(late.values()):
-            label = f"not yet there after {basins.max_iter:,} steps: {_counted(late)}"
-            entries.append(Patch(facecolor="white", label=label, hatch="....", **edge))
+            entry("white", f"not yet there after {basins.max_iter:,} steps: {_counted(late)}", hatch="....")
         if self.saved is not None:
             by, than = self.saved
             sign = basins.saved(by, than)
-            for color, where, count in ((SAVED, "lower", sign > 0), (HARMED, "higher", sign < 0)):
-                label = f"to a {where} minimum by {by} than by {than}: {count.sum():,}"
-                entries.append(Patch(facecolor=color, label=label, **edge))
+            entry(SAVED, f"to a lower minimum by {by} than by {than}: {(sign > 0).sum():,}")
+            entry(HARMED, f"to a higher minimum by {by} than by {than}: {(sign < 0).sum():,}")
         return entries
 
     def _plot_basins(
@@ -165,11 +160,9 @@ class BasinDisplay:
 
         basins, index = self.basins, self.basins.index[name]
         if (index < 0).any():
-            corner = basins.first[0], basins.second[0]
-            size = np.ptp(basins.first), np.ptp(basins.second)
-            ax.add_patch(
-                Rectangle(corner, *size, facecolor=NO_MINIMUM, edgecolor=HATCH, hatch="////", linewidth=0.0)
-            )
+            place = (basins.first[0], basins.second[0]), np.ptp(basins.first), np.ptp(basins.second)
+            style = {"facecolor": NO_MINIMUM, "edgecolor": HATCH, "hatch": "////", "linewidth": 0.0}
+            ax.add_patch(Rectangle(*place, **style))
         shown = np.minimum(index, len(colors) - 1)
         self.meshes_[name] = _painted(ax, basins, np.ma.masked_less(shown, 0), colors, mesh_kw)
         late = ~basins.arrived[name] & (index >= 0)
@@ -188,18 +181,11 @@ class BasinDisplay:
         for which, minimum in enumerate(basins.minima):
             at = basins.plane.coordinates(minimum.weights)
             away = float(basins.plane.distance(minimum.weights))
-            if away > _IN_PLANE * (1.0 + float(np.linalg.norm(minimum.weights))):
+            beyond = away > _IN_PLANE * (1.0 + float(np.linalg.norm(minimum.weights)))
+            if beyond or not on_map(at, basins.first, basins.second):
                 continue
-            if not on_map(at, basins.first, basins.second):
-                continue
-            dots.append(
-                black_dot(
-                    ax,
-                    at,
-                    hollow=which > 0,
-                    **{"markersize": 12, "markeredgewidth": 1.2, **(minimum_kw or {})},
-                )
-            )
+            style = look(minimum_kw, markersize=12, markeredgewidth=1.2)
+            dots.append(black_dot(ax, at, hollow=which > 0, **style))
             ax.annotate(
                 str(which + 1), at, color="black" if which else "white", fontsize=7.5, ha="center", va="center_baseline",
                 zorder=7, annotation_clip=True,
@@ -207,11 +193,8 @@ class BasinDisplay:
         self.dots_[title] = dots
         framed(ax, basins.first, basins.second, basins.plane.aspect)
         ax.set_title(title, fontsize="medium", parse_math=False)
-        ax.set_xlabel(basins.plane.labels[0], parse_math=False)
-        if first:
-            ax.set_ylabel(basins.plane.labels[1], parse_math=False)
-        else:
-            ax.tick_params(labelleft=False)
+        labels(ax, basins.plane.labels[0], basins.plane.labels[1] if first else None)
+        ax.tick_params(labelleft=first)
 
 
 def _counted(starts: Mapping[str, Any]) -> str:
@@ -225,8 +208,10 @@ def _painted(
     """Each start in its colour, by the number of it."""
     from matplotlib.colors import ListedColormap
 
-    style: dict[str, Any] = {"cmap": ListedColormap(list(colors)), "vmin": -0.5, "vmax": len(colors) - 0.5}
-    style |= {"shading": "nearest", "rasterized": True, "zorder": 1, **(mesh_kw or {})}
+    style = look(
+        mesh_kw, cmap=ListedColormap(list(colors)), vmin=-0.5, vmax=len(colors) - 0.5, shading="nearest", rasterized=True,
+        zorder=1,
+    )  # fmt: skip
     return ax.pcolormesh(basins.first, basins.second, values, **style)
 
 

@@ -10,18 +10,15 @@ import numpy as np
 
 from fallline.exceptions import ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED, envelope, labelled, legend_above, logarithmic, room_of
+from fallline.plot.display import Display, errors_per_row, labels, look, one_for_each, path_of
 
-_LINEAR = (
-    "momentum",
-    "effective_weights",
-    "log_evidence",
-)  # of a descent's numbers, those that span no decades
+_LINEAR = ("momentum", "effective_weights", "log_evidence")  # numbers of a descent that span no decades
 _POINTS = 100  # a walk of so few steps shows each of them
 _PANEL, _WIDTH, _WALK = 1.5, 6.4, 5.0  # inches
 
 
 @dataclass(eq=False)
-class PathDisplay:
+class PathDisplay(Display):
     """The training state over the steps (m,), in panels one below the other, each (m,) values.
 
     ``error_per_row``: E/n by the name of its rows; ``gradient_norm``: of the gradient per row; ``shown``: the numbers of
@@ -46,12 +43,7 @@ class PathDisplay:
         self.error_per_row = {name: np.asarray(values) for name, values in self.error_per_row.items()}
         self.shown = {name: np.asarray(values) for name, values in self.shown.items()}
         curves = {**self.error_per_row, "gradient_norm": self.gradient_norm, **self.shown}
-        for name, values in curves.items():
-            if np.shape(values) != np.shape(self.steps):
-                raise ShapeError(
-                    f"{name!r} has shape {np.shape(values)} for steps of shape {np.shape(self.steps)}; "
-                    "expected one number per step."
-                )
+        one_for_each("steps", self.steps, **{repr(name): values for name, values in curves.items()})
         if self.walk is not None and (np.ndim(self.walk) != 2 or np.shape(self.walk)[1] != 2):
             raise ShapeError(f"the walk has shape {np.shape(self.walk)}; expected (points, 2), two weights.")
 
@@ -62,21 +54,16 @@ class PathDisplay:
         The walk is there where the network has two weights and every step was kept. Under a weight decay the
         penalised error, which was descended, stands beside the error.
         """
-        error, penalised = np.asarray(path.error), np.asarray(path.penalised_error)
-        curves = {"training": error / path.n_rows}
-        if not np.array_equal(error, penalised):
-            curves["training, penalised"] = penalised / path.n_rows
-        curves |= {name: np.asarray(each) / path.watched_rows[name] for name, each in path.watched.items()}
+        watched = errors_per_row(path)
+        curves = {"training": watched.pop("training")}
+        if not np.array_equal(path.error, path.penalised_error):
+            curves["training, penalised"] = np.asarray(path.penalised_error) / path.n_rows
         flat = path.model.n_weights == 2 and path.every_step
         display = cls(
-            np.asarray(path.steps),
-            curves,
-            np.asarray(path.gradient_norm) / path.n_rows,
-            {name: _of_steps(values) for name, values in path.shown.items()},
-            path.best_step,
-            np.asarray(path.weights) if flat else None,
-            path.weight_names if flat else ("first", "second"),
-        )
+            path.steps, curves | watched, np.asarray(path.gradient_norm) / path.n_rows,
+            {name: _of_steps(values) for name, values in path.shown.items()}, path.best_step,
+            *((np.asarray(path.weights), path.weight_names) if flat else ()),
+        )  # fmt: skip
         return display.plot(ax, **plot_kw)
 
     @classmethod
@@ -84,7 +71,7 @@ class PathDisplay:
         cls, estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None, **plot_kw: Any
     ) -> Self:
         """Draw ``estimator.path_``; X and y are accepted for the convention and not used."""
-        return cls.from_path(estimator.path_, ax=ax, **plot_kw)
+        return cls.from_path(path_of(estimator), ax=ax, **plot_kw)
 
     def plot(
         self,
@@ -96,10 +83,10 @@ class PathDisplay:
     ) -> Self:
         """Draw into the room of ``ax``, or into a new figure: in ``color`` what was descended, in ``accent`` what was watched."""
         panels = ["error", "gradient_norm", *self.shown]
-        ax = self._room(len(panels)) if ax is None else ax
-        self.ax_, self.figure_ = ax, ax.figure
+        width = _WIDTH + (_WALK if self.walk is not None else 0.0)
+        ax = self._into(ax, figsize=(width, _PANEL * len(panels) + 0.8))
         self.axes_ = _divided(ax, panels, self.walk is not None)
-        self._line_kw = dict(line_kw or {})
+        self._line_kw = line_kw
         self.lines_: dict[str, dict[str, Any]] = {name: {} for name in self.axes_}
         self._plot_error(color, accent)
         self._plot_curve("gradient_norm", "gradient_norm", self.gradient_norm, color=color)
@@ -117,19 +104,10 @@ class PathDisplay:
             self._plot_walk(self.walk, color, accent)
         return self
 
-    def _room(self, panels: int) -> Any:
-        """Axes of a new figure that is large enough."""
-        import matplotlib.pyplot as plt  # only here: pyplot chooses a backend for the whole process
-
-        size = (_WIDTH + (_WALK if self.walk is not None else 0.0), _PANEL * panels + 0.8)
-        return plt.subplots(figsize=size, layout="constrained")[1]
-
     def _plot_curve(self, panel: str, name: str, values: np.ndarray, **style: Any) -> None:
         at = envelope(values)
         (self.lines_[panel][name],) = self.axes_[panel].plot(
-            self.steps[at],
-            values[at],
-            **{"label": name, "linewidth": 1.2, **style, **self._line_kw},
+            self.steps[at], values[at], **look(self._line_kw, **{"label": name, "linewidth": 1.2, **style})
         )
 
     def _plot_error(self, color: Any, accent: Any) -> None:
@@ -138,11 +116,7 @@ class PathDisplay:
             ink = color if name.startswith("training") else accent
             style = dashes[ink].pop(0) if len(dashes[ink]) > 1 else dashes[ink][0]
             self._plot_curve("error", name, error, color=ink, linestyle=style, label=labelled(name))
-        _labelled(
-            self.axes_["error"],
-            "error per row\nE/n",
-            np.concatenate([np.zeros(0), *map(np.ravel, self.error_per_row.values())]),
-        )
+        _labelled(self.axes_["error"], "error per row\nE/n", *self.error_per_row.values())
 
     def _mark_best(self, ax: Any) -> None:
         """A line at the step whose weights were kept, unless it is the last; the curves' names above the first panel."""
@@ -157,13 +131,9 @@ class PathDisplay:
         """The way in the plane of two weights, to scale: a step along the gradient is at right angles to the valley."""
         ax = self.axes_["walk"]
         at = np.union1d(envelope(walk[:, 0]), envelope(walk[:, 1]))
-        style = {
-            "color": color,
-            "linewidth": 1.2,
-            "marker": "." if len(walk) <= _POINTS else "",
-            "markersize": 4,
-        }
-        (self.lines_["walk"]["walk"],) = ax.plot(walk[at, 0], walk[at, 1], **{**style, **self._line_kw})
+        marker = "." if len(walk) <= _POINTS else ""
+        style = look(self._line_kw, color=color, linewidth=1.2, marker=marker, markersize=4)
+        (self.lines_["walk"]["walk"],) = ax.plot(walk[at, 0], walk[at, 1], **style)
         ends = {"start": (walk[0], ax.get_facecolor()), f"end: step {self.steps[-1]}": (walk[-1], accent)}
         for label, (point, fill) in ends.items():
             (self.lines_["walk"][label.partition(":")[0]],) = ax.plot(
@@ -172,8 +142,7 @@ class PathDisplay:
             )  # fmt: skip
         ax.set_aspect("equal", adjustable="datalim")
         ax.locator_params(nbins=6)
-        ax.set_xlabel(f"weight {self.weight_names[0]}", parse_math=False)
-        ax.set_ylabel(f"weight {self.weight_names[1]}", parse_math=False)
+        labels(ax, *(f"weight {name}" for name in self.weight_names))
         legend_above(ax)
 
 
@@ -202,14 +171,14 @@ def _divided(ax: Any, panels: Sequence[str], with_walk: bool) -> dict[str, Any]:
     return axes
 
 
-def _labelled(ax: Any, label: str, values: np.ndarray, linear: bool = False) -> None:
+def _labelled(ax: Any, label: str, *curves: np.ndarray, linear: bool = False) -> None:
     """A vertical axis with a name and few labels: logarithmic, unless the values are of one size."""
     if linear:
         ax.locator_params(axis="y", nbins=4)
         ax.ticklabel_format(axis="y", useOffset=False)
     else:
-        logarithmic(ax, values, ticks=6)
-    sizes = np.unique(values[np.isfinite(values)])
+        logarithmic(ax, *curves, ticks=6)
+    sizes = np.unique([value for values in curves for value in values[np.isfinite(values)]])
     if len(sizes) == 1:  # a rate that was given
         ax.set_yticks(sizes, labels=[f"{sizes[0]:.4g}"])
-    ax.set_ylabel(label, parse_math=False)
+    labels(ax, y=label)

@@ -9,12 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from fallline.exceptions import SettingsError, ShapeError
-from fallline.plot._shared import ACCENT, INK, axes_or_new, envelope, labelled, logarithmic
+from fallline.exceptions import SettingsError
+from fallline.plot._shared import ACCENT, INK, envelope, labelled, logarithmic
+from fallline.plot.display import Display, errors_per_row, labels, look, one_for_each, path_of
+from fallline.words import listed
 
 
 @dataclass(eq=False)
-class ErrorCurveDisplay:
+class ErrorCurveDisplay(Display):
     """Error curves on a logarithmic axis: (m,) steps and, by name, (m,) errors per row, E/n.
 
     ``lowest_of`` names the curve whose lowest point is marked, None marks none. Curves of rows of different
@@ -27,16 +29,13 @@ class ErrorCurveDisplay:
     lowest_of: str | None = None
 
     def __post_init__(self) -> None:
-        for name, error in self.error_per_row.items():
-            if np.shape(error) != np.shape(self.steps):
-                raise ShapeError(
-                    f"the error curve {name!r} has shape {np.shape(error)} for steps of shape "
-                    f"{np.shape(self.steps)}; expected one error per step."
-                )
+        one_for_each(
+            "steps", self.steps, **{f"the error curve {k!r}": v for k, v in self.error_per_row.items()}
+        )
         if self.lowest_of is not None and self.lowest_of not in self.error_per_row:
             raise SettingsError(
                 f"there is no curve {self.lowest_of!r} to mark the lowest error of; "
-                f"the curves are {', '.join(map(repr, self.error_per_row))}."
+                f"the curves are {listed(map(repr, self.error_per_row))}."
             )
 
     @property
@@ -58,10 +57,8 @@ class ErrorCurveDisplay:
 
         The lowest error of the first watched rows is marked, those that stopping looked at.
         """
-        path = estimator.path_
-        curves = {"training": np.asarray(path.error) / path.n_rows}
-        curves |= {name: np.asarray(error) / path.watched_rows[name] for name, error in path.watched.items()}
-        display = cls(np.asarray(path.steps), curves, lowest_of=next(iter(path.watched), None))
+        path = path_of(estimator)
+        display = cls(np.asarray(path.steps), errors_per_row(path), next(iter(path.watched), None))
         return display.plot(ax, **plot_kw)
 
     def plot(
@@ -74,27 +71,27 @@ class ErrorCurveDisplay:
         lowest_kw: Mapping[str, Any] | None = None,
     ) -> Self:
         """Draw into ``ax``: in ``accent`` the curve whose lowest point is marked, the others in ``color``."""
-        ax = axes_or_new(ax)
+        ax = self._into(ax)
         dashes = itertools.cycle([(0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))])
         self.lines_ = {}
         for name, error in self.error_per_row.items():
-            style: dict[str, Any] = {"linewidth": 1.5, "label": labelled(name), "color": color}
-            style |= {"color": accent} if name == self.lowest_of else {"linestyle": next(dashes)}
+            ink = {"color": accent} if name == self.lowest_of else {"color": color, "linestyle": next(dashes)}
             at = envelope(np.asarray(error))
             (self.lines_[name],) = ax.plot(
-                np.asarray(self.steps)[at], np.asarray(error)[at], **{**style, **(line_kw or {})}
-            )
+                np.asarray(self.steps)[at], np.asarray(error)[at],
+                **look(line_kw, linewidth=1.5, label=labelled(name), **ink),
+            )  # fmt: skip
         self.lowest_ = None
         if self.lowest is not None and self.lowest_of is not None:
-            style = {"color": self.lines_[self.lowest_of].get_color(), "marker": "o", "markersize": 7}
-            style |= {"linestyle": "", "zorder": 4, "label": f"lowest {self.lowest_of}"}
-            (self.lowest_,) = ax.plot(*([value] for value in self.lowest), **{**style, **(lowest_kw or {})})
-        logarithmic(ax, np.concatenate([np.zeros(0), *map(np.ravel, self.error_per_row.values())]))
+            style = look(
+                lowest_kw, color=self.lines_[self.lowest_of].get_color(), marker="o", markersize=7, linestyle="", zorder=4,
+                label=f"lowest {self.lowest_of}",
+            )  # fmt: skip
+            (self.lowest_,) = ax.plot(*([value] for value in self.lowest), **style)
+        logarithmic(ax, *self.error_per_row.values())
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set_xlabel("step")
-        ax.set_ylabel("error per row, E/n")
+        labels(ax, "step", "error per row, E/n")
         if len(self.error_per_row) > 1:
             for text in ax.legend(frameon=False, loc="upper right").get_texts():
                 text.set_parse_math(False)
-        self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -19,18 +19,20 @@ from fallline.plot._map import (
     said_under,
     scale_beside,
 )  # fmt: skip
-from fallline.plot._shared import INK, axes_or_new, labelled, legend_above
+from fallline.plot._shared import INK, labelled, legend_above
+from fallline.plot.display import Display, labels, look, path_of
 
 if TYPE_CHECKING:
     from fallline.landscape.planes import Plane
     from fallline.landscape.surface import Surface, Track
 
 _STEPS = 100  # a way of so few steps shows each of them
+_HOLLOW: dict[str, Any] = {"markersize": 8, "markerfacecolor": "white", "markeredgewidth": 1.8}
 _FAR = 1e4  # times the map's size: what is further off is left out, or floats end in a picture's coordinates
 
 
 @dataclass(eq=False)
-class ErrorSurfaceDisplay:
+class ErrorSurfaceDisplay(Display):
     """A ``Surface``, drawn as a contour map of E or the penalised error, with the paths that were laid on it.
 
     Bands stand at ``surface.levels()``. A way of at most 100 steps shows each of them; its start is hollow, its end a larger
@@ -85,7 +87,7 @@ class ErrorSurfaceDisplay:
 
         X, y, sample_weight: those given to ``fit``. Weights and error are those descended, in scaled units.
         """
-        return cls.from_path(estimator.path_, estimator.descended_rows(X, y, sample_weight), plane, **kw)
+        return cls.from_path(path_of(estimator), estimator.descended_rows(X, y, sample_weight), plane, **kw)
 
     def plot(
         self,
@@ -105,13 +107,12 @@ class ErrorSurfaceDisplay:
         colorbar_kw: Mapping[str, Any] | None = None,
     ) -> Self:
         """Draw into ``ax``: so many bands of ``levels``, of E or, ``per_row``, E/n; ``colors`` are those of the paths in turn."""
-        ax = axes_or_new(ax)
+        ax = self._into(ax)
         surface, rows = self.surface, self.surface.n_rows if per_row else 1.0
         bounds = surface.levels(levels) / rows
         self._plot_ground(ax, bounds, rows, cmap, map_kw, contours_kw)
         framed(ax, surface.first, surface.second, surface.plane.aspect)
-        ax.set_xlabel(surface.plane.labels[0], parse_math=False)
-        ax.set_ylabel(surface.plane.labels[1], parse_math=False)
+        labels(ax, *surface.plane.labels)
         self.colorbar_ = None
         if colorbar:
             label = {
@@ -129,7 +130,6 @@ class ErrorSurfaceDisplay:
             legend_above(ax, *self._named())
         strays = any(not (track.in_plane and track.same_rows) for track in surface.tracks)
         self.text_ = said_under(ax, surface.fidelity) if say_fidelity and strays else None
-        self.ax_, self.figure_ = ax, ax.figure
         return self
 
     def _plot_ground(
@@ -158,23 +158,16 @@ class ErrorSurfaceDisplay:
             self.not_finite_ = ax.add_patch(Rectangle(corner, *size, **dark))
         # Of as many colours as bands, in turn: the norm's own spreading would blend or skip some.
         shades = cmap.resampled(bands) if bands > 1 else cmap
-        style: dict[str, Any] = {
-            "levels": bounds,
-            "cmap": shades,
-            "norm": BoundaryNorm(bounds, shades.N),
-            "zorder": 1,
-        }
-        self.contours_ = ax.contourf(surface.first, surface.second, error, **{**style, **(map_kw or {})})
+        style = look(map_kw, levels=bounds, cmap=shades, norm=BoundaryNorm(bounds, shades.N), zorder=1)
+        self.contours_ = ax.contourf(surface.first, surface.second, error, **style)
         self.contours_.set_edgecolor("face")  # or the paper shows between the bands of a PDF
-        style = {
-            "levels": bounds[1:-1], "linestyles": "solid", "linewidths": 0.5, "zorder": 1.5, "alpha": 0.45,
-            "colors": [INK if _luminance(shades(band)) > 0.3 else "white" for band in range(1, bands)] or INK,
-        }  # fmt: skip
         self.lines_of_contours_ = None
         if bands > 1:
-            self.lines_of_contours_ = ax.contour(
-                surface.first, surface.second, error, **{**style, **(contours_kw or {})}
-            )
+            style = look(
+                contours_kw, levels=bounds[1:-1], linestyles="solid", linewidths=0.5, zorder=1.5, alpha=0.45,
+                colors=[INK if _luminance(shades(band)) > 0.3 else "white" for band in range(1, bands)],
+            )  # fmt: skip
+            self.lines_of_contours_ = ax.contour(surface.first, surface.second, error, **style)
 
     def _plot_track(
         self,
@@ -209,15 +202,7 @@ class ErrorSurfaceDisplay:
         first = np.array([each.coordinates[0] for each in self.surface.tracks])
         if not alone and (first == first[0]).all():
             ends |= {"marker": "o", "color": INK}
-        (self.starts_[track.name],) = ax.plot(
-            *way[:1].T,
-            **ends,
-            markersize=8,
-            markerfacecolor="white",
-            markeredgewidth=1.8,
-            zorder=4,
-            label="start",
-        )
+        (self.starts_[track.name],) = ax.plot(*way[:1].T, **ends, **_HOLLOW, zorder=4, label="start")
         (self.ends_[track.name],) = ax.plot(
             *way[-1:].T, linestyle="", marker=marker, color=color, markersize=12, markeredgecolor="white",
             markeredgewidth=0.9, zorder=4.5 - 0.01 * place, label="end",
@@ -248,13 +233,7 @@ class ErrorSurfaceDisplay:
         if len(self.starts_) > 1:
             from matplotlib.lines import Line2D
 
-            look: dict[str, Any] = {
-                "marker": "o",
-                "markersize": 8,
-                "markerfacecolor": "white",
-                "markeredgewidth": 1.8,
-            }
-            first = [Line2D([], [], linestyle="", color=INK, label="start", **look)]
+            first = [Line2D([], [], linestyle="", color=INK, label="start", marker="o", **_HOLLOW)]
         return [
             *self.lines_.values(), *first,
             *(each for each in (self.minimum_, self.local_minima_, self.not_finite_) if each is not None),

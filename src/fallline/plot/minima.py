@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fallline.exceptions import FalllineError, SettingsError
-from fallline.plot._shared import ACCENT, INK, MUTED, axes_or_new, legend_above, logarithmic
+from fallline.plot._shared import ACCENT, INK, MUTED, legend_above, logarithmic
+from fallline.plot.display import Display, labels, look
 
 if TYPE_CHECKING:
     from fallline.landscape.minima import Minima
@@ -19,7 +20,7 @@ _LOGARITHMIC_FROM = 10.0  # highest to lowest
 
 
 @dataclass(eq=False)
-class MinimaDisplay:
+class MinimaDisplay(Display):
     """A ``Minima``, the lowest first: how high each lies, and how many of the starts end there.
 
     ``own``: the index of a minimum to mark, such as that of a model, drawn in the accent and labelled ``name``. What is
@@ -54,15 +55,10 @@ class MinimaDisplay:
         self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT, line_kw: dict[str, Any] | None = None
     ) -> Self:
         """Draw into ``ax``: the stair in ``color``, the marked minimum in ``accent``."""
-        ax = axes_or_new(ax)
+        ax = self._into(ax)
         error, edges, starts = self.error, self.edges, len(self.minima.index)
         x, y = np.repeat(edges, 2)[1:-1], np.repeat(error, 2)
-        style: dict[str, Any] = {
-            "color": color,
-            "linewidth": 2.0,
-            "solid_joinstyle": "miter",
-            **(line_kw or {}),
-        }
+        style = look(line_kw, color=color, linewidth=2.0, solid_joinstyle="miter")
         (self.line_,) = ax.plot(x, y, **style)
         self.own_ = None
         if self.own is not None:
@@ -75,16 +71,15 @@ class MinimaDisplay:
             legend_above(ax, self.own_)
         penalised = any(each.penalised_error != each.error for each in self.minima.minima)
         ax.set_xlim(0, starts)
-        ax.set_xlabel("starts, those of the lowest minimum first")
-        ax.set_ylabel("penalised error" if penalised else "error E")
+        labels(ax, "starts, those of the lowest minimum first", "penalised error" if penalised else "error E")
         if error[0] > 0 and error[-1] > _LOGARITHMIC_FROM * error[0]:
             logarithmic(ax, error)
         ax.margins(y=0.12)
+        wide = np.flatnonzero(np.diff(edges) >= _WIDE * starts)
+        places = [(edges[at : at + 2].mean(), error[at]) for at in wide]
         self.numbers_ = [
-            ax.annotate(
-                str(at + 1), (edges[at : at + 2].mean(), error[at]), ha="center", color=MUTED, **_OVER
-            )
-            for at in np.flatnonzero(np.diff(edges) >= _WIDE * starts)
+            ax.annotate(str(at + 1), place, ha="center", color=MUTED, **_OVER)
+            for at, place in zip(wide, places, strict=True)
         ]
         if edges[-1] < starts:
             lost = starts - int(edges[-1])
@@ -94,5 +89,4 @@ class MinimaDisplay:
                 va="center", rotation=90, color=MUTED,
             )  # fmt: skip
         ax.xaxis.get_major_locator().set_params(integer=True)
-        self.ax_, self.figure_ = ax, ax.figure
         return self

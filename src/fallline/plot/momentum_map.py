@@ -19,6 +19,7 @@ from fallline.plot._shared import (
     logarithmic,
     room_of,
 )
+from fallline.plot.display import Display, labels, path_of
 
 if TYPE_CHECKING:
     from fallline.landscape.momentum import Convergence, PredictedPath
@@ -34,7 +35,7 @@ _MAP, _BESIDE, _HEIGHT = 6.6, 5.0, 4.6  # inches
 
 
 @dataclass(eq=False)
-class MomentumMapDisplay:
+class MomentumMapDisplay(Display):
     """Steps that reduce the distance from a minimum to a tenth, for each learning rate and momentum: darker is slower.
 
     ``learning_rates`` (a,), per row; ``momenta`` (b,); ``steps`` (b, a), infinite where the descent diverges; ``limit`` (b,),
@@ -92,18 +93,9 @@ class MomentumMapDisplay:
         steps = convergence.steps_per_decade(rates, momenta[:, None], nesterov)
         fewest = float(convergence.steps_per_decade(best.learning_rate, best.momentum, nesterov))
         display = cls(
-            rates,
-            momenta,
-            steps,
-            limit,
-            (float(pairs[0, 0]), float(pairs[0, 1])),
-            fewest,
-            taken,
-            nesterov,
-            convergence.left_out,
-            len(convergence.eigenvalues),
-            beside,
-        )
+            rates, momenta, steps, limit, (float(pairs[0, 0]), float(pairs[0, 1])), fewest, taken, nesterov,
+            convergence.left_out, len(convergence.eigenvalues), beside,
+        )  # fmt: skip
         return display.plot(ax, **plot_kw)
 
     @classmethod
@@ -145,27 +137,19 @@ class MomentumMapDisplay:
     ) -> Self:
         """Draw the map of ``estimator.path_`` over the rows it was fitted to; rates and weights are those of scaled units."""
         rows = estimator.descended_rows(X, y, sample_weight)
-        return cls.from_path(estimator.path_, rows, ax=ax, **plot_kw)
+        return cls.from_path(path_of(estimator), rows, ax=ax, **plot_kw)
 
     def plot(
         self, ax: Any = None, *, cmap: Any = "cividis_r", color: Any = INK, accent: Any = ACCENT
     ) -> Self:
         """Draw into the room of ``ax``, or into a new figure: what was measured in ``color``, what is predicted in ``accent``."""
-        ax = self._room() if ax is None else ax
-        self.ax_, self.figure_ = ax, ax.figure
+        ax = self._into(ax, figsize=(_MAP + (_BESIDE if self.beside is not None else 0.0), _HEIGHT))
         self.axes_ = _divided(ax, self.beside is not None)
         self._plot_map(self.axes_["map"], cmap, accent)
         self.lines_: dict[str, Any] = {}
         if self.beside is not None:
             self._plot_beside(self.axes_["error"], self.beside, color, accent)
         return self
-
-    def _room(self) -> Any:
-        """Axes of a new figure that is large enough."""
-        import matplotlib.pyplot as plt  # only here: pyplot chooses a backend for the whole process
-
-        size = (_MAP + (_BESIDE if self.beside is not None else 0.0), _HEIGHT)
-        return plt.subplots(figsize=size, layout="constrained")[1]
 
     def _plot_map(self, ax: Any, cmap: Any, accent: Any) -> None:
         import matplotlib as mpl
@@ -177,15 +161,8 @@ class MomentumMapDisplay:
         self.contours_ = ax.contourf(rates, momenta, drawn, levels=levels, colors=colors, extend="both")
         ax.contour(rates, momenta, drawn, levels=levels, colors="white", linewidths=0.5, alpha=0.6)
         (self.limit_,) = ax.plot(self.limit, momenta, color=INK, linewidth=1.6)
-        self.diverges_ = ax.fill_betweenx(
-            momenta,
-            self.limit,
-            rates[-1],
-            facecolor="#f4f4f4",
-            edgecolor="#c8c8c8",
-            hatch="///",
-            linewidth=0.0,
-        )
+        hatched = {"facecolor": "#f4f4f4", "edgecolor": "#c8c8c8", "hatch": "///", "linewidth": 0.0}
+        self.diverges_ = ax.fill_betweenx(momenta, self.limit, rates[-1], **hatched)
         _scaled(ax, rates, momenta)
         ax.set_ylabel("momentum, Nesterov's form" if self.nesterov else "momentum, heavy ball")
         (self.best_,) = _marked(ax, self.best, "black", "o", f"best ({self.best[0]:.3g}, {self.best[1]:.3g})")
@@ -196,10 +173,8 @@ class MomentumMapDisplay:
             color=INK, bbox={"facecolor": "#f4f4f4", "edgecolor": "none", "pad": 2.0},
         )  # fmt: skip
         self.colorbar_ = ax.figure.colorbar(self.contours_, ax=ax, pad=0.02)
-        flat = (
-            f"\n{self.left_out} of {self.directions} directions are too flat to count"
-            if self.left_out
-            else ""
+        flat = f"\n{self.left_out} of {self.directions} directions are too flat to count" * bool(
+            self.left_out
         )
         self.colorbar_.set_label(f"steps to a tenth of the distance{flat}")
         self.colorbar_.set_ticks(levels, labels=[f"{level:,g}" for level in levels])
@@ -218,8 +193,7 @@ class MomentumMapDisplay:
             label = f"from step {beside.from_step}"
             ax.axvline(beside.from_step, color=MUTED, linewidth=1.0, linestyle=(0, (1, 1.5)), label=label)
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set_xlabel("step")
-        ax.set_ylabel("error per row above the minimum")
+        labels(ax, "step", "error per row above the minimum")
         legend_above(ax)
 
 

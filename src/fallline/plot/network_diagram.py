@@ -11,6 +11,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED
+from fallline.plot.display import Display, look
 
 _MOST_WEIGHTS, _MOST_LAYERS = 100_000, 8  # that a diagram is drawn of at all
 _WIDEST = 4.0  # points, the largest weight
@@ -33,7 +34,7 @@ class Connection(NamedTuple):
 
 
 @dataclass(eq=False)
-class NetworkDiagramDisplay:
+class NetworkDiagramDisplay(Display):
     """A network as a drawing: ``coefs`` (inputs, outputs) of each layer and ``intercepts`` (outputs,), None without biases.
 
     Lines are as wide as ``|weight|`` is large, on one scale throughout; positive ones are solid, negative ones dashed and in the
@@ -165,7 +166,8 @@ class NetworkDiagramDisplay:
 
         self.shown_ = [self._largest_units(layer, units_at_most) for layer in range(len(self.sizes))]
         rows = max(len(shown) for shown in self.shown_) + (self.intercepts is not None)
-        ax = self._room(rows) if ax is None else ax
+        size = (min(2.4 + 2.2 * len(self.coefs), 14.0), min(max(0.24 * rows + 1.2, 3.2), 9.0))
+        ax = self._into(ax, figsize=size)
         self.connections_ = sorted(self.connections(self.shown_), key=lambda each: abs(each.weight))[
             -at_most:
         ]
@@ -176,24 +178,16 @@ class NetworkDiagramDisplay:
             drawn = [each for each in self.connections_ if sign * each.weight > 0]
             lines = LineCollection(
                 [[places[each.layer, each.source], places[each.layer + 1, each.target]] for each in drawn],
-                **{
-                    "linewidths": [self._width(each) for each in drawn],
-                    "colors": ink, "linestyles": [style], "alpha": 0.8, "zorder": 1 + (sign < 0) / 2, **(lines_kw or {}),
-                },
+                **look(
+                    lines_kw, linewidths=[self._width(each) for each in drawn], colors=ink, linestyles=[style], alpha=0.8,
+                    zorder=1 + (sign < 0) / 2,
+                ),
             )  # fmt: skip
             ax.add_collection(lines)
             setattr(self, name, lines)
         self._plot_units(ax, places, rows, color, muted)
         self._plot_legend(ax, color, accent, muted)
-        self.ax_, self.figure_ = ax, ax.figure
         return self
-
-    def _room(self, rows: int) -> Any:
-        """Axes of a new figure that is large enough."""
-        import matplotlib.pyplot as plt  # only here: pyplot chooses a backend for the whole process
-
-        size = (min(2.4 + 2.2 * len(self.coefs), 14.0), min(max(0.24 * rows + 1.2, 3.2), 9.0))
-        return plt.subplots(figsize=size, layout="constrained")[1]
 
     def _widest(self) -> float:
         """The |weight| of the widest line: the largest, unless a few, such as the bias of a saturated unit, dwarf all others."""
@@ -254,30 +248,24 @@ class NetworkDiagramDisplay:
             if self._has_bias(layer):
                 at = np.array([places[layer, -1]])
                 self.biases_ += ax.plot(*at.T, marker="s", markerfacecolor=muted, **style)
-            ax.text(
-                layer,
-                top,
-                self._caption(layer),
-                va="bottom",
-                color=muted,
-                fontsize="small",
-                parse_math=False,
-                ha="right" if layer == 0 else "left" if layer == last else "center",
-            )
+            side = "right" if layer == 0 else "left" if layer == last else "center"
+            words = {"va": "bottom", "color": muted, "fontsize": "small", "parse_math": False}
+            ax.text(layer, top, self._caption(layer), ha=side, **words)
         names = {
             layer: [f"{letter}{i + 1}" for i in range(self.sizes[layer])] if given is None else list(given)
             for layer, letter, given in ((0, "x", self.input_names), (last, "y", self.output_names))
         }
         self.labels_ = []
-        for layer, side in ((0, -1), (last, 1)):
+        for layer, sign, side in ((0, -1, "right"), (last, 1, "left")):
+            beside = {
+                "xytext": (sign * (0.5 * size + 4), 0),
+                "textcoords": "offset points",
+                "ha": side,
+                "va": "center",
+            }
             for unit in self.shown_[layer].tolist():
-                self.labels_.append(
-                    ax.annotate(
-                        str(names[layer][unit]), places[layer, unit], (side * (0.5 * size + 4), 0),
-                        textcoords="offset points", ha="right" if side < 0 else "left", va="center", fontsize=letters,
-                        parse_math=False,
-                    )
-                )  # fmt: skip
+                words = {"text": str(names[layer][unit]), "fontsize": letters, "parse_math": False}
+                self.labels_.append(ax.annotate(xy=places[layer, unit], **words, **beside))
         # Room for the names inside the Axes: a figure without a layout engine would cut them.
         left, right = (
             min(0.4, (max(len(str(name)) for name in each) * _LETTER * letters + size + 8) / width)
@@ -303,26 +291,16 @@ class NetworkDiagramDisplay:
 
         size = f"{self.widest_:.2g}"
         cut = any(abs(each.weight) > self.widest_ for each in self.connections_)
+        wide: dict[str, Any] = {"xdata": [], "ydata": [], "linewidth": _WIDEST}
         handles = [
-            Line2D([], [], color=color, linewidth=_WIDEST, label=f"+{size}{' or more' if cut else ''}"),
-            Line2D(
-                [],
-                [],
-                color=accent,
-                linewidth=_WIDEST,
-                linestyle=_DASHES,
-                label=f"−{size}{' or less' if cut else ''}",
-            ),
+            Line2D(**wide, color=color, label=f"+{size}{' or more' * cut}"),
+            Line2D(**wide, color=accent, linestyle=_DASHES, label=f"−{size}{' or less' * cut}"),
         ]
         if self.intercepts is not None:
             square = {"marker": "s", "markerfacecolor": muted, "markeredgecolor": color, "linestyle": ""}
             handles.append(Line2D([], [], **square, label="bias"))
-        drawn = (
-            f"the {len(self.connections_):,} largest of {self.n_weights:,} weights"
-            if self.left_out_
-            else "weights"
-        )
-        title = f"{drawn} {self.units_of}".strip()
+        largest = f"the {len(self.connections_):,} largest of {self.n_weights:,} "
+        title = f"{largest if self.left_out_ else ''}weights {self.units_of}".strip()
         legend = ax.legend(
             handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False, fontsize="small",
             handlelength=3.2, columnspacing=1.2, borderaxespad=0.2, title=title, title_fontsize="small",

@@ -8,13 +8,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from fallline.exceptions import ShapeError, TableError
-from fallline.plot._shared import ACCENT, INK, axes_or_new, named, sample_of
-from fallline.plot._slice import intervals_beside, seen, target_of, uncertainty_beside, under
+from fallline.plot._shared import ACCENT, INK, legend_above, sample_of
+from fallline.plot._slice import band_beside, seen, target_of, under
+from fallline.plot.display import Display, labels, look, one_for_each
 
 
 @dataclass(eq=False)
-class OneInputFitDisplay:
+class OneInputFitDisplay(Display):
     """A prediction over one input, (m,) ``prediction`` over (m,) ``grid``, beside the rows ``x`` and ``y`` (n,), in user's units.
 
     ``low`` and ``high`` (m,): the ends of the prediction band, which holds a new row with probability ``coverage``; None
@@ -35,17 +35,8 @@ class OneInputFitDisplay:
     held: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("prediction", "low", "high"):
-            values = getattr(self, name)
-            if values is not None and np.shape(values) != np.shape(self.grid):
-                raise ShapeError(
-                    f"{name} has shape {np.shape(values)} for a grid of shape {np.shape(self.grid)}; expected one number "
-                    "for each point of the grid."
-                )
-        if np.shape(self.x) != np.shape(self.y):
-            raise ShapeError(
-                f"x has shape {np.shape(self.x)} and y {np.shape(self.y)}; expected one value for each row, (n,)."
-            )
+        one_for_each("a grid", self.grid, prediction=self.prediction, low=self.low, high=self.high)
+        one_for_each("y", self.y, x=self.x)
 
     @classmethod
     def from_estimator(
@@ -80,33 +71,18 @@ class OneInputFitDisplay:
         values = target_of(estimator, X, y, model)
         i, j = model.feature(feature), model.output(output)
         first, last = float(model.x[:, i].min()), float(model.x[:, i].max())
-        grid = (
-            np.linspace(first, last, points) if first < last else np.linspace(first - 1.0, last + 1.0, points)
-        )
+        apart = 0.0 if first < last else 1.0
+        grid = np.linspace(first - apart, last + apart, points)
         rows = model.along([i], grid[:, None])
-        ends: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-        if band:
-            own = isinstance(noise, str) and noise == "auto"
-            try:
-                known = (
-                    intervals_beside(estimator, model, values, sample_weight)
-                    if own and strength is None
-                    else None
-                )
-                noise = "leave-one-out" if own else noise
-                found = None if known else uncertainty_beside(model, values, sample_weight, strength, noise)
-            except TableError:
-                known = found = None
-            if known is not None:
-                both = known.interval(rows, coverage)[:, j]
-                ends = (both[:, 0], both[:, 1])
-            elif found is not None:
-                scaling = model.fitted.scaling
-                low, high = found.prediction_interval(scaling.x(rows), coverage)
-                ends = (scaling.unscale_y(low)[:, j], scaling.unscale_y(high)[:, j])
+        ends = (
+            band_beside(estimator, model, rows, values, sample_weight, coverage, strength, noise)
+            if band
+            else None
+        )
+        low, high = (None, None) if ends is None else (end[:, j] for end in ends)
         target = model.target_name(j, y) if target is None else target
         display = cls(
-            grid, model.predict(rows)[:, j], model.x[:, i], values[:, j], *ends, coverage, model.names[i], target,
+            grid, model.predict(rows)[:, j], model.x[:, i], values[:, j], low, high, coverage, model.names[i], target,
             model.held_words([i]),
         )  # fmt: skip
         return display.plot(ax, **plot_kw)
@@ -123,29 +99,22 @@ class OneInputFitDisplay:
         band_kw: Mapping[str, Any] | None = None,
     ) -> Self:
         """Draw into ``ax``: rows in ``color``, the curve and its band in ``accent``; ``at_most`` thins the rows drawn."""
-        ax = axes_or_new(ax)
+        ax = self._into(ax)
         self.shown_ = sample_of(self.x, self.y, at_most)
         # Rows of other values of the inputs held do not belong to this curve: they are there for orientation.
-        style: dict[str, Any] = {
-            "color": color, "marker": "o", "markersize": 4, "alpha": 0.2 if self.held else 0.6, "markeredgewidth": 0,
-            "linestyle": "", "zorder": 2, "label": "rows" if not self.held else "rows, whatever their other inputs",
-        }  # fmt: skip
-        (self.points_,) = ax.plot(self.x[self.shown_], self.y[self.shown_], **{**style, **(points_kw or {})})
+        style = look(
+            points_kw, color=color, marker="o", markersize=4, alpha=0.2 if self.held else 0.6, markeredgewidth=0,
+            linestyle="", zorder=2, label="rows, whatever their other inputs" if self.held else "rows",
+        )  # fmt: skip
+        (self.points_,) = ax.plot(self.x[self.shown_], self.y[self.shown_], **style)
         self.band_ = None
         if self.low is not None and self.high is not None:
-            label = f"{100 * self.coverage:g} % prediction band: a new row{' at these inputs' if self.held else ''}"
-            style = {"facecolor": accent, "alpha": 0.17, "linewidth": 0, "zorder": 1, "label": label}
+            name = f"{100 * self.coverage:g} % prediction band: a new row{' at these inputs' if self.held else ''}"
+            style = look(band_kw, facecolor=accent, alpha=0.17, linewidth=0, zorder=1, label=name)
             finite = np.isfinite(self.low) & np.isfinite(self.high)
-            self.band_ = ax.fill_between(
-                self.grid, self.low, self.high, where=finite, **{**style, **(band_kw or {})}
-            )
-        style = {"color": accent, "linewidth": 1.8, "zorder": 3, "label": "prediction"}
-        (self.curve_,) = ax.plot(self.grid, self.prediction, **{**style, **(curve_kw or {})})
-        ax.set_xlabel(under(self.feature, self.held), parse_math=False)
-        ax.set_ylabel(named("", self.target).strip() or "y", parse_math=False)
-        ax.legend(
-            loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False, borderaxespad=0.2, handlelength=1.8,
-            columnspacing=1.4,
-        )  # fmt: skip
-        self.ax_, self.figure_ = ax, ax.figure
+            self.band_ = ax.fill_between(self.grid, self.low, self.high, where=finite, **style)
+        style = look(curve_kw, color=accent, linewidth=1.8, zorder=3, label="prediction")
+        (self.curve_,) = ax.plot(self.grid, self.prediction, **style)
+        labels(ax, under(self.feature, self.held), self.target or "y")
+        legend_above(ax)
         return self

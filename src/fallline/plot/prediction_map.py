@@ -9,15 +9,17 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.plot._shared import INK, axes_or_new, sample_of
+from fallline.plot._shared import INK, legend_above, sample_of
 from fallline.plot._slice import seen, target_of, under
+from fallline.plot.display import Display, labels, look
+from fallline.words import minus
 
 _MARGIN = 0.04  # of the range of an input, beyond the rows
 _LINES = 9
 
 
 @dataclass(eq=False)
-class PredictionMapDisplay:
+class PredictionMapDisplay(Display):
     """Predictions (m1, m2) over a grid of two inputs, ``first`` (m1,) and ``second`` (m2,), beside rows, in the user's units.
 
     x (n, 2) and y (n,): the rows, y None where there is none to compare with. ``inside`` (m1, m2): where the grid lies
@@ -45,12 +47,8 @@ class PredictionMapDisplay:
                 f"prediction has shape {np.shape(self.prediction)} and inside {np.shape(self.inside)}; expected one number "
                 f"for each point of the grid, {shape}."
             )
-        if (
-            np.ndim(self.x) != 2
-            or np.shape(self.x)[1] != 2
-            or (self.y is not None and np.shape(self.y) != np.shape(self.x)[:1])
-        ):
-            given = None if self.y is None else np.shape(self.y)
+        given = None if self.y is None else np.shape(self.y)
+        if np.shape(self.x) != (len(self.x), 2) or given not in (None, (len(self.x),)):
             raise ShapeError(
                 f"x has shape {np.shape(self.x)} and y {given}; expected (n, 2), the two inputs, and (n,)."
             )
@@ -87,9 +85,7 @@ class PredictionMapDisplay:
         rows = model.x[:, pair]
         first, second = (_axis(rows[:, k], points) for k in (0, 1))
         grid = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
-        predicted = model.predict(model.along(pair, grid.reshape(-1, 2)))[:, j].reshape(
-            len(first), len(second)
-        )
+        predicted = model.predict(model.along(pair, grid.reshape(-1, 2)))[:, j].reshape(grid.shape[:2])
         inside, hull = _among(rows, grid)
         target = model.target_name(j, y) if target is None else target
         display = cls(
@@ -116,38 +112,22 @@ class PredictionMapDisplay:
         from matplotlib.patheffects import withStroke
         from matplotlib.ticker import MaxNLocator
 
-        ax = axes_or_new(ax)
+        ax = self._into(ax)
         low, high = self._range()
         norm = Normalize(low, high)
-        mesh: dict[str, Any] = {"cmap": cmap, "norm": norm, "shading": "gouraud", "rasterized": True}
-        self.map_ = ax.pcolormesh(self.first, self.second, self.prediction.T, **{**mesh, **(map_kw or {})})
+        style = look(map_kw, cmap=cmap, norm=norm, shading="gouraud", rasterized=True)
+        self.map_ = ax.pcolormesh(self.first, self.second, self.prediction.T, **style)
         self.contours_ = self.veil_ = self.outline_ = self.points_ = self.colorbar_ = None
         levels = [level for level in MaxNLocator(_LINES).tick_values(low, high) if low < level < high]
-        shown = (
-            np.isfinite(self.prediction) & self.inside
-        )  # a line with a number beyond the rows would claim too much
-        lines = (self.first, self.second, np.ma.masked_array(self.prediction, ~shown).T)
-        if shown.any() and any(
-            self.prediction[shown].min() < level < self.prediction[shown].max() for level in levels
-        ):
-            style: dict[str, Any] = {
-                "levels": levels,
-                "colors": "white",
-                "linewidths": 1.0,
-                "linestyles": "solid",
-            }
-            self.contours_ = ax.contour(*lines, **{**style, **(contours_kw or {})})
+        # A line with a number beyond the rows would claim too much.
+        shown = np.ma.masked_array(self.prediction, ~(np.isfinite(self.prediction) & self.inside))
+        if any(shown.min() < level < shown.max() for level in levels if shown.count()):
+            style = look(contours_kw, levels=levels, colors="white", linewidths=1.0, linestyles="solid")
+            self.contours_ = ax.contour(self.first, self.second, shown.T, **style)
             self.contours_.set_path_effects([withStroke(linewidth=1.8, foreground=color, alpha=0.5)])
         if not self.inside.all():
-            paper = ax.get_facecolor()
-            self.veil_ = ax.contourf(
-                self.first,
-                self.second,
-                self.inside.T.astype(float),
-                levels=[-0.5, 0.5],
-                colors=[paper],
-                alpha=0.62,
-            )
+            veil = {"levels": [-0.5, 0.5], "colors": [ax.get_facecolor()], "alpha": 0.62}
+            self.veil_ = ax.contourf(self.first, self.second, self.inside.T.astype(float), **veil)
         if len(self.hull):
             ring = np.vstack([self.hull, self.hull[:1]])
             (self.outline_,) = ax.plot(*ring.T, color=color, linewidth=0.9, linestyle=(0, (4, 2)))
@@ -157,18 +137,14 @@ class PredictionMapDisplay:
                 text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
         if colorbar:
             outside = self.prediction[np.isfinite(self.prediction)]
-            below, above = bool((outside < low).any()), bool((outside > high).any())
-            extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(
-                (below, above), "neither"
-            )
+            beyond = int((outside < low).any()) + 2 * int((outside > high).any())
+            extend = ("neither", "min", "max", "both")[beyond]
             self.colorbar_ = ax.figure.colorbar(self.map_, ax=ax, extend=extend, **dict(colorbar_kw or {}))
             self.colorbar_.set_label(self._scale_label(), parse_math=False)
         ax.set_xlim(self.first[0], self.first[-1])
         ax.set_ylim(self.second[0], self.second[-1])
-        ax.set_xlabel(under(self.features[0], self.held), parse_math=False)
-        ax.set_ylabel(self.features[1], parse_math=False)
-        self._say_outline(ax)
-        self.ax_, self.figure_ = ax, ax.figure
+        labels(ax, under(self.features[0], self.held), self.features[1])
+        self._plot_legend(ax)
         return self
 
     def _plot_points(
@@ -185,11 +161,17 @@ class PredictionMapDisplay:
         if not len(self.shown_):
             return
         faint = bool(self.held)
-        style: dict[str, Any] = {
-            "s": 14 if faint else 26, "edgecolors": "white", "linewidths": 0.6, "zorder": 3, "alpha": 0.75 if faint else 1.0,
-        }  # fmt: skip
-        style |= {"c": color} if self.y is None else {"c": y[self.shown_], "norm": norm, "cmap": cmap}
-        self.points_ = ax.scatter(*self.x[self.shown_].T, **{**style, **(points_kw or {})})
+        inks = {"c": color} if self.y is None else {"c": y[self.shown_], "norm": norm, "cmap": cmap}
+        style = look(
+            points_kw,
+            s=14 if faint else 26,
+            edgecolors="white",
+            linewidths=0.6,
+            zorder=3,
+            alpha=0.75 if faint else 1.0,
+            **inks,
+        )
+        self.points_ = ax.scatter(*self.x[self.shown_].T, **style)
 
     def _range(self) -> tuple[float, float]:
         """What the colours span: predictions among the rows, and the rows."""
@@ -205,25 +187,24 @@ class PredictionMapDisplay:
         what = self.target or "y"
         return f"predicted {what}" if self.y is None else f"{what}: predicted (map), of the rows (points)"
 
-    def _say_outline(self, ax: Any) -> None:
+    def _plot_legend(self, ax: Any) -> None:
         """The names of points and outline, above the map, where they cover nothing."""
         from matplotlib.lines import Line2D
 
-        names = []
+        handles = []
         if self.points_ is not None:
-            rows = Line2D([], [], color=INK, marker="o", markersize=5, linestyle="", markeredgecolor="white")
-            names.append((rows, "rows, whatever their other inputs" if self.held else "rows"))
+            name = "rows, whatever their other inputs" if self.held else "rows"
+            dot = {"marker": "o", "markersize": 5, "linestyle": "", "markeredgecolor": "white"}
+            handles.append(Line2D([], [], color=INK, label=name, **dot))
         if self.outline_ is not None:
-            names.append((self.outline_, "outside: extrapolated"))
-        if names:
-            ax.legend(
-                *zip(*names, strict=True), loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False,
-                borderaxespad=0.2, handlelength=1.8, columnspacing=1.4,
-            )  # fmt: skip
+            self.outline_.set_label("outside: extrapolated")
+            handles.append(self.outline_)
+        if handles:
+            legend_above(ax, *handles)
 
 
 def _number(value: float) -> str:
-    return f"{value:.6g}".replace("-", "−")
+    return minus(f"{value:.6g}")
 
 
 def _axis(values: np.ndarray, points: int) -> np.ndarray:
