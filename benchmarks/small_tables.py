@@ -23,7 +23,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fallline import NetworkRegressor, use_compile_cache
+from fallline import NetworkRegressor
 
 # Target, and columns that are no inputs. Published: Hernández-Lobato & Adams (2015), ICML, table 1; Gal & Ghahramani (2016),
 # ICML, table 1.
@@ -67,7 +67,6 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
     asked = parser.parse_intermixed_args()
     first, last = (int(each) for each in asked.splits.split("-"))
-    use_compile_cache()
     warnings.simplefilter("ignore", ConvergenceWarning)
     for name in asked.names or TABLES:
         makers = {"fallline": lambda: NetworkRegressor(random_state=0)} | {p: PEERS[p] for p in asked.peers}

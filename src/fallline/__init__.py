@@ -1,7 +1,7 @@
 """fallline: neural networks fitted by going down one error, the sum of squares, and shown on the way.
 
 The public names stand once, here, and are found when they are first used:
-importing fallline imports neither JAX nor scikit-learn.
+importing fallline imports neither NumPy nor scikit-learn.
 """
 
 import importlib
@@ -54,7 +54,6 @@ _HOME = {
     "read_table": "fallline.table.read",
     "save_model": "fallline.model_file",
     "Verdict": "fallline.landscape.verdict",
-    "use_compile_cache": "fallline.compile_cache",
     "verdict_at": "fallline.landscape.verdict",
     "verdict_of": "fallline.landscape.verdict",
 }

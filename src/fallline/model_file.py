@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from fallline.exceptions import FalllineError, ModelFileError, ShapeError
 from fallline.files import atomic_write
 from fallline.fit.average import Starts
-from fallline.fit.network_fit import FittedNetwork
+from fallline.fit.fitted import FittedNetwork
 from fallline.model.network import Network
 from fallline.sure.fitted_intervals import FittedIntervals
 from fallline.sure.intervals import Intervals
@@ -56,6 +56,14 @@ class SavedModel:
     about: Mapping[str, Any] = field(default_factory=dict)
     path: Recorded | None = None
     intervals: FittedIntervals | None = None
+
+    @property
+    def decay(self) -> float | np.ndarray:
+        """The weight decay of the fit: one number, or (n_weights,) of the start shown where Bayesian regularisation found it."""
+        alpha, starts = self.about.get("alpha", 0.0), self.fitted.starts
+        if isinstance(alpha, (int, float)):
+            return float(alpha)
+        return 0.0 if starts is None else starts.each[starts.shown].strength
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from fallline.exceptions import ShapeError
-from fallline.fit.figures import Figures, figures_of, written, written_share
+from fallline.fit.figures import Figures, figures_of
 
 
 def test_the_figures_of_three_rows_are_those_found_by_hand():
@@ -42,29 +42,3 @@ def test_a_figure_that_is_not_defined_is_none(y, prediction, expected):
 def test_a_row_of_values_against_a_column_of_predictions_is_refused():
     with pytest.raises(ShapeError, match=r"shape \(3,\) and predicted \(3, 1\)"):
         figures_of(np.zeros(3), np.zeros((3, 1)))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "–"),
-        (float("nan"), "–"),
-        (0.0, "0"),
-        (6.46912, "6.469"),
-        (-6.46912, "−6.469"),
-        (12345.6, "12,346"),
-        (9999.6, "10,000"),
-        (0.000123456, "0.0001235"),
-        (1.23456e-7, "1.235e-07"),
-        (-1.23456e12, "−1.235e+12"),
-    ],
-)
-def test_a_number_is_written_with_four_significant_digits(value, text):
-    assert written(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (0.9126, "0.913"), (-1.3, "−1.300"), (-4e7, "−4.000e+07")]
-)
-def test_a_share_is_written_with_three_decimals(value, text):
-    assert written_share(value) == text

@@ -298,7 +298,7 @@ def test_the_map_is_said_in_words(mountain):
     shown = Page(render_report(mountain))
     text = " ".join(" ".join(shown.text_of("figcaption") + shown.text_of("dd")).split())
     for sentence in (
-        "The penalised error per row over a plane of the weights, in scaled units: darker where it is larger.",
+        "The penalised error per row over a plane of the weights, in standardised units: darker where it is larger.",
         "The way down, 4 steps, begins at the open circle. The black dot is the lowest point of this plane.",
         "The open black dot is a local minimum of it.",
         "The plane holds 80 % of the way; the error drawn under it is the plane's: 0.667 times the true error at its start",
@@ -440,5 +440,10 @@ def test_importing_the_report_imports_neither_matplotlib_nor_jinja():
     assert imported_after("import fallline.report") == []
 
 
-def test_pyplot_is_never_imported():
-    assert imported_after("import fallline.report as r; r.prepare()") == ["jinja2", "matplotlib"]
+def test_drawing_a_report_imports_no_pyplot():
+    rows = "r.RowSet('training', 3, numpy.eye(3)[:, :1], numpy.ones((3, 1)))"
+    said = "'t', 'c', ('y',), (" + rows + ",), (), 'n', 'd', numpy.arange(3), numpy.ones(3), {}, 's', 'f'"
+    assert imported_after(f"import numpy, fallline.report as r; r.render_report(r.FitReport({said}))") == [
+        "jinja2",
+        "matplotlib",
+    ]

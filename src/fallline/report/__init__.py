@@ -2,7 +2,7 @@
 
 This file is what a report holds and the two verbs, `render_report` and `write_report`. What the page says is
 put together in ``page.py``, its pictures are drawn in ``pictures.py`` with the Displays of ``plot/``, its
-figures come from ``metrics.py``. Nothing here fits, predicts or decides which rows are held out.
+figures come from ``fit/figures.py``. Nothing here fits, predicts or decides which rows are held out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fallline.fit.figures import figures_of
 if TYPE_CHECKING:
     from fallline.landscape.surface import Surface
 
-__all__ = ["FitReport", "RowSet", "figures", "prepare", "render_report", "write_report"]
+__all__ = ["FitReport", "RowSet", "figures", "is_report", "render_report", "write_report"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,16 +130,6 @@ def figures(rowset: RowSet) -> list[dict[str, Any]]:
         }
         for j in range(rowset.actual.shape[1])
     ]
-
-
-def prepare() -> None:
-    """Import what a report needs, matplotlib and jinja2: three quarters of the time of a first report.
-
-    Called in a thread while a descent is compiled, it costs next to nothing. Calling it changes no result.
-    """
-    from fallline.report import page
-
-    page.prepare()
 
 
 def render_report(report: FitReport) -> str:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
-from fallline.fit.figures import UNDEFINED, written, written_share
 from fallline.plot import (
     ErrorCurveDisplay,
     ErrorSurfaceDisplay,
@@ -26,8 +25,8 @@ from fallline.plot import (
     ResidualsDisplay,
 )
 from fallline.plot._map import round_ticks
-from fallline.plot._shared import number
 from fallline.report import FitReport, RowSet, figures, pictures
+from fallline.words import UNDEFINED, counted, label, written, written_share
 
 if TYPE_CHECKING:
     from fallline.landscape.surface import Surface
@@ -36,7 +35,7 @@ POINTS = 1500
 """Points drawn in one picture, at most: more would be a larger file and a blacker blot."""
 STEPS = 1000
 """Steps of the error curve kept in the page, at most."""
-_MAP = 440.0
+_WIDE = 440.0  # a picture beside text
 
 
 def render(report: FitReport) -> str:
@@ -58,12 +57,6 @@ def render(report: FitReport) -> str:
         style_hash=_hash(style),
         script_hash=_hash(script),
     )
-
-
-def prepare() -> None:
-    """Do what the first report would wait for: the template compiled, the font found."""
-    _template()
-    pictures.prepare()
 
 
 def numbers(report: FitReport) -> dict[str, Any]:
@@ -116,10 +109,8 @@ def summary(said: dict[str, Any], target: int) -> str:
     network, ridge = of["network"], of["ridge"]
     if network["rmse"] is None:
         return f"The network's error on the {judged['name']} rows is not defined."
-    sentence = (
-        f"On {_count(judged['rows'], judged['name'])} the root mean square error of the network is "
-        f"{written(network['rmse'])}"
-    )
+    rows = counted(judged["rows"], f"{judged['name']} row")
+    sentence = f"On {rows} the root mean square error of the network is {written(network['rmse'])}"
     if ridge is None or ridge["rmse"] is None:
         return f"{sentence}, R²\u00a0{written_share(network['r2'])}."
     return (
@@ -138,30 +129,25 @@ def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
     residuals = ResidualsDisplay(actual, predicted, placeholder)
     histogram = ResidualHistogramDisplay.of(actual, predicted, placeholder)
     residual = residuals.residual[np.isfinite(residuals.residual)]
-    seen = _seen(residual, _count(rowset.rows, rowset.name))
+    seen = _seen(residual, counted(rowset.rows, f"{rowset.name} row"))
     if points.low is not None and points.high is not None and residual.size:
         inside = np.mean((points.low <= actual) & (actual <= points.high))
-        seen = (f"{seen[0]} {_bars_said(float(inside))}", *seen[1:])
+        bars = f"Bars are 95 % intervals; those that meet the line hold the row, {100 * inside:.1f} % of all."
+        seen = (f"{seen[0]} {bars}", *seen[1:])
     drawn: dict[str, Any] = {"color": pictures.INK, "accent": pictures.ACCENT}
     thinned = drawn | {"at_most": POINTS}
     made = []
-    for i, (title, sentence, draw) in enumerate(
+    for i, (title, sentence, display, style) in enumerate(
         [
-            ("Predicted against actual", seen[0], lambda ax: points.plot(ax, **thinned)),
-            ("Residuals", seen[1], lambda ax: residuals.plot(ax, **thinned)),
-            ("Residuals, counted", seen[2], lambda ax: histogram.plot(ax, **drawn)),
+            ("Predicted against actual", seen[0], points, thinned),
+            ("Residuals", seen[1], residuals, thinned),
+            ("Residuals, counted", seen[2], histogram, drawn),
         ]
     ):
         name = f"picture-{j + 1}-{i + 1}"
-        svg = pictures.picture(
-            draw,
-            name,
-            words={placeholder: _short(report.targets[j])},
-            labelled_by=f"{name}-title {name}-seen",
-            width=360,
-            height=300,
-        )
-        if i < 2 and residual.size > POINTS:
+        words = {placeholder: _short(report.targets[j])}
+        svg = pictures.picture(functools.partial(display.plot, **style), name, 360, 300, words)
+        if style is thinned and residual.size > POINTS:
             sentence += f" Drawn: a fixed sample of {POINTS:,} of {residual.size:,} rows, with all extremes."
         made.append({"name": name, "title": title, "seen": sentence, "svg": svg})
     return {"target": report.targets[j], "pictures": made}
@@ -181,14 +167,10 @@ def _seen(residual: np.ndarray, rows: str) -> tuple[str, str, str]:
         spread = f" Nine in ten lie between {low} and {high}."
     return (
         f"A point per row; on the line the prediction is exact.{agreement}",
-        "What is left, actual − predicted, over the prediction: above the line the network says too little. "
-        f"The largest is {worst}.",
+        f"What is left, actual − predicted, over the prediction: above the line the network predicts too little. The largest is "
+        f"{worst}.",
         f"How often each size of residual occurs: {rows}, mean {mean}.{spread}",
     )
-
-
-def _bars_said(inside: float) -> str:
-    return f"Bars are 95 % intervals; those that meet the line hold the row, {100 * inside:.1f} % of all."
 
 
 def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
@@ -202,18 +184,11 @@ def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
         {placeholders[name]: np.array(error, np.float64) for name, error in curve["error_per_row"].items()},
         lowest_of=placeholders[lowest["of"]] if lowest else None,
     )
-    svg = pictures.picture(
-        lambda ax: display.plot(ax, color=pictures.INK, accent=pictures.ACCENT),
-        "picture-curve",
-        words={placeholder: name for name, placeholder in placeholders.items()},
-        labelled_by="picture-curve-title picture-curve-seen",
-        width=440,
-        height=290,
-    )
-    seen = "The error per row, E/n, on a logarithmic axis, in scaled units"
-    for name, error in curve["error_per_row"].items():
-        seen += f"; {name}: from {written(error[0])} to {written(error[-1])}"
-    seen += "."
+    draw = functools.partial(display.plot, color=pictures.INK, accent=pictures.ACCENT)
+    words = {placeholder: name for name, placeholder in placeholders.items()}
+    svg = pictures.picture(draw, "picture-curve", _WIDE, 290, words)
+    ends = [f"{name}: from {written(e[0])} to {written(e[-1])}" for name, e in curve["error_per_row"].items()]
+    seen = f"The error per row, E/n, on a logarithmic axis, in standardised units; {'; '.join(ends)}."
     if lowest:
         least = written(lowest["error_per_row"])
         seen += f" The lowest {lowest['of']} error, {least}, is at step {lowest['step']:,}."
@@ -235,15 +210,8 @@ def _mountain(surface: Surface) -> dict[str, Any]:
         _draw_mountain(drawn, [pictures.SHADES[i] for i in shades], ax)
         maps.append(ax)
 
-    svg = pictures.picture(
-        draw,
-        name,
-        words=dict(zip(axes, map(_short_label, surface.plane.labels), strict=True)),
-        labelled_by=f"{name}-title {name}-seen",
-        width=_MAP,
-        height=_height(surface),
-        decimals=1,
-    )
+    words = dict(zip(axes, (_short(each, 44) for each in surface.plane.labels), strict=True))
+    svg = pictures.picture(draw, name, _WIDE, _height(surface), words, decimals=1)
     place = maps[0].get_position()
     ticks = round_ticks(levels, 5)
     places = 100 * np.interp(ticks, levels, np.arange(bands + 1)) / bands
@@ -254,7 +222,7 @@ def _mountain(surface: Surface) -> dict[str, Any]:
         "left": f"{100 * place.x0:.1f}",
         "width": f"{100 * place.width:.1f}",
         "shades": shades.tolist(),
-        "ticks": [(number(tick, 15), f"{at:.1f}") for tick, at in zip(ticks, places, strict=True)],
+        "ticks": [(label(tick, 15), f"{at:.1f}") for tick, at in zip(ticks, places, strict=True)],
         "minimum": _lowest_said(surface),
         "fidelity": surface.fidelity,
     }
@@ -275,20 +243,18 @@ def _height(surface: Surface) -> float:
     """Units of the picture's height for a map to scale, or for one that is not."""
     aspect = surface.plane.aspect
     shape = 0.0 if aspect is None else np.ptp(surface.second) * aspect / np.ptp(surface.first)
-    return float(60 + (_MAP - 60) * (min(max(shape, 0.5), 1.0) if 1 / 3 <= shape <= 3 else 0.75))
-
-
-def _short_label(label: str) -> str:
-    return _short(label, 44)
+    return float(60 + (_WIDE - 60) * (min(max(shape, 0.5), 1.0) if 1 / 3 <= shape <= 3 else 0.75))
 
 
 def _seen_on(surface: Surface) -> str:
     """What is seen on the map, and where the way begins and ends."""
     error = "penalised error" if surface.penalised else "error"
-    seen = f"The {error} per row over a plane of the weights, in scaled units: darker where it is larger."
+    seen = (
+        f"The {error} per row over a plane of the weights, in standardised units: darker where it is larger."
+    )
     if surface.tracks:
-        steps = int(surface.tracks[0].steps[-1])
-        seen += f" The way down, {steps:,} {'step' if steps == 1 else 'steps'}, begins at the open circle."
+        steps = counted(int(surface.tracks[0].steps[-1]), "step")
+        seen += f" The way down, {steps}, begins at the open circle."
     if surface.minimum is not None:
         seen += " The black dot is the lowest point of this plane."
     if not np.isfinite(surface.error).all():
@@ -300,14 +266,12 @@ def _seen_on(surface: Surface) -> str:
 
 
 def _lowest_said(surface: Surface) -> str:
-    error = "Penalised error" if surface.penalised else "Error"
     if surface.minimum is None:
         return "None on this map: the error goes on falling towards its edge."
-    said = f"{error} per row {written(surface.minimum.error / surface.n_rows)}"
+    error = "Penalised error" if surface.penalised else "Error"
     others = len(surface.local_minima)
-    if not others:
-        return f"{said}; no other minimum on this map."
-    return f"{said}; {others} other local {'minimum' if others == 1 else 'minima'} on this map."
+    more = counted(others, "other local minimum", "other local minima") if others else "no other minimum"
+    return f"{error} per row {written(surface.minimum.error / surface.n_rows)}; {more} on this map."
 
 
 def _kept(curves: list[np.ndarray], steps: int) -> np.ndarray:
@@ -316,10 +280,6 @@ def _kept(curves: list[np.ndarray], steps: int) -> np.ndarray:
     every = np.linspace(0, steps - 1, STEPS - len(curves)).astype(int)
     lowest = [int(np.argmin(np.where(np.isfinite(curve), curve, np.inf))) for curve in curves]
     return np.unique(np.concatenate([every, np.array(lowest, int)]))
-
-
-def _count(rows: int, name: str) -> str:
-    return f"{rows:,} {name} {'row' if rows == 1 else 'rows'}"
 
 
 def _short(name: str, most: int = 28) -> str:
@@ -347,6 +307,6 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"written": written, "share": written_share, "count": lambda n: f"{n:,}"}
+    environment.filters |= {"written": written, "share": written_share, "counted": counted}
     environment.globals["undefined_figure"] = UNDEFINED
     return environment.from_string(_shipped("report.html.jinja"))

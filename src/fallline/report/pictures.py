@@ -1,5 +1,4 @@
-"""The pictures of a report: Displays drawn by matplotlib, as SVG that takes its colours and letters from the
-page.
+"""The pictures of a report: Displays drawn by matplotlib, as SVG that takes its colours and letters from the page.
 
 A picture is drawn in placeholder colours that become CSS variables, so one picture suits light, dark and
 paper; text stays text, in the reader's own font. The same numbers give the same SVG, byte for byte.
@@ -17,11 +16,11 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont
 from matplotlib.ticker import Formatter
 from matplotlib.transforms import blended_transform_factory
 
 from fallline.plot._map import NO_GROUND
+from fallline.words import minus, power_of_ten
 
 # Colours no picture would choose, each for a role; the page says what colour the role has.
 INK, MUTED, ACCENT, RULE, PAPER = "#010203", "#040506", "#070809", "#0a0b0c", "#0d0e0f"
@@ -44,7 +43,6 @@ _VARIABLES = {
     **{shade: f"var(--height-{i})" for i, shade in enumerate(SHADES)},
 }
 _LONG = re.compile(r"-?\d+\.\d{3,}")
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _PIXEL = 1 / 72  # an SVG of matplotlib has 72 units to the inch
 _SIZE = 11.0
 
@@ -95,37 +93,27 @@ class _Ticks(Formatter):
             power = 0
         scaled = [float(value) / 10.0**power for value in values]
         decimals = next(d for d in range(9) if d == 8 or all(_fits(value, d) for value in scaled))
-        ending = f"·10{str(power).translate(_SUPERSCRIPT)}" if power else ""
-        return [
-            "0" if value == 0 and power else f"{value:,.{decimals}f}".replace("-", "−") + ending
-            for value in scaled
-        ]
+        ending = f"·{power_of_ten(power)}" if power else ""
+        return ["0" if value == 0 and power else minus(f"{value:,.{decimals}f}") + ending for value in scaled]
 
 
 def _fits(value: float, decimals: int) -> bool:
     return abs(round(value, decimals) - value) <= 1e-9 * max(1.0, abs(value))
 
 
-def prepare() -> None:
-    """Do what the first picture would wait for: find the font."""
-    findfont(_THEME["font.family"])
-
-
 def picture(
     draw: Callable[[Any], Any],
     name: str,
-    *,
-    words: Mapping[str, str],
-    labelled_by: str,
     width: float,
     height: float,
+    words: Mapping[str, str],
     decimals: int = 2,
 ) -> str:
     """What ``draw`` draws into the Axes it is given, as an inline ``<svg>`` of ``width`` × ``height`` units.
 
-    ``name`` starts every id, so that several pictures live in one page; ``words`` maps a placeholder that was
-    drawn to the text that is shown for it, whatever letters or signs it has; ``labelled_by`` are the ids of
-    the elements that say what is seen. Coordinates are rounded to so many ``decimals`` of a unit.
+    ``name`` starts every id, so that several pictures live in one page; the elements NAME-title and NAME-seen say what is
+    seen. ``words`` maps a placeholder that was drawn to the text that is shown for it, whatever letters or signs it has.
+    Coordinates are rounded to so many ``decimals`` of a unit.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # not the user's own settings: a report looks the same everywhere
@@ -137,7 +125,11 @@ def picture(
         _arrange(ax, width, height)
         out = io.StringIO()
         FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
-    return _for_the_page(out.getvalue(), name, words, labelled_by, width, height, decimals)
+    body = _for_the_page(out.getvalue(), name, words, decimals)
+    return (
+        f'<svg role="img" aria-labelledby="{name}-title {name}-seen" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}">\n{body}\n</svg>'
+    )
 
 
 def _arrange(ax: Any, width: float, height: float) -> None:
@@ -164,15 +156,8 @@ def _labels(axis: Any) -> list[str]:
     return axis.get_major_formatter().format_ticks([v for v in axis.get_majorticklocs() if low <= v <= high])
 
 
-def _for_the_page(
-    svg: str,
-    name: str,
-    words: Mapping[str, str],
-    labelled_by: str,
-    width: float,
-    height: float,
-    decimals: int,
-) -> str:
+def _for_the_page(svg: str, name: str, words: Mapping[str, str], decimals: int) -> str:
+    """What stands inside the ``<svg>`` of matplotlib, with ids, colours, words and coordinates as the page wants them."""
     body = svg[svg.index(">", svg.index("<svg")) + 1 : svg.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<title>.*?</title>", "", body, flags=re.DOTALL)
     # matplotlib's style sheet would reach the whole page; report.css has the same, for pictures.
@@ -187,11 +172,7 @@ def _for_the_page(
         body = body.replace(colour, variable)
     if words:
         body = re.sub("|".join(map(re.escape, words)), lambda found: html.escape(words[found[0]]), body)
-    body = re.sub(r"\s*\n\s*", "\n", body).strip()
-    return (
-        f'<svg role="img" aria-labelledby="{labelled_by}" viewBox="0 0 {width:g} {height:g}" '
-        f'width="{width:g}" height="{height:g}">\n{body}\n</svg>'
-    )
+    return re.sub(r"\s*\n\s*", "\n", body).strip()
 
 
 def _points(group: re.Match[str]) -> str:

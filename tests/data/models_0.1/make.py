@@ -38,7 +38,7 @@ def make_table():
     volume = 1e-4 * girth**2 * height + random.normal(0, 0.2, 60)
     age[[3, 17, 40]] = ""
     lines = ["girth,age,kind,height,volume"]
-    lines += [",".join(map(str, row)) for row in zip(girth, age, kind, height.round(3), volume.round(4))]
+    lines += [",".join(map(str, row)) for row in zip(girth, age, kind, height.round(3), volume.round(4), strict=True)]
     (HERE / "trees.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

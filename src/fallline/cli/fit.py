@@ -1,0 +1,329 @@
+"""``fallline fit``: a table in, a model file and a report out."""
+
+import math
+import re
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fallline.cli import printing
+
+if TYPE_CHECKING:
+    from fallline.cli.table_fit import TableFit
+
+_LONGEST_NAME = 120  # bytes of a file's name before its suffix: file systems count bytes
+_SUFFIXES = re.compile(r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|gz))+$", re.IGNORECASE)
+_BETWEEN = 0.05  # seconds between two movements of the bar
+
+
+class _Sizes(click.ParamType):
+    """``20``, ``20,10``, ``none`` or ``auto``: the units of each hidden layer."""
+
+    name = "units"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        said = value.strip().lower() if isinstance(value, str) else value
+        if said == "auto" or not isinstance(said, str):
+            return said
+        if said in ("none", "0"):
+            return ()
+        try:
+            sizes = tuple(int(part) for part in said.split(","))
+        except ValueError:
+            sizes = (0,)
+        if min(sizes) < 1:
+            self.fail(
+                f"{value!r} is not a list of layer sizes: write 20, or 20,10 for two layers, none, or auto.",
+                param,
+                ctx,
+            )
+        return sizes
+
+
+class _Number(click.ParamType):
+    """A number of which ``fits`` is true, or one of the ``words``, which stand for values; ``name`` is how the help shows it.
+
+    What is neither is for ``otherwise`` to take, or ``wrong`` ends the sentence that refuses it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        words: Mapping[str, Any],
+        fits: Callable[[float], bool],
+        wrong: str,
+        otherwise: Callable[[str], Any] | None = None,
+    ) -> None:
+        self.name = name
+        self._words, self._fits, self._wrong, self._otherwise = words, fits, wrong, otherwise
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value in self._words:
+            return self._words[value]
+        try:
+            number = float(value)
+        except ValueError:
+            if self._otherwise is not None:
+                return self._otherwise(value)
+            number = math.nan
+        if not self._fits(number):
+            self.fail(f"{value!r} is {self._wrong}.", param, ctx)
+        return number
+
+
+_HOLDOUT = _Number(
+    "share|last|file", {"last": "last"}, lambda share: 0 <= share < 1,
+    "not a share of the rows: write a number from 0 to below 1, such as 0.2", Path,
+)  # fmt: skip
+_RATE = _Number(
+    "auto|number", {"auto": "auto"}, lambda rate: 0 < rate < math.inf,
+    "not a learning rate: write auto, or a positive number such as 0.1",
+)  # fmt: skip
+_MOMENTUM = _Number(
+    "auto|number", {"auto": "auto"}, lambda momentum: 0 <= momentum < 1,
+    "not a momentum: write auto, or a number from 0 to below 1 such as 0.9",
+)  # fmt: skip
+_DECAY = _Number(
+    "auto|evidence|number", {"auto": None, "evidence": "evidence"}, lambda decay: 0 <= decay < math.inf,
+    "not a weight decay: write auto, evidence, or a number from 0 up such as 0.1",
+)  # fmt: skip
+
+
+@click.command(short_help="Fit a network to a table; write a model file and a report.")
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option(
+    "--target", "-t", "targets", multiple=True, required=True, metavar="COLUMN",
+    help="Column to predict; repeat for several.",
+)  # fmt: skip
+@click.option(
+    "--hidden", type=_Sizes(), default="auto",
+    help="Units in each hidden layer, such as 20 or 20,10; none for a linear model; auto chooses the width of one layer by "
+    "the Bayesian evidence.  [default: auto]",
+)  # fmt: skip
+@click.option(
+    "--starts", type=click.IntRange(1),
+    help="Networks to fit from random starts; the prediction averages them.  [default: 10 where that is quick, else 5, 3 or 1]",
+)  # fmt: skip
+@click.option(
+    "--activation", default="tanh", show_default=True,
+    help="Activation of the hidden layers, such as tanh, logistic, relu.",
+)  # fmt: skip
+@click.option(
+    "--descent", type=click.Choice(["auto", "levenberg-marquardt", "l-bfgs", "rprop", "gradient", "mini-batch"]),
+    default="auto", show_default=True,
+    help="How the weights move.",
+)  # fmt: skip
+@click.option(
+    "--learning-rate", type=_RATE,
+    help="Rate of gradient descent (implies --descent gradient); auto reads it off the curvature of the error.",
+)  # fmt: skip
+@click.option(
+    "--momentum", type=_MOMENTUM,
+    help="Momentum of gradient descent (implies --descent gradient); auto reads it off the curvature of the error.",
+)  # fmt: skip
+@click.option(
+    "--nesterov", is_flag=True,
+    help="Take the gradient one step ahead, with --momentum (implies --descent gradient).",
+)  # fmt: skip
+@click.option(
+    "--alpha", type=_DECAY,
+    help="Weight decay, in standardised units; evidence finds it by Bayesian regularisation. Auto, the default, is "
+    "evidence for Levenberg–Marquardt and 0.1 elsewhere.",
+)  # fmt: skip
+@click.option(
+    "--tol", type=click.FloatRange(0),
+    help="Stop when the error fell by less than this, relative, over 10 steps; 0 never stops so.  [default: 0.0003]",
+)  # fmt: skip
+@click.option(
+    "--max-iter", type=click.IntRange(1), help="The most steps, or epochs of mini-batches.  [default: 1000]"
+)
+@click.option(
+    "--holdout", type=_HOLDOUT, default=0.2, show_default=True,
+    help="Rows to judge by: a share at random, last, or another file.",
+)  # fmt: skip
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out; repeatable.")
+@click.option(
+    "--keep", multiple=True, metavar="COLUMN",
+    help="Use this column although fallline would drop it; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--category", "categories", multiple=True, metavar="COLUMN",
+    help="Treat this column's numbers as codes; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True,
+    help="Seed of the held-out rows and the starting weights.",
+)  # fmt: skip
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, file_okay=False), default=Path(), show_default="this folder",
+    help="Folder for the model and the report.",
+)  # fmt: skip
+@click.option(
+    "--intervals/--no-intervals", default=True,
+    help="Find out how far predictions may be off, or save that time.  [default: intervals]",
+)  # fmt: skip
+@click.option("--quiet", "-q", is_flag=True, help="Print nothing but complaints.")
+def fit(
+    table: Path,
+    targets: tuple[str, ...],
+    output: Path,
+    holdout: Any,
+    seed: int,
+    intervals: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Fit a network to TABLE (CSV, Parquet or JSON lines) and write a model file and a report.
+
+    \b
+    fallline fit examples/concrete.csv --target strength
+    """
+    from fallline.cli.rows import column_lines, prepare, read_otherwise
+    from fallline.table.read import read_table
+
+    source = read_table(table)
+    held_out = read_table(holdout) if isinstance(holdout, Path) else holdout
+    columns = {name: options.pop(name) for name in ("drop", "keep", "categories")}
+    prepared = prepare(source, targets, holdout=held_out, seed=seed, **columns)
+    model_path, report_path = _outputs(output, table, targets)
+    if not quiet:
+        printing.print_table(printing.columns_table(column_lines(prepared.columns, prepared.notes)))
+        printing.say("")
+    if isinstance(holdout, Path):
+        printing.note(read_otherwise(prepared.columns, prepared.notes, held_out))
+    from fallline.cli import kept, sentences
+    from fallline.cli.table_fit import fit_table
+    from fallline.files import atomic_write
+    from fallline.model_file import save_model
+    from fallline.report import render_report
+
+    with _progress_bar(quiet) as progress:
+        result = fit_table(prepared, seed=seed, progress=progress, intervals=intervals, **_settings(options))
+    if not quiet:
+        _print(result)
+    # The weights first: whatever happens to the report, they are kept.
+    command = shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]])
+    save_model(kept.saved_of(result, command, seed, table, model_path), model_path)
+    report = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name)))
+    atomic_write(report_path, render_report(report).encode())
+    if not quiet:
+        click.echo(f"\nModel   {model_path}\nReport  {report_path}")
+    if result.ended_badly:
+        raise printing.Complaint(sentences.stop(result))
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a fit as arguments of ``fit_network``."""
+    rate, momentum, nesterov = options["learning_rate"], options["momentum"], options["nesterov"]
+    descent: Any = options["descent"]
+    if rate is not None or momentum is not None or nesterov:
+        if descent not in ("auto", "gradient"):
+            raise click.UsageError(
+                "--learning-rate, --momentum and --nesterov belong to gradient descent: leave out "
+                f"--descent {descent}."
+            )
+        if nesterov and not momentum:
+            raise click.UsageError(
+                "--nesterov needs momentum: add --momentum auto or --momentum 0.9, or leave --nesterov out."
+            )
+        from fallline.descent.gradient import GradientDescent
+
+        descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0, nesterov)
+    given = {name: options[name] for name in ("alpha", "max_iter", "tol")} | {"n_starts": options["starts"]}
+    return {
+        "hidden_layer_sizes": options["hidden"],
+        "activation": options["activation"],
+        "descent": descent,
+        **{key: value for key, value in given.items() if value is not None},
+    }
+
+
+def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, Path]:
+    """Where model and report go; complaints about the folder come before the work, not after it."""
+    from fallline.exceptions import OutputError
+    from fallline.files import check_writable
+    from fallline.model_file import SUFFIX, is_model_file
+    from fallline.report import is_report
+
+    check_writable(folder)
+    name = _SUFFIXES.sub("", table.name)
+    stem = "-".join([name, *(re.sub(r"\W+", "_", target).strip("_") for target in targets)])
+    stem = stem.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    model, report = folder / f"{stem}{SUFFIX}", folder / f"{stem}.html"
+    for path, ours in ((model, is_model_file), (report, is_report)):
+        if path.exists() and not ours(path):
+            raise OutputError(
+                f"{path} exists and was not written by fallline: move it away, or choose another folder with --output."
+            )
+    return model, report
+
+
+@contextmanager
+def _progress_bar(quiet: bool) -> Iterator[Any]:
+    """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = printing.console(stderr=True)
+    columns = (BarColumn(16), TextColumn("{task.fields[said]}", markup=False), TimeElapsedColumn())
+    moved = 0.0
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, said="starting")
+
+        def told(now: Any, current: Any) -> None:
+            nonlocal moved
+            if bar.disable and not quiet and not moved:
+                click.echo("descending; Ctrl-C keeps the best weights so far", err=True)
+            if bar.disable or time.monotonic() < moved + _BETWEEN:
+                moved = moved or time.monotonic()
+                return
+            moved = time.monotonic()
+            gone = now.start - 1 + (now.steps if now.epochs is None else now.epochs) / now.max_iter
+            bar.update(
+                task, completed=gone, total=now.n_starts, said=_standing(now, current().scaling.y_scale)
+            )
+
+        yield told
+
+
+def _standing(now: Any, y_scale: Any) -> str:
+    """How far a descent is: start, step, and the error on each set of rows, in the target's units where there is one target."""
+    from fallline.words import written
+
+    errors = {"training": now.error / now.n_rows}
+    errors |= {name: error / now.watched_rows[name] for name, error in now.watched.items()}
+    figure = "E per row"
+    if len(y_scale) == 1 and now.error < math.inf:  # as in the table that follows
+        errors = {name: math.sqrt(2 * error) * y_scale[0] for name, error in errors.items()}
+        figure = "RMSE"
+    start = f"start {now.start} of {now.n_starts}, " if now.n_starts > 1 else ""
+    return f"{start}step {now.steps}  {figure} {', '.join(f'{name} {written(value)}' for name, value in errors.items())}"
+
+
+def _print(result: "TableFit") -> None:
+    """The figures of a fit, and in sentences how it went."""
+    from fallline.cli import sentences
+    from fallline.report import figures
+
+    sets = {rows.name: figures(rows) for rows in result.rowsets}
+    printing.print_table(printing.figures_table(sets, result.prepared.columns.targets))
+    printing.say("")
+    why = result.why_this_descent or sentences.descent(result)
+    told = [
+        sentences.rows(result.prepared),
+        f"{sentences.network(result)}. Descent: {why}",
+        sentences.starts(result),
+        *(
+            [] if result.ended_badly else [sentences.stop(result), sentences.verdict(result)]
+        ),  # else the complaint at the end
+        f"{sentences.effort(result)} Weight decay: {sentences.decay(result)}",
+        sentences.intervals(result),
+    ]
+    for sentence in filter(None, told):
+        printing.say(sentence)

@@ -1,0 +1,100 @@
+"""What is kept of a fit: the model file and the report."""
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fallline
+from fallline.cli import sentences
+from fallline.cli.rows import column_lines
+from fallline.cli.table_fit import TableFit
+from fallline.descent import words_of
+from fallline.model_file import SavedModel
+from fallline.report import FitReport, figures
+
+
+def saved_of(
+    fit: TableFit, command: str, seed: int, table: Path | None = None, model: Path | None = None
+) -> SavedModel:
+    """The model file of a fit; the paths of the table and of the file itself say where to find the rows again."""
+    curve = {"step": fit.path.steps, "training": fit.path.error, **fit.path.watched}
+    told = about(fit, command, seed, table, model)
+    return SavedModel(fit.fitted, fit.prepared.columns, curve, told, fit.path, fit.intervals)
+
+
+def about(
+    fit: TableFit, command: str, seed: int, table: Path | None = None, model: Path | None = None
+) -> dict[str, Any]:
+    """What a model file says of its making, as JSON allows: the same fit gives the same words."""
+    path, prepared = fit.path, fit.prepared
+    source: dict[str, Any] = {"holdout": prepared.holdout, "rows": len(prepared.x)}
+    if prepared.holdout != 0:
+        source["rows"] += len(prepared.held_x)
+    if table is not None:
+        source["table"] = str(table)
+    if (
+        table is not None and model is not None
+    ):  # relative: an absolute path is nobody's business, and projects move
+        source["from_model"] = Path(os.path.relpath(table.resolve(), model.parent.resolve())).as_posix()
+    told = {"starts": sentences.starts(fit), "verdict": sentences.verdict(fit)}
+    return {
+        "command": command,
+        "table": prepared.name,
+        "source": source,
+        "rows": sentences.rows(prepared),
+        "read": prepared.notes,
+        "figures": {rowset.name: figures(rowset) for rowset in fit.rowsets},
+        "descent": words_of(path.descent),
+        "alpha": path.alpha,
+        "decay": sentences.decay(fit),
+        "steps": path.n_steps,
+        "passes": path.n_passes,
+        "stop": sentences.stop(fit),
+        "seed": seed,
+        "versions": versions(),
+        **{name: words for name, words in told.items() if words},
+    }
+
+
+def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()) -> FitReport:
+    """All that the report says of a fit; ``facts`` are added to its own."""
+    path, columns = fit.path, fit.prepared.columns
+    way = {
+        "Verdict": sentences.verdict(fit),
+        "Starts": sentences.starts(fit),
+        "Weight decay": sentences.decay(fit),
+        "Effort": sentences.effort(fit),
+    }
+    made = (
+        ""
+        if fit.intervals is None
+        else fit.intervals.says(fit.fitted.network.weight_names(columns.encoded_names))
+    )
+    return FitReport(
+        title=f"{', '.join(columns.targets)} from {fit.prepared.name}",
+        command=command,
+        targets=columns.targets,
+        rowsets=fit.rowsets,
+        columns=column_lines(columns, fit.prepared.notes),
+        network=sentences.network(fit),
+        descent=sentences.descent(fit),
+        steps=path.steps,
+        training_error=path.error,
+        watched_error=path.watched,
+        stop=sentences.stop(fit),
+        fitted_on=sentences.rows(fit.prepared),
+        way=tuple((what, words) for what, words in way.items() if words),
+        intervals=f"{sentences.intervals(fit)} {made}".strip(),
+        facts=(*facts, *versions().items()),
+        notes=(sentences.stop(fit),) if fit.ended_badly else (),
+        surface=fit.surface(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    return {"fallline": fallline.__version__, "numpy": np.__version__, "python": platform.python_version()}

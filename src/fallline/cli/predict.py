@@ -1,0 +1,109 @@
+"""``fallline predict``: predictions, and how far they may be off, beside the rows of a table."""
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fallline.cli import printing
+
+if TYPE_CHECKING:
+    from fallline.model_file import SavedModel
+    from fallline.table.read import Table
+
+
+@click.command(short_help="Write a model's predictions beside the rows of a table.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False),
+    help="A .csv or .parquet file; without it, CSV on stdout.",
+)  # fmt: skip
+@click.option(
+    "--interval", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="COVERAGE",
+    help="Write the ends between which a new row is to be expected with this probability, such as 0.95.",
+)  # fmt: skip
+@click.option("--std", is_flag=True, help="Write the standard error of a new row.")
+def predict(model: Path, table: Path, output: Path | None, interval: float | None, std: bool) -> None:
+    """Predict the rows of TABLE with MODEL, and write the predictions beside them."""
+    from fallline.cli.rows import read_otherwise
+    from fallline.exceptions import ModelFileError, OutputError
+    from fallline.model_file import load_model
+    from fallline.table.read import read_table, write_csv, write_table
+    from fallline.words import counted, free_name
+
+    saved = load_model(model)
+    rows = read_table(table)
+    if output is not None and output.exists() and output.samefile(table):
+        raise OutputError(
+            f"{output} is the table itself, which stays as it is: give another file to --output."
+        )
+    saved.columns.check(list(rows.columns))
+    if saved.intervals is None and (std or interval is not None):
+        raise ModelFileError(
+            f"{model.name} does not say how far its predictions may be off: fit again, without --no-intervals."
+        )
+    printing.note(read_otherwise(saved.columns, saved.about.get("read"), rows))
+    found = _predictions(saved, rows, interval, std)
+    columns = dict(rows.columns)
+    for j, target in enumerate(saved.columns.targets):
+        for name, values in found.items():
+            columns[free_name(f"{name} {target}", columns)] = values[:, j]
+    if output is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", newline="")  # as in a file, whatever the locale
+        write_csv(sys.stdout, columns)
+    else:
+        write_table(output, columns)
+        click.echo(f"{counted(rows.rows, 'row')} with predictions written to {output}", err=True)
+    for sentence in _judged(saved, rows, found, interval):
+        click.echo(sentence, err=True)
+
+
+def _predictions(saved: "SavedModel", rows: "Table", interval: float | None, std: bool) -> dict[str, Any]:
+    """Of a table, block by block: {"predicted": (rows, targets)}, and "std", "lower" and "upper" where they are asked for."""
+    import numpy as np
+
+    known: Any = saved.intervals
+    found: dict[str, list[Any]] = {"predicted": []}
+    start = 0
+    for block in rows.blocks():
+        x = saved.columns.encode(block, start)
+        found["predicted"].append(saved.fitted.predict(x))
+        if std:
+            found.setdefault("std", []).append(known.std(x))
+        if interval is not None:
+            ends = known.interval(x, interval)
+            found.setdefault("lower", []).append(ends[..., 0])
+            found.setdefault("upper", []).append(ends[..., 1])
+        start += len(x)
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    if any(not np.isfinite(values).all() for name, values in whole.items() if name != "predicted"):
+        names = saved.fitted.network.weight_names(saved.columns.encoded_names)
+        printing.note((f"Some intervals have no end. {known.says(names)}",))
+    return whole
+
+
+def _judged(
+    saved: "SavedModel", rows: "Table", found: dict[str, Any], interval: float | None
+) -> Iterator[str]:
+    """The figures of each target that the table holds as numbers too."""
+    import numpy as np
+
+    from fallline.fit.figures import figures_of
+    from fallline.words import counted, written, written_share
+
+    for j, target in enumerate(saved.columns.targets):
+        actual = rows.columns.get(target)
+        if actual is None or actual.dtype.kind not in "fb" or not (known := np.isfinite(actual)).any():
+            continue
+        of = {name: values[known, j] for name, values in found.items()}
+        said = figures_of(actual[known], of["predicted"])
+        words = f"{target}: RMSE {written(said.rmse)}, R² {written_share(said.r2)} on {counted(known.sum(), 'row')}"
+        if interval is not None:
+            inside = (of["lower"] <= actual[known]) & (actual[known] <= of["upper"])
+            words += f"; {100 * inside.mean():.1f} % of them lie in their {100 * interval:g} % interval"
+        yield words

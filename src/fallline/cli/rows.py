@@ -1,0 +1,271 @@
+"""Which rows of a table train, which are held out, and how the rows of a saved model are found again.
+
+Tables in, arrays out. How a file is read is ``table/``'s business, how weights move is nobody's here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fallline.exceptions import SettingsError, TableError
+from fallline.fit.figures import figures_of
+from fallline.model_file import SavedModel
+from fallline.table.columns import Columns
+from fallline.table.read import Table
+from fallline.words import counted, listed, percent, written
+
+# How a column was read, where both cannot be right of one column.
+_OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A table made ready: which rows train, which are held out, and what became of each column.
+
+    x (n, inputs) and y (n, outputs) of the training rows; held_x, held_y of the held-out rows, if any.
+    ``left_out`` rows had no target. ``source`` says in words where the held-out rows come from, ``holdout`` how to
+    divide the rows of this table again: a share, "last", or 0 where the held-out rows are a table of their own.
+    """
+
+    name: str
+    columns: Columns
+    x: np.ndarray
+    y: np.ndarray
+    held_x: np.ndarray
+    held_y: np.ndarray
+    left_out: int
+    source: str
+    notes: dict[str, str]
+    holdout: float | str = 0.0
+
+
+def prepare(
+    table: Table,
+    targets: Sequence[str],
+    *,
+    holdout: float | str | Table = 0.2,
+    seed: int = 0,
+    **asked: Sequence[str],
+) -> Prepared:
+    """Divide the rows and turn the columns into numbers.
+
+    holdout: the share of rows held out at random, ``"last"`` for the last fifth in file order, or a table of its
+    own. Columns are judged, encoded and filled by the training rows alone; ``asked`` of them is what ``Columns.fit`` takes:
+    ``drop``, ``keep``, ``categories``. Raises TableError or SettingsError.
+    """
+    whole = _complete(table, targets)
+    # A target without any value is for ``Columns.fit`` to name.
+    complete = np.flatnonzero(whole if whole.any() else ~whole)  # row numbers in the file, counted from 0
+    if len(complete) < 2:
+        raise TableError(
+            f"{table.name} has {counted(len(complete), 'row')} with a target: at least two rows are needed to fit anything."
+        )
+    if isinstance(holdout, Table):
+        held = _rows_with(holdout, targets, "held-out rows are judged by it", "hold out other rows")
+        train, other, source = complete, holdout, f"all of {holdout.name}"
+    else:
+        order, n_held, source = _division(len(complete), holdout, seed)
+        train, other, held = complete[np.sort(order[n_held:])], table, complete[np.sort(order[:n_held])]
+    columns = Columns.fit(table.take(train).blocks(), targets, row_numbers=train + 1, **asked)
+    if len(held):
+        columns.check(list(other.columns))
+    return Prepared(
+        table.name, columns, *_numbers(columns, table, train), *_numbers(columns, other, held), table.rows - len(complete),
+        source, table.notes, 0.0 if isinstance(holdout, Table) else holdout,
+    )  # fmt: skip
+
+
+def _complete(table: Table, targets: Sequence[str]) -> np.ndarray:
+    """Which rows have every target, (rows,). A target that the table lacks is for ``Columns.fit`` to name."""
+    keep = np.ones(table.rows, bool)
+    for values in (table.columns[name] for name in targets if name in table.columns):
+        if values.dtype.kind == "f":
+            keep &= ~np.isnan(values)
+        elif values.dtype.kind == "O":
+            keep &= np.array([value is not None for value in values], bool)
+    return keep
+
+
+def _rows_with(table: Table, targets: Sequence[str], why: str, otherwise: str) -> np.ndarray:
+    """The numbers of the rows that have every target. Raises TableError where there is no such column, or no such row."""
+    if missing := [name for name in targets if name not in table.columns]:
+        raise TableError(
+            f"{table.name} has no column `{missing[0]}`, and {why}: add the column, or {otherwise}."
+        )
+    rows = np.flatnonzero(_complete(table, targets))
+    if not len(rows):
+        raise TableError(
+            f"{table.name} has no row with a value of {_named(targets)}, and {why}: fill the column, or {otherwise}."
+        )
+    return rows
+
+
+def _division(n: int, holdout: float | str, seed: int) -> tuple[np.ndarray, int, str]:
+    """An order of the rows whose first part is held out, how long that part is, and where it is from."""
+    if holdout == "last":
+        held = max(round(0.2 * n), 1)
+        return np.roll(np.arange(n), held), held, "the last fifth of the table"
+    if isinstance(holdout, str) or not 0 <= holdout < 1:
+        raise SettingsError(
+            f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table."
+        )
+    held = max(round(holdout * n), 1) if holdout > 0 else 0
+    if n - held < 2:
+        raise TableError(
+            f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0."
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    return order, held, f"a random {percent(holdout)} of the table, seed {seed}"
+
+
+def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (n, d) and targets (n, k) of these rows of a table."""
+    x, y = np.empty((len(rows), len(columns.encoded_names))), np.empty((len(rows), len(columns.targets)))
+    start = 0
+    for block in table.take(rows).blocks():
+        stop = start + len(next(iter(block.values())))
+        x[start:stop] = columns.encode(block, start, row_numbers=rows[start:stop] + 1)
+        y[start:stop] = columns.target_values(block)
+        start = stop
+    if wrong := np.argwhere(~np.isfinite(y)).tolist():
+        row, target = wrong[0]
+        raise TableError(
+            f"The target `{columns.targets[target]}` is infinite in row {rows[row] + 1} of {table.name}, but finite numbers "
+            "are expected: correct that cell, or leave the row out."
+        )
+    return x, y
+
+
+@dataclass(frozen=True, eq=False)
+class FoundRows:
+    """The rows of a saved model, found again in a table: x (n, inputs) and y (n, outputs) that it was fitted on.
+
+    held_x, held_y are the rows of the same table that were held out, none where it is another table. ``name`` names
+    the rows in words; ``otherwise`` is a sentence where they are not those of the fit, "" where they are.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    held_x: np.ndarray
+    held_y: np.ndarray
+    name: str
+    otherwise: str = ""
+
+
+def model_and_rows(model: Path, table: Path | None) -> tuple[SavedModel, FoundRows, tuple[str, ...]]:
+    """A model file and the rows it was fitted on, in ``table`` or where the fit found them; what is not as it was in the fit."""
+    from fallline.model_file import load_model
+    from fallline.table.read import read_table
+
+    saved = load_model(model)
+    source = read_table(table_of(saved, model) if table is None else table)
+    rows = find_rows(saved, source)
+    notes = read_otherwise(saved.columns, saved.about.get("read"), source)
+    return saved, rows, (*notes, *([rows.otherwise] if rows.otherwise else []))
+
+
+def table_of(saved: SavedModel, model: Path) -> Path:
+    """Where the table of a model file is: as it was given to the fit, or where it lies seen from the model file.
+
+    Raises TableError where it is at neither place.
+    """
+    source = _source(saved)
+    places = [Path(str(source["table"]))] if "table" in source else []
+    places += [model.parent / str(source["from_model"])] if "from_model" in source else []
+    for place in places:
+        if place.is_file():
+            return place
+    missing = f"{places[0]} is not there" if places else "this model file does not say where it is"
+    raise TableError(
+        f"the rows that {model.name} was fitted on are needed, and a model file does not hold them; {missing}: "
+        f"give the table after the model file, as in `{model.name} TABLE`."
+    )
+
+
+def find_rows(saved: SavedModel, table: Table) -> FoundRows:
+    """Find the training rows of a saved model in a table: divided as for the fit, encoded by the model's own columns.
+
+    Of a table with another number of complete rows, all are taken. Whether they are the rows of the fit is seen from E at the
+    model's weights. Raises TableError for a table without the model's columns or targets.
+    """
+    columns, source = saved.columns, _source(saved)
+    columns.check(list(table.columns))
+    complete = _rows_with(table, columns.targets, "the error is of it", "give another table")
+    divided = len(complete) == source.get("rows")
+    order, n_held = np.arange(len(complete)), 0
+    if divided:
+        seed = int(saved.about.get("seed", 0))
+        order, n_held, _ = _division(len(complete), source.get("holdout", 0.0), seed)
+    x, y = _numbers(columns, table, complete[np.sort(order[n_held:])])
+    held = _numbers(columns, table, complete[np.sort(order[:n_held])])
+    name = f"the {len(x):,} {'training ' if n_held else ''}rows of {table.name}"
+    return FoundRows(x, y, *held, name, _otherwise(saved, table, x, y, divided))
+
+
+def _source(saved: SavedModel) -> Mapping[str, Any]:
+    source = saved.about.get("source")
+    return source if isinstance(source, Mapping) else {}
+
+
+def _otherwise(saved: SavedModel, table: Table, x: np.ndarray, y: np.ndarray, divided: bool) -> str:
+    """A sentence where E at the model's weights is not the one that was recorded there, "" where it is."""
+    fitted, shown, path = saved.fitted, saved.fitted.alone(), saved.path
+    if path is not None:
+        actual, predicted = fitted.scaling.y(y), fitted.scaling.y(shown.predict(x))
+        now = sum(figures_of(a, b).error or 0.0 for a, b in zip(actual.T, predicted.T, strict=True))
+        then = path.at_best(path.error)
+        # Descents in single precision leave weights that are; their E has as many digits.
+        single = np.array_equal(shown.weights, shown.weights.astype(np.float32))
+        if abs(now - then) <= (1e-5 if single else 1e-9) * then + 1e-12 * actual.size:
+            return ""
+        if divided:
+            return (
+                f"The rows of {table.name} have changed since the fit: the error E at the model's weights is {written(now)} on "
+                f"them, and was {written(then)}. What follows is of the rows as they are now."
+            )
+    if divided:
+        return ""
+    rows = _source(saved).get("rows")
+    of = f"a table with {counted(rows, 'such row')}" if isinstance(rows, int) else "other rows"
+    return (
+        f"{table.name} has {counted(len(x), 'row')} with a target, and the model was fitted on {of}: what follows is of the rows "
+        f"of {table.name}, not of those of the fit."
+    )
+
+
+def column_lines(
+    columns: Columns, notes: Mapping[str, str] | None = None
+) -> tuple[tuple[str, str, str], ...]:
+    """One line for each column: its name, what it is used as, what it holds or why it was dropped, and how it was read."""
+
+    def says(name: str, words: str) -> str:
+        read = f" (read with {notes[name]})" if notes and name in notes else ""
+        return words.removeprefix("dropped: ") + read
+
+    return tuple((use.name, use.role, says(use.name, use.says)) for use in columns.uses)
+
+
+def read_otherwise(columns: Columns, fitted: Any, given: Table) -> tuple[str, ...]:
+    """One sentence for each column of a table that was read against the way it was read for the fit.
+
+    ``fitted``: {column: how it was read} then. In a short table nothing may show that 03/04/2026 is in April.
+    """
+    before = fitted if isinstance(fitted, Mapping) else {}
+    names = [*columns.targets, *(str(entry["name"]) for entry in columns.plan)]
+    return tuple(
+        f"In {given.name} `{name}` was read with {given.notes[name]}, but with {before[name]} for the fit: "
+        "check which is right, and write that column in one way."
+        for name in names
+        if _opposed(str(before.get(name)), given.notes.get(name, ""))
+    )
+
+
+def _opposed(one: str, other: str) -> bool:
+    return any((a in one and b in other) or (b in one and a in other) for a, b in _OPPOSED)
+
+
+def _named(names: Sequence[str]) -> str:
+    return listed(f"`{name}`" for name in names)

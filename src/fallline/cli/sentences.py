@@ -1,0 +1,113 @@
+"""What is said of a fit, in sentences: on the terminal, in the report and in the model file alike.
+
+Whoever reads them knows regression, not fallline. Why a descent ended, what kind of point that is and what intervals are
+made of is said by the rooms that found it out; here those sentences are put in order.
+"""
+
+import math
+
+import numpy as np
+
+from fallline.cli.printing import as_options
+from fallline.cli.rows import Prepared
+from fallline.cli.table_fit import COVERAGE, TableFit
+from fallline.descent import words_of
+from fallline.words import counted, percent
+
+# Shares of the weights that the rows determine, above and below which a network is too small or needlessly large.
+_TOO_SMALL, _TOO_LARGE = 0.9, 1 / 3
+
+
+def rows(prepared: Prepared) -> str:
+    """Which rows the figures come from and which the saved model was fitted on."""
+    n, held = len(prepared.x), len(prepared.held_x)
+    left = prepared.left_out
+    lost = f" {counted(left, 'row')} without a target took no part." if left else ""
+    if not held:
+        return (
+            f"Fitted on all {n:,} rows of {prepared.name}; no rows were held out, so every figure is of rows the model "
+            f"has seen.{lost}"
+        )
+    return (
+        f"The saved model was fitted on {n:,} rows of {prepared.name}. The held-out figures come from {counted(held, 'row')} "
+        f"({prepared.source}) that played no part in the fit.{lost}"
+    )
+
+
+def network(fit: TableFit) -> str:
+    """The network of each start."""
+    return f"{fit.fitted.alone().network}{'; width chosen automatically (Bayesian evidence)' if fit.grown else ''}"
+
+
+def starts(fit: TableFit) -> str:
+    """How many networks the prediction averages, and how many minima they reached; "" of a single one."""
+    each = fit.fitted.starts
+    if each is None or len(each) == 1:
+        return ""
+    reached = "the same minimum" if len(each.minima) == 1 else f"{len(each.minima)} different minima"
+    return (
+        f"The prediction averages {len(each)} networks from random starts; they reached {reached}. The plots show start "
+        f"{each.shown + 1}."
+    )
+
+
+def descent(fit: TableFit) -> str:
+    """The descent and its settings, and why this one."""
+    words = words_of(fit.path.descent)
+    return f"{words}. {fit.why_this_descent}" if fit.why_this_descent else f"{words}, as asked."
+
+
+def stop(fit: TableFit) -> str:
+    """Why the descent ended and what to do."""
+    return as_options(fit.path.stop_message)
+
+
+def verdict(fit: TableFit) -> str:
+    """What kind of point the descent stopped at and what to do; "" where that was not found out."""
+    return "" if fit.verdict is None else as_options(str(fit.verdict))
+
+
+def effort(fit: TableFit) -> str:
+    """How far the descent went, how long that took and how long all of it."""
+    path, each = fit.path, fit.fitted.starts
+    epochs = "" if path.n_epochs is None else f"{counted(path.n_epochs, 'epoch')}, "
+    steps = f"{epochs}{counted(path.n_steps, 'step')}, {counted(path.n_passes, 'pass', 'passes')}"
+    several = ""
+    if each is not None and len(each) > 1:
+        passes = counted(sum(start.passes for start in each), "pass", "passes")
+        several = f"; {len(each)} starts, {passes}"
+    return f"{steps} over the rows in {path.seconds:.2f} s{several}; {fit.seconds:.2f} s in all."
+
+
+def decay(fit: TableFit) -> str:
+    """The weight decay and where it is from; of one that was found, how many weights the data determine and the noise."""
+    path = fit.path
+    if "effective_weights" not in path.shown:
+        return f"alpha = {path.alpha:g}, in standardised units."
+    gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
+    return (
+        f"chosen automatically (Bayesian regularisation). The data determine {gamma:.0f} of {len(path.strength)} weights; "
+        f"estimated noise: {percent(noise**-0.5)} of the target's spread.{_size(fit, gamma / len(path.strength))}"
+    )
+
+
+def _size(fit: TableFit, share: float) -> str:
+    """Whether the network is too small or needlessly large, by the share of its weights that the rows determine."""
+    hidden = fit.fitted.alone().network.hidden
+    if share > _TOO_SMALL and hidden and not fit.grown:
+        more = ",".join(str(2 * size) for size in hidden)
+        return f" Nearly all weights are needed: a larger network may fit better (--hidden {more} or auto)."
+    if share < _TOO_LARGE and sum(hidden) > 2 and not fit.grown:
+        fewer = ",".join(str(max(1, math.ceil(2 * share * size))) for size in hidden)
+        return f" Few of the weights are needed: a smaller network would do (--hidden {fewer} or auto)."
+    return ""
+
+
+def intervals(fit: TableFit) -> str:
+    """How many of the rows that a fit is judged by lie in their intervals; "" without intervals."""
+    judged = fit.rowsets[-1]
+    if judged.low is None or judged.high is None:
+        return ""
+    inside = (judged.low <= judged.actual) & (judged.actual <= judged.high)
+    shares = " and ".join(f"{100 * share:.1f} %" for share in np.mean(inside, axis=0))
+    return f"The {100 * COVERAGE:g} % intervals hold {shares} of the {counted(judged.rows, f'{judged.name} row')}."
