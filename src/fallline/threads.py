@@ -10,14 +10,15 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.1  # between two looks of the calling thread at what the others say
 
-_holders, _lock, _limit = 0, threading.Lock(), contextlib.ExitStack()
+_holders, _lock = 0, threading.Lock()
+_before: list[int] = []  # how many threads each library had
 _thread = threading.local()  # ``task``: what a thread of ``Workers`` is at
 
 
@@ -30,15 +31,15 @@ def one_blas_thread() -> Iterator[None]:
     global _holders
     with _lock:
         if not _holders:
-            _limit.enter_context(_libraries().limit(limits=1, user_api="blas"))
+            _before[:] = [_set(library, 1) for library in _libraries()]
         _holders += 1
     try:
         yield
     finally:
         with _lock:
-            _holders -= 1
+            _holders = max(_holders - 1, 0)  # 0 already in the child of a fork
             if not _holders:
-                _limit.close()
+                _put_back()
 
 
 @functools.cache
@@ -47,7 +48,24 @@ def _libraries() -> Any:
     import scipy.linalg  # noqa: F401  it brings a BLAS of its own, and only a library that is loaded can be limited
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _set(library: Any, threads: int) -> int:
+    """Have a library use so many threads. Returns how many it used."""
+    # Of OpenBLAS one thread alone may set them, the first that ever did; others are ignored in silence.
+    release = getattr(library, "clear_controlling_thread", lambda force: None)
+    release(force=True)
+    before = library.get_num_threads()
+    library.set_num_threads(threads)
+    release(force=True)
+    return int(before)
+
+
+def _put_back() -> None:
+    for library, threads in zip(_libraries(), _before, strict=False):  # none, where nobody had come in
+        _set(library, threads)
+    _before.clear()
 
 
 if hasattr(os, "register_at_fork"):  # a fork copies the count of threads that it does not copy
@@ -55,9 +73,8 @@ if hasattr(os, "register_at_fork"):  # a fork copies the count of threads that i
     def _alone() -> None:
         global _holders, _lock
         _lock = threading.Lock()
-        if _holders:
-            _holders = 0
-            _limit.close()
+        _holders = 0
+        _put_back()
 
     os.register_at_fork(after_in_child=_alone)
 
@@ -95,7 +112,7 @@ class Workers:
         self.stopped = self.interrupted = False
         self._count = 1 if is_side_by_side() else workers_for(n_jobs)
         self._pool: ThreadPoolExecutor | None = None
-        self._said: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
+        self.said: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
 
     def __enter__(self) -> "Workers":
         return self
@@ -116,29 +133,30 @@ class Workers:
 
     def say(self, call: Callable[[], Any]) -> None:
         """From a thread: have this called by the thread that waits for results, at its next look."""
-        if is_side_by_side():
-            self._said.put(call)
-        else:
+        task = getattr(_thread, "task", None)
+        if task is None:
             call()
+        else:
+            task.workers.said.put(call)
 
     def hear(self) -> None:
         """Call what the threads have said."""
         with contextlib.suppress(queue.Empty):
             while True:
-                self._said.get_nowait()()
+                self.said.get_nowait()()
 
 
 class Task(Generic[_T]):
     """A call that was given to workers."""
 
     def __init__(self, workers: Workers, call: Callable[[], _T]) -> None:
-        self._workers, self._call, self._dropped = workers, call, False
+        self.workers, self._call, self._dropped = workers, call, False
         self.future: Future[_T | None] | None = None
 
     @property
     def over(self) -> bool:
         """Whether it is to end."""
-        return self._dropped or self._workers.stopped
+        return self._dropped or self.workers.stopped
 
     def drop(self) -> None:
         """Nobody waits for the result any more."""
@@ -161,16 +179,16 @@ class Task(Generic[_T]):
 
         Ctrl-C, which comes to the main thread alone, stops all tasks, and the ends they come to are waited for.
         """
-        workers = self._workers
+        workers = self.workers
         while self.future is not None:
             try:
-                with contextlib.suppress(TimeoutError):
-                    found = self.future.result(_LOOK_SECONDS)
-                    workers.hear()
-                    return found
+                done = wait([self.future], _LOOK_SECONDS).done
                 workers.hear()
             except KeyboardInterrupt:
                 workers.stopped = workers.interrupted = True
+            else:
+                if done:
+                    return self.future.result()
         try:
             return None if self.over else self._call()
         except KeyboardInterrupt:
