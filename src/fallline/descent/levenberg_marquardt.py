@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk, stay
-from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
+from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated, with_diagonal
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
 
@@ -205,7 +205,7 @@ class LevenbergMarquardt(Descent):
         """After (E, g, JᵀJ) at a step, or at the start."""
         walk, penalty, start = state.walk, state.penalty, state.walk.steps < 0
         sums = _with_square(sums)
-        there = penalise(penalty, state.trial, sums)
+        there = penalise(penalty, state.trial, sums._replace(gauss_newton=None))
         if not (
             math.isfinite(there.error)
             and np.isfinite(there.gradient).all()
@@ -227,7 +227,7 @@ class LevenbergMarquardt(Descent):
             settled = False
             if due:
                 penalty, settled = self._look_at_evidence(penalty, state.trial, sums)
-                there = penalise(penalty, state.trial, sums)
+                there = penalise(penalty, state.trial, sums._replace(gauss_newton=None))
         newest = state.polishing if self.polish else penalty.adapts
         gradient = self._held(there, state.trial).gradient
         walk = arrive(walk, state.trial, sums.error, there.error, gradient, newest=newest)
@@ -413,11 +413,10 @@ class LevenbergMarquardt(Descent):
 
 def _without(held: np.ndarray, here: Penalised, gradient: np.ndarray) -> Penalised:
     """F as it looks to the weights that are not held."""
-    free = ~held
-    assert here.gauss_newton is not None
-    return Penalised(
-        here.error, np.where(free, gradient, 0.0), np.where(free[:, None] & free, here.gauss_newton, 0.0)
-    )
+    free, square = ~held, here.gauss_newton
+    if square is not None:
+        square = np.where(free[:, None] & free, square, 0.0)
+    return Penalised(here.error, np.where(free, gradient, 0.0), square)
 
 
 def _with_square(sums: Sums) -> Sums:
@@ -456,9 +455,10 @@ def by_cholesky(here: Penalised, scale: np.ndarray, damping: Any) -> Damped:
     from scipy.linalg.lapack import dpotrf
 
     felt, unit, slope, on_diagonal = _in_units(here, scale, damping)
-    scaled = here.gauss_newton / unit[:, None] / unit
-    scaled[np.diag_indices_from(scaled)] += on_diagonal
-    root, failed = dpotrf(scaled, lower=0, clean=1, overwrite_a=1)
+    scaled = with_diagonal(here.gauss_newton, on_diagonal, 1.0 / unit)
+    root, failed = dpotrf(
+        scaled.T, lower=0, clean=0, overwrite_a=1
+    )  # symmetric: in LAPACK's order without a copy
     move = np.full(len(slope), np.nan) if failed else -_solve(root, slope)
     return Damped(root, felt, unit, slope, on_diagonal, move)
 

@@ -107,10 +107,17 @@ def bayesian(model: Model, rows: float, first: float = Evidence.first) -> Penalt
 
 def penalise(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalised:
     """F, its gradient and, where it was asked for, its Gauss–Newton curvature at ``weights``."""
-    square = sums.gauss_newton
-    if square is not None:
-        square = square + np.diag(penalty.strength)
+    square = None if sums.gauss_newton is None else with_diagonal(sums.gauss_newton, penalty.strength)
     return Penalised(penalty.on(sums.error, weights), sums.gradient + penalty.strength * weights, square)
+
+
+def with_diagonal(
+    square: np.ndarray, more: np.ndarray | float, scale: np.ndarray | None = None
+) -> np.ndarray:
+    """D square D + diag(more), a new (p, p) array; D = diag(scale), the identity without it."""
+    new = square.copy() if scale is None else square * scale[:, None] * scale
+    new.reshape(-1)[:: len(new) + 1] += more
+    return new
 
 
 def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
@@ -126,15 +133,15 @@ def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
 
     strength, held = penalty.strength, penalty.held
     assert held is not None
-    square = sums.gauss_newton + np.diag(strength)
-    scale = np.sqrt(np.maximum(np.diagonal(square), _TINY))
-    scaled = square / scale[:, None] / scale
-    scaled[np.diag_indices_from(scaled)] += 1e-12
-    factor, failed = dpotrf(scaled, lower=1, clean=1, overwrite_a=1)
+    diagonal = np.diagonal(sums.gauss_newton) + strength
+    scale = 1.0 / np.sqrt(np.maximum(diagonal, _TINY))
+    scaled = with_diagonal(sums.gauss_newton, strength * scale**2 + 1e-12, scale)
+    # The matrix is its own transpose, and in LAPACK's order without a copy.
+    factor, failed = dpotrf(scaled.T, lower=1, clean=1, overwrite_a=1)
     if failed:
         return penalty
     root, _ = dtrtri(factor, lower=1)
-    variance = np.sum(root * root, axis=0) / scale**2  # the diagonal of A⁻¹
+    variance = np.einsum("ij,ij->j", root, root) * scale**2  # the diagonal of A⁻¹
     determined = float(np.sum(np.clip(1.0 - strength * variance, 0.0, 1.0)[held]))
     free = len(weights) - int(held.sum())
     gamma, values = determined + free, sums.rows * penalty.outputs
@@ -145,7 +152,7 @@ def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
     now = float(strength[held].mean())
     new = (determined + _TINY) / max(noise * size, _TINY)
     new = min(max(new, now / _LARGEST_CHANGE, _LEAST), now * _LARGEST_CHANGE, _MOST)
-    volume = float(np.sum(np.log(np.diagonal(factor)) + np.log(scale)))  # ½ ln det A
+    volume = float(np.sum(np.log(np.diagonal(factor)) - np.log(scale)))  # ½ ln det A
     evidence = (
         -noise * penalty.on(sums.error, weights)
         + 0.5 * float(np.sum(np.log(strength[held])))

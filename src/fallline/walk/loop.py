@@ -1,8 +1,8 @@
 """The loop: walks down the error of a model over its rows, and keeps the path.
 
-There is one loop. What walks is one of three: full passes (``passes.py``), mini-batches (``epochs.py``), or the closed form of
-a linear network (``leap.py``). Each says ``go()`` and gives the point that it came to; what is recorded, when the walk ends and
-how that is said is the same for all.
+There is one loop. What walks is one of three: full passes (here), mini-batches (``epochs.py``), or the closed form of a linear
+network (``leap.py``). Each says ``go()`` and gives the point that it came to; what is recorded, when the walk ends and how that
+is said is the same for all.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fallline.descent import Descent, Stop
+from fallline.descent import Descent, Stop, Walk
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.linear import Bowl, bowl_of, is_stable, settled, walks_on_moments
@@ -29,9 +29,8 @@ from fallline.walk.divergence import why_diverged
 from fallline.walk.ending import START_NOT_FINITE, leap_sentence, stop_sentence
 from fallline.walk.epochs import Epochs, Standing, seed_of
 from fallline.walk.leap import STEPS_ONE_BY_ONE, Leap, refuse_limit, undetermined_said
-from fallline.walk.passes import FullPasses
 from fallline.walk.path import DescentPath, Progress
-from fallline.walk.recorder import Recorder
+from fallline.walk.recorder import Point, Recorder
 from fallline.walk.stopping import Stopping, check_patience
 
 _SECONDS_BETWEEN_WORDS = 0.1
@@ -160,6 +159,52 @@ def one_epoch(
             model, rows, descent, start, weight_decay(model, alpha), seed=seed, max_iter=1, before=before
         )
         return trip.by(walker), walker.standing
+
+
+class FullPasses:
+    """Walks by full passes: the descent asks for sums over all rows, and is told them. A turn is a step."""
+
+    def __init__(
+        self, model: Model, rows: Any, descent: Descent, start: np.ndarray, penalty: Penalty, max_iter: float
+    ) -> None:
+        self._model, self._rows, self._descent = model, rows, descent
+        self._state = descent.start(start, penalty)
+        self.end, self.end_stop, self.heeds_tol = max_iter, Stop.MAX_ITER, True
+
+    @property
+    def walk(self) -> Walk:
+        """Where the descent stands."""
+        found: Walk = self._state.walk
+        return found
+
+    @property
+    def stop(self) -> Stop:
+        """Why the descent itself ended, if it did."""
+        return Stop(self._state.walk.stop)
+
+    @property
+    def passes(self) -> int:
+        """Sums over the rows so far."""
+        return int(self._state.walk.passes)
+
+    @property
+    def penalty(self) -> Penalty:
+        """The penalty as it is now."""
+        found: Penalty = self._state.penalty
+        return found
+
+    def go(self) -> Point | None:
+        """One pass further; the point it came to, or None where it was a trial or a look at the curvature."""
+        sums = self._rows.total(self._descent.ask(self._state), self._model)
+        self._state = self._descent.tell(self._state, sums)
+        walk = self._state.walk
+        if not walk.moved:
+            return None
+        newest = walk.lowest_step == walk.steps
+        return Point(
+            walk.steps, walk.steps, walk.passes, walk.weights, walk.error, walk.penalised, walk.gradient, walk.shown,
+            newest=newest,
+        )  # fmt: skip
 
 
 @dataclasses.dataclass

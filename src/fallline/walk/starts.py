@@ -19,7 +19,7 @@ from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.model.network import Model, Network
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread, side_by_side, stopping
-from fallline.walk.passes import FullPasses
+from fallline.walk.loop import FullPasses
 from fallline.walk.stopping import Stopping, check_patience
 
 _TOGETHER_BYTES = 1 << 20  # of the activations of networks that walk as one stack
