@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -111,6 +113,12 @@ def test_it_reaches_as_far_as_the_row_of_that_rank(coverage, random):
     got, std = average(PLANE, x, y), std_by_hand(x, y)[2]
     sizes = np.sort(np.abs(left_out_by_hand(x, y)[0].mean(0)) / std, axis=0)
     np.testing.assert_allclose(got.reach(coverage), sizes[int(np.ceil(coverage * 151)) - 1], rtol=1e-7)
+
+
+def test_within_the_rows_it_is_known_without_scipy(random, monkeypatch):
+    got = average(PLANE, *table(random, 30))
+    monkeypatch.setitem(sys.modules, "scipy.special", None)  # an import of it fails
+    assert np.isfinite(got.interval(np.ones((2, 3)), 0.95)).all()
 
 
 def test_beyond_the_largest_row_it_grows_as_students_t(random):
