@@ -37,7 +37,6 @@ CHOICES = {
     "acceleration": LevenbergMarquardt(acceleration=True),
     "polish": LevenbergMarquardt(polish=True),
     "factor qr": LevenbergMarquardt(factor="qr"),
-    "project output": LevenbergMarquardt(project_output=True),
     "Nguyen–Widrow": LevenbergMarquardt(),
 }
 

@@ -22,12 +22,11 @@ import scipy.optimize
 from sklearn.neural_network import MLPRegressor
 from threadpoolctl import threadpool_limits
 
-from fallline import LBFGS, GradientDescent, InMemory, Network, Rprop, TruncatedGaussNewton, descend
+from fallline import LBFGS, GradientDescent, InMemory, Network, Rprop, descend
 
 TARGETS = {"kin8nm": 1, "naval": 2, "protein": 1}  # the last columns
 DESCENTS = {
     "L-BFGS": LBFGS(),
-    "truncated Gauss–Newton": TruncatedGaussNewton(),
     "Rprop": Rprop(),
     "gradient, momentum 0.9": GradientDescent(momentum=0.9),
 }
@@ -75,7 +74,7 @@ def ours(descent, network, rows, start, seconds):
 def scipys(network, rows, start, seconds):
     with jax.enable_x64(True):
         x, y = jnp.asarray(rows.x), jnp.asarray(rows.y)
-        both = jax.jit(jax.value_and_grad(lambda w: 0.5 * jnp.sum((network.predict(w, x, jnp) - y) ** 2)))
+        both = jax.jit(jax.value_and_grad(lambda w: 0.5 * jnp.sum((network.predict(w, x) - y) ** 2)))
         both(start)[0].block_until_ready()
         watch = Watch(seconds)
 

@@ -20,9 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fallline import GradientDescent, InMemory, Network
-from fallline.descent.penalty import weight_decay
-from fallline.walk.epochs import order_of, run_epochs
+from fallline import GradientDescent, InMemory, Network, descend
+from fallline.walk.epochs import order_of
 
 SIZES, BATCH, RATE, MOMENTUM = (20, 64, 64, 1), 256, 0.01, 0.9
 Call = Callable[[], Any]
@@ -68,14 +67,9 @@ def by_hand(x: np.ndarray, y: np.ndarray, transposed: bool = False, gathered: bo
 def fallline(x: np.ndarray, y: np.ndarray, epochs: int = 4) -> Call:
     """So many epochs through the package's own walk, with all it does besides: the path, E over all rows, the checks."""
     network = Network(SIZES)
-    rows, start, penalty = InMemory(x, y, dtype=np.float32), network.initial(0), weight_decay(network, 0.0)
+    rows, start = InMemory(x, y, dtype=np.float32), network.initial(0)
     descent = GradientDescent(RATE, MOMENTUM, batch_size=BATCH)
-
-    def walk() -> Any:
-        with jax.enable_x64(True):
-            return run_epochs(network, rows, descent, start, penalty, seed=0, max_iter=epochs)
-
-    return walk
+    return lambda: descend(network, rows, descent, weights=start, seed=0, max_iter=epochs)
 
 
 def torch_epoch(x: np.ndarray, y: np.ndarray, threads: int) -> Call:
