@@ -151,7 +151,7 @@ def test_what_gives_no_number_is_refused(f):
 
 
 def test_a_formula_in_other_names_is_refused():
-    with pytest.raises(SettingsError, match="the formula a\\*x has the names a, x: write it in x alone"):
+    with pytest.raises(SettingsError, match="the formula a\\*x is in a, x: write it in x alone"):
         Differentiable("a*x")
 
 

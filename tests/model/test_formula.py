@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import fallline.model.formula as formula_module
 from fallline.exceptions import SettingsError
-from fallline.model.formula import Formula, read_formula
+from fallline.model.formula import Formula, Unknown, formula_of, read_formula
 
 # What Python makes of the same text, where it reads it the same way.
 SAME = [
@@ -70,14 +70,14 @@ def derivatives_by_jax(text, names, values, direction):
         return eval(text.replace("^", "**"), known | dict(zip(names, args, strict=True)))
 
     slopes = jax.jacfwd(f, argnums=tuple(range(len(names))))
-    given = tuple(jnp.asarray(values[name]) for name in names)
     with jax.enable_x64(True):
+        given = tuple(jnp.asarray(values[name]) for name in names)
         return jax.jvp(lambda *args: jnp.stack(slopes(*args)), given, tuple(map(jnp.asarray, direction)))
 
 
 @FUNCTIONS
 @pytest.mark.parametrize("x", [0.3, -0.2, 0.0])
-def test_a_function_has_the_derivatives_of_jax(name, expected, x, x64):
+def test_a_function_has_the_derivatives_of_jax(name, expected, x):
     text = f"{name}(a*x + b^2)"
     values = {"a": 1.1, "b": 0.7, "x": x}
     slopes, along = derivatives_by_jax(text, ("a", "b"), values, (0.4, -1.3))
@@ -103,7 +103,7 @@ def test_a_function_has_the_derivatives_of_jax(name, expected, x, x64):
         "a*(x + b)^c*exp(-(x + b)^c)",
     ],
 )
-def test_formulas_have_the_derivatives_of_jax(text, x64):
+def test_formulas_have_the_derivatives_of_jax(text):
     values = {"a": 1.3, "b": 0.7, "c": 2.4, "x": 1.9}
     slopes, along = derivatives_by_jax(text, ("a", "b", "c"), values | {"pi": math.pi}, (0.4, -1.3, 0.2))
     formula = read_formula(text)
@@ -167,6 +167,26 @@ def test_the_longest_formulas_have_derivatives():
     product = read_formula("*".join("a" * 300))
     assert product.slopes({"a": 1.0}, ("a",)) == [300.0]
     assert product.slopes_along({"a": 1.0}, ("a",), (1.0,)) == [300.0 * 299.0]
+
+
+def test_what_is_done_to_a_number_not_known_yet_makes_a_formula():
+    x, a = Unknown(("name", "x")), Unknown(("name", "a"))
+    made = formula_of(-np.float64(2) * np.exp(a * x) ** 2 / (1 - abs(x)) + np.abs(a))
+    assert str(made) == "-2*exp(a*x)^2/(1 - abs(x)) + abs(a)"
+    values = {"x": np.array([0.3, -0.2]), "a": 0.7}
+    expected = -2 * np.exp(0.7 * values["x"]) ** 2 / (1 - abs(values["x"])) + 0.7
+    np.testing.assert_allclose(made(values), expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda x: x > 0, bool, float, np.isnan, lambda x: np.add(x, 1, where=True), lambda x: x * np.ones(2), lambda x: x * "a"],
+)  # fmt: skip
+def test_what_makes_no_formula_of_it_is_refused(use):
+    with pytest.raises(TypeError):
+        use(Unknown(("name", "x")))
+    with pytest.raises(TypeError, match="is no number"):
+        formula_of("a")
 
 
 def test_names_stand_in_order_of_appearance_and_may_be_quoted():

@@ -21,8 +21,8 @@ from fallline.table.read import table_from_frame
 class CurveRegressor(RegressorMixin, BaseEstimator):
     """A curve ŷ = f(x; a, b, …) fitted by least squares: E = ½ Σ ((ŷ − y)/σ)².
 
-    Goes down E by Levenberg–Marquardt with exact derivatives, nothing scaled; what SciPy's ``curve_fit`` calls popt and
-    pcov are ``weights_`` and ``covariance_``.
+    Goes down E by Levenberg–Marquardt, nothing scaled; derivatives are exact where ``derivatives_`` does not say otherwise. What
+    SciPy's ``curve_fit`` calls popt and pcov are ``weights_`` and ``covariance_``.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
     standard_errors_ : ndarray (p,), √ of its diagonal; correlations_ : ndarray (p, p)
     noise_ : float, s = √(2E/degrees of freedom), the residual standard deviation where σ is 1
     degrees_of_freedom_ : int, rows less the parameters that they determine
-    derivatives_ : "exact", or "numerical" for a function that could not be traced
+    derivatives_ : "exact"; or, of a function from which no formula can be read, "complex step" (exact to rounding) or
+        "numerical" (central differences)
     at_bound_ : tuple of str; curve_ : Curve; fit_ : CurveFit, all of it in one
     start_ : ndarray, where the free parameters started; path_ : DescentPath, their way from there
     n_iter_ : int, steps; n_passes_ : int, sums over the rows; stop_reason_ : str

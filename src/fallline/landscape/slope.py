@@ -1,8 +1,7 @@
 """A mountain of one dimension: any f(x), its slope at a point, and a descent along the curve.
 
-Derivatives are exact where f is a formula, or makes one when it is given an x that is not known yet (it does where it is
-written with operators and NumPy's functions), or is written in JAX; elsewhere they come from differences of its values.
-Nothing here needs rows or a network.
+Derivatives are exact where f is a formula, or is written with operators and NumPy's functions, so that it makes one, or in
+JAX; elsewhere they come from differences of its values. Nothing here needs rows or a network.
 """
 
 import math
@@ -14,13 +13,12 @@ import numpy as np
 
 from fallline.exceptions import SettingsError
 from fallline.model.curve import Curve
-from fallline.model.formula import FUNCTIONS, Formula, read_formula
+from fallline.model.formula import read_formula
 
 _RATIO, _HALVINGS = 2.0, 12  # of the differences: from a tenth of the scale of x down to its 40 000th part
 _NEAR = 0.02  # of the way gone: so near the minimum a descent has arrived
 _POLISH = 200
-_Order = Callable[[Any], Any]
-_Orders = tuple[_Order, _Order, _Order]  # f of many numbers, f' and f'' of one
+_ROW = np.zeros((1, 1))  # f as a curve, x its parameter: there is nothing to know of a row
 
 
 class Point(NamedTuple):
@@ -34,37 +32,47 @@ class Point(NamedTuple):
 class Differentiable:
     """f of one number, a function or a text such as ``"x^4 - 3*x^2"``, with its derivatives in float64.
 
-    ``exact``: whether they are correct to rounding. Otherwise they are central differences extrapolated to step 0
-    (Ridders 1982, Adv. Eng. Software 4:75), good to about ten digits of a smooth f. Raises SettingsError for a text
-    that is no formula in x, or where f does not give one real number.
+    ``exact``: whether they are those of a formula or of JAX, correct to rounding. Otherwise they are central differences
+    extrapolated to step 0 (Ridders 1982, Adv. Eng. Software 4:75), good to about ten digits of a smooth f. Raises
+    SettingsError for a text that is no formula in x, or where f does not give one real number.
     """
 
     def __init__(self, f: Callable[[Any], Any] | str) -> None:
+        if isinstance(f, str):
+            formula = read_formula(f)
+            if formula.names != ("x",):
+                raise SettingsError(
+                    f"the formula {formula} is in {', '.join(formula.names) or 'no name'}: write it in x alone."
+                )
+            self._curve = Curve(formula, columns=("row",))
+        else:
+            self._curve = Curve(lambda _, x: f(x), columns=("row",))
         self._f: Any = f
-        orders = _of_text(f) if isinstance(f, str) else self._recorded() or _in_jax(f)
-        self.exact = orders is not None
-        ways: _Orders = orders or (self._each, self._first, self._second)
-        self._values, self._slope, self._curvature = ways
+        try:
+            self.exact = self._curve.derivatives == "exact"
+        except Exception:  # whatever f may have against being tried
+            self.exact = False
 
     def values(self, x: np.ndarray) -> np.ndarray:
         """f at each of x (m,): (m,) float64, NaN where f is not defined."""
-        x = np.asarray(x, np.float64)
-        with np.errstate(all="ignore"):
-            return np.broadcast_to(self._values(x), x.shape).astype(np.float64)
+        return np.array([self.value(each) for each in np.asarray(x, np.float64)])
 
     def value(self, x: float) -> float:
         """f(x), NaN where f is not defined."""
-        return float(self.values(np.array([x]))[0])
+        return float(self._curve.predict(np.array([x]), _ROW)[0, 0]) if self.exact else self._number(float(x))
 
     def slope(self, x: float) -> float:
         """f'(x), not finite where there is none."""
-        with np.errstate(all="ignore"):
-            return float(self._slope(np.float64(x)))
+        if self.exact:
+            return float(self._curve.jacobian(np.array([x]), _ROW)[0, 0, 0])
+        return self._extrapolated(x, lambda f, h: (f(x + h) - f(x - h)) / (2 * h))
 
     def curvature(self, x: float) -> float:
         """f''(x), not finite where there is none."""
-        with np.errstate(all="ignore"):
-            return float(self._curvature(np.float64(x)))
+        if self.exact:
+            return float(self._curve.jacobian_along(np.array([x]), _ROW, np.ones(1))[0, 0, 0])
+        middle = self._number(x)
+        return self._extrapolated(x, lambda f, h: (f(x + h) - 2 * middle + f(x - h)) / h**2)
 
     def at(self, x: float) -> Point:
         """The point of the curve at x. Raises SettingsError where f has no finite value or slope there."""
@@ -76,32 +84,10 @@ class Differentiable:
             )
         return point
 
-    def _recorded(self) -> _Orders | None:
-        """The formula that f makes, if it makes one that says what f says."""
-        tried = np.array([-1.3, 0.4, 2.1])
-        try:
-            orders = _of_formula(Formula(_tree(self._f(_Unknown(("name", "x"))))))
-            with np.errstate(all="ignore"):
-                same = np.allclose(orders[0](tried), self._each(tried), equal_nan=True)
-        except (
-            Exception
-        ):  # whatever f does not like about a number that is not known, it may still be computed
-            return None
-        return orders if same else None
-
-    def _each(self, x: np.ndarray) -> list[float]:
-        return [self._number(float(each)) for each in x]
-
-    def _first(self, x: float) -> float:
-        return self._extrapolated(x, lambda f, h: (f(x + h) - f(x - h)) / (2 * h))
-
-    def _second(self, x: float) -> float:
-        middle = self._number(x)
-        return self._extrapolated(x, lambda f, h: (f(x + h) - 2 * middle + f(x - h)) / h**2)
-
     def _number(self, x: float) -> float:
         try:
-            value = self._f(x)
+            with np.errstate(all="ignore"):
+                value = self._f(x)
         except (ArithmeticError, ValueError):  # math.log(−1), 1/0, math.exp(1000): there is no value here
             return math.nan
         except Exception as problem:
@@ -138,68 +124,6 @@ class Differentiable:
                     best, least = entries[-1], moved
             above = entries
         return best
-
-
-class _Unknown(np.lib.mixins.NDArrayOperatorsMixin):
-    """A number that is not known yet: what is done to it makes the tree of a formula."""
-
-    def __init__(self, tree: tuple[Any, ...]) -> None:
-        self.tree = tree
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
-        if method != "__call__" or options:
-            return NotImplemented
-        parts = tuple(_tree(each) for each in operands)
-        name = "abs" if ufunc.__name__ == "absolute" else ufunc.__name__
-        if name in FUNCTIONS:
-            return _Unknown(("call", name, *parts))
-        return _Unknown((_SIGNS[name], *parts)) if name in _SIGNS else NotImplemented
-
-    def __bool__(self) -> bool:
-        raise TypeError("a number that is not known yet decides nothing")
-
-
-_SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "^", "negative": "negative"}
-
-
-def _tree(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, _Unknown):
-        return value.tree
-    if isinstance(value, (int, float, np.integer, np.floating)):
-        return ("number", float(value))
-    raise TypeError(f"{value!r} is no number")
-
-
-def _of_text(text: str) -> _Orders:
-    formula = read_formula(text)
-    if formula.names not in ((), ("x",)):
-        raise SettingsError(
-            f"the formula {formula} has the names {', '.join(formula.names)}: write it in x alone."
-        )
-    return _of_formula(formula)
-
-
-def _of_formula(formula: Formula) -> _Orders:
-    return (
-        lambda x: formula({"x": x}),
-        lambda x: formula.slopes({"x": x}, ("x",))[0],
-        lambda x: formula.slopes_along({"x": x}, ("x",), (1.0,))[0],
-    )
-
-
-def _in_jax(f: Callable[[Any], Any]) -> _Orders | None:
-    """f and its derivatives by JAX, if it is written in it: as a curve whose one parameter is x."""
-    curve, row = Curve(lambda _, x: f(x)), np.zeros((1, 1))
-    try:
-        if curve.derivatives != "exact":
-            return None
-    except Exception:  # whatever f does not like about being tried
-        return None
-    return (
-        lambda x: [curve.predict(np.array([each]), row)[0, 0] for each in x],
-        lambda x: curve.jacobian(np.array([x]), row)[0, 0, 0],
-        lambda x: curve.jacobian_along(np.array([x]), row, np.ones(1))[0, 0, 0],
-    )
 
 
 @dataclass(frozen=True, eq=False)

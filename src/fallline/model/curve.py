@@ -3,9 +3,9 @@
 Its weights are its parameters, one number each. It goes down the same descents as a network. Nothing here knows
 an error, a table or a descent.
 
-Slopes of a formula are formulas. A function is tried where its slopes are first asked for: what gives arrays of JAX is
-differentiated by JAX; f(w + ih)/h, exact to rounding, serves where it agrees with differences (Squire & Trapp 1998, SIAM
-Rev. 40:110); what is left, such as abs, if and loops over rows, is differentiated by central differences.
+Slopes of a formula are formulas. A function is tried where its slopes are first asked for: one that makes a formula of numbers
+not known yet, as operators and NumPy's functions do, has the slopes of that; one that gives arrays of JAX is differentiated by
+JAX; the complex step serves where it agrees with differences; else central differences do.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ import functools
 import inspect
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -22,16 +21,12 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.model.formula import Formula, read_formula
+from fallline.model.differences import along, as_columns, by_complex_step, by_differences, complex_step_holds
+from fallline.model.formula import Formula, Unknown, formula_of, read_formula
 
 # What the first argument of f(weights, x) is called.
 _WEIGHTS_FIRST = ("weights", "w")
-# Central differences lose least where the step is the cube root of the rounding, the fourth root where they are taken of
-# differences: Press et al. (2007), *Numerical Recipes*, sec. 5.7. An imaginary step loses nothing, however short.
-_EPSILON = float(np.finfo(np.float64).eps)
-_SHARE, _SECOND_SHARE, _IMAGINARY = _EPSILON ** (1 / 3), _EPSILON ** (1 / 4), 1e-30
-# The two are compared on so many rows, and may differ by this share of a column's largest slope: no descent minds.
-_ROWS_TRIED, _AGREE = 256, 1e-5
+_ROWS_TRIED = 256
 _DECIDING = threading.RLock()  # what is done with warnings holds for the whole process
 
 
@@ -53,7 +48,8 @@ class Curve:
     names: tuple[str, ...] = ()
     columns: tuple[str, ...] = ("x",)
     given: tuple[str, ...] = ()
-    _way: str | None = field(default=None, init=False, repr=False, compare=False)
+    # How it is differentiated, once that is known: by a formula, by "jax", by a "complex step", or "numerical".
+    _way: Formula | str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         function = read_formula(self.function) if isinstance(self.function, str) else self.function
@@ -128,15 +124,15 @@ class Curve:
 
     @property
     def derivatives(self) -> str:
-        """``"exact"``, by the formula or by JAX; ``"complex step"``; or ``"numerical"``, by central differences.
+        """``"exact"``, by a formula or by JAX; ``"complex step"``; or ``"numerical"``, by central differences.
 
         For a function whose slopes nobody has asked for yet, what it takes on rows made up here.
         """
-        way = "exact" if isinstance(self.function, Formula) else self._way
+        way = self._way
         if way is None:
             made_up = np.repeat([[0.5], [1.5], [2.5]], self.inputs, axis=1)
             way = replace(self)._decided(self.initial(), made_up)
-        return "exact" if way == "jax" else way
+        return "exact" if isinstance(way, Formula) or way == "jax" else way
 
     def by_differences(self) -> Self:
         """The same curve, its function differentiated by central differences."""
@@ -146,7 +142,7 @@ class Curve:
 
     def slopes_agree(self, weights: np.ndarray, x: np.ndarray) -> bool:
         """Whether its slopes, where they are taken by the complex step, agree with central differences there."""
-        return self._way != "complex step" or _complex_step_holds(self._at(_some(x)), weights) is not False
+        return self._way != "complex step" or complex_step_holds(self._at(_some(x)), weights) is not False
 
     def predict(self, weights: Any, x: Any) -> np.ndarray:
         """ŷ of rows x (n, inputs): (n, 1), NaN where the function gives up, so that a trial there is rejected.
@@ -172,16 +168,14 @@ class Curve:
         weights, x = self._checked(weights, x)
         direction = np.asarray(direction, np.float64)
         with np.errstate(all="ignore"):
-            if isinstance(self.function, Formula):
-                parts = self.function.slopes_along(self._values(weights, x), self.free, direction)
-                return _as_columns(parts, len(x))[:, None, :]
             way = self._decided(weights, x)
+            if isinstance(way, Formula):
+                parts = way.slopes_along(self._values(weights, x), self.free, direction)
+                return as_columns(parts, len(x))[:, None, :]
             if way == "jax":
                 return _in_jax(self)(weights, x, direction)[:, None, :]
-            longest = np.max(np.abs(direction) / _size(weights)) or 1.0
-            reach = (_SECOND_SHARE if way == "numerical" else _SHARE) / longest
-            ahead, behind = (self._slopes(weights + t * direction, x) for t in (reach, -reach))
-            return ((ahead - behind) / (2.0 * reach))[:, None, :]
+            slopes, exact = functools.partial(self._slopes, x=x), way == "complex step"
+            return along(slopes, weights, direction, exact=exact)[:, None, :]
 
     def _checked(self, weights: Any, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """Both in float64."""
@@ -243,24 +237,54 @@ class Curve:
 
     def _slopes(self, weights: np.ndarray, x: np.ndarray) -> np.ndarray:
         """∂ŷ/∂w (n, n_weights)."""
-        if isinstance(self.function, Formula):
-            return _as_columns(self.function.slopes(self._values(weights, x), self.free), len(x))
         way = self._decided(weights, x)
+        if isinstance(way, Formula):
+            return as_columns(way.slopes(self._values(weights, x), self.free), len(x))
         if way == "jax":
             return _in_jax(self)(weights, x)
-        return (_by_complex_step if way == "complex step" else _by_differences)(self._at(x), weights)
+        return (by_complex_step if way == "complex step" else by_differences)(self._at(x), weights)
 
-    def _decided(self, weights: np.ndarray, x: np.ndarray) -> str:
-        """How the function is differentiated: kept once it has given numbers to judge by."""
+    def _decided(self, weights: np.ndarray, x: np.ndarray) -> Formula | str:
+        """How it is differentiated: kept once the function has given numbers to judge by."""
+        if isinstance(self.function, Formula):
+            return self.function
         if self._way is None:
             with _DECIDING:
                 some = _some(x)
-                way = "jax" if _is_traced_by_jax(self, weights, some) else None
-                holds = way is None and _complex_step_holds(self._at(some), weights)
-                if holds is None:
-                    return "numerical"
-                object.__setattr__(self, "_way", way or ("complex step" if holds else "numerical"))
-        return str(self._way)
+                way = self._recorded(weights, some) or self._traced(weights, some)
+                if way is None:
+                    holds = complex_step_holds(self._at(some), weights)
+                    if holds is None:
+                        return "numerical"
+                    way = "complex step" if holds else "numerical"
+                object.__setattr__(self, "_way", way)
+        assert self._way is not None
+        return self._way
+
+    def _recorded(self, weights: np.ndarray, x: np.ndarray) -> Formula | None:
+        """The formula that the function makes of numbers not known yet, if that says there what the function says."""
+        unknown = [Unknown(("name", name)) for name in (*self.columns, *self.names)]
+        k = len(self.columns)
+        try:
+            if _takes_weights_first(self.function) or set(self.columns) & set(self.names):
+                return None
+            formula = formula_of(self.function(unknown[0] if k == 1 else unknown[:k], *unknown[k:]))
+            said = self._called(weights, x)
+            same = np.allclose(formula(self._values(weights, x)), said, rtol=1e-9, atol=0.0, equal_nan=True)
+        except Exception:  # whatever a function may have against such numbers: others will do
+            return None
+        return formula if same and np.isfinite(said).any() else None
+
+    def _traced(self, weights: np.ndarray, x: np.ndarray) -> str | None:
+        """``"jax"`` for a function that is written in it: it gives arrays of JAX, and can be traced."""
+        try:
+            said, jax = self._said_anyhow(weights, x), sys.modules.get("jax")
+            if jax is not None and isinstance(said, jax.Array):
+                _in_jax(self)(weights, x)
+                return "jax"
+        except Exception:  # whatever a function may raise: other ways will do
+            pass
+        return None
 
     def __str__(self) -> str:
         name = getattr(self.function, "__name__", str(self.function))
@@ -275,11 +299,6 @@ def _floating(x: Any) -> np.dtype[Any]:
     return np.result_type(x.dtype, np.float32)
 
 
-def _size(weights: np.ndarray) -> np.ndarray:
-    """|w|, and 1 where that is 0."""
-    return np.where(weights == 0, 1.0, np.abs(weights))
-
-
 def _one_each(predicted: Any, x: Any, xp: Any = np) -> Any:
     """ŷ (n,) of rows x (n, inputs); what is the same for all is repeated."""
     n = len(x)
@@ -288,67 +307,6 @@ def _one_each(predicted: Any, x: Any, xp: Any = np) -> Any:
             f"the function of the curve gave shape {predicted.shape} for {n} rows: expected one number for each row, ({n},)."
         )
     return xp.broadcast_to(xp.reshape(predicted, (-1,)), (n,))
-
-
-def _as_columns(parts: Sequence[Any], n: int) -> np.ndarray:
-    """Arrays (n,), or numbers, side by side: (n, parts)."""
-    found = np.empty((n, len(parts)))
-    for i, part in enumerate(parts):
-        found[:, i] = part
-    return found
-
-
-def _by_complex_step(f: Callable[[Any], np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """∂f/∂w (n, p) from f(w + ih)/h, of which no digit is lost to a difference."""
-    parts = []
-    for i, step in enumerate(_IMAGINARY * _size(weights)):
-        at: list[Any] = list(weights)
-        at[i] = complex(weights[i], step)
-        found = f(at)
-        parts.append(np.where(np.isnan(found), np.nan, found.imag / step))
-    return _as_columns(parts, len(parts[0]))
-
-
-def _by_differences(f: Callable[[Any], np.ndarray], weights: np.ndarray, share: float = _SHARE) -> np.ndarray:
-    """∂f/∂w (n, p) by central differences, to either side as far as this share of each weight."""
-    parts = []
-    for i, reach in enumerate(share * _size(weights)):
-        above, below = weights.copy(), weights.copy()
-        above[i], below[i] = weights[i] + reach, weights[i] - reach
-        parts.append((f(above) - f(below)) / (above[i] - below[i]))
-    return _as_columns(parts, len(parts[0]))
-
-
-def _complex_step_holds(f: Callable[[Any], np.ndarray], weights: np.ndarray) -> bool | None:
-    """Whether it agrees with central differences as far as these are sure; None where they are no numbers."""
-    with np.errstate(all="ignore"):
-        slopes, finer = _by_differences(f, weights), _by_differences(f, weights, _SHARE / 4)
-        known = np.isfinite(slopes) & np.isfinite(finer)
-        if not known.any():
-            return None
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", np.exceptions.ComplexWarning)
-                found = _by_complex_step(f, weights)
-        except Exception:  # whatever a function that was not written for complex numbers may raise
-            return False
-        value = f(weights)
-        rounding = _EPSILON * np.max(np.abs(value), initial=0.0, where=np.isfinite(value)) / _size(weights)
-        unsure = 4 * np.abs(slopes - finer) + 64 * rounding / _SHARE
-        largest = np.max(np.abs(slopes), axis=0, initial=0.0, where=known)
-        return bool(np.all(np.abs(found - slopes) <= _AGREE * largest + unsure, where=known))
-
-
-def _is_traced_by_jax(curve: Curve, weights: np.ndarray, x: np.ndarray) -> bool:
-    """Whether the function is written in JAX: it gives arrays of JAX, and can be traced."""
-    try:
-        said, jax = curve._said_anyhow(weights, x), sys.modules.get("jax")
-        if jax is None or not isinstance(said, jax.Array):
-            return False
-        _in_jax(curve)(weights, x)
-    except Exception:  # whatever a function may raise: other ways will do
-        return False
-    return True
 
 
 @functools.lru_cache(maxsize=64)

@@ -115,6 +115,32 @@ def read_formula(text: str) -> Formula:
     return Formula(_Reader(text).whole())
 
 
+def formula_of(value: Any) -> Formula:
+    """The formula that an ``Unknown``, or a number, stands for. Raises TypeError for anything else."""
+    if isinstance(value, Unknown):
+        return Formula(value.tree)
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return Formula(("number", float(value)))
+    raise TypeError(f"{value!r} is no number")
+
+
+class Unknown(np.lib.mixins.NDArrayOperatorsMixin):
+    """A number that is not known yet: what operators and NumPy's functions do to it makes a formula."""
+
+    def __init__(self, tree: tuple[Any, ...]) -> None:
+        self.tree = tree
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
+        name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
+        if method != "__call__" or options or name not in {**_FUNCTIONS, **_SIGNS}:
+            return NotImplemented
+        parts = [formula_of(each).tree for each in operands]
+        return Unknown(("call", name, *parts) if name in _FUNCTIONS else (name, *parts))
+
+    def __bool__(self) -> bool:
+        raise TypeError("a number that is not known yet decides nothing")
+
+
 class _Reader:
     """Reads a text from left to right, one token ahead."""
 
@@ -321,6 +347,7 @@ class Steps:
 
 
 _LEAVES = ("number", "name")
+_UFUNCS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "^", "absolute": "abs"}
 
 
 @functools.cache
