@@ -24,7 +24,7 @@ from fallline.sure.uncertainty import (
     uncertainty_of,
     undetermined_said,
 )
-from fallline.threads import side_by_side
+from fallline.threads import one_blas_thread, side_by_side
 from fallline.words import listed
 
 # Beyond so many weights A = JᵀJ + … is not formed: a p × p matrix for each start would take longer than its descent.
@@ -208,6 +208,7 @@ class Intervals:
 _ARRAYS = tuple(field.name for field in fields(Intervals) if field.name != "model")
 
 
+@one_blas_thread()
 def intervals_of(model: Model, starts: Sequence[Member], rows: Rows, n_jobs: int | None = None) -> Intervals:
     """Intervals around the average of ``starts``, each at a minimum of E + ½ Σ strength w² on these ``rows``.
 

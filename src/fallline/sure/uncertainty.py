@@ -5,6 +5,8 @@ from A = Jᵀ s J + diag(strength). Row weights s are repetitions: a row of weig
 Nothing here knows units or scaling, nor how an interval is drawn.
 """
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -145,6 +147,7 @@ class Uncertainty:
         return predicted - reach, predicted + reach
 
 
+@one_blas_thread()
 def uncertainty_of(
     model: Model,
     weights: np.ndarray,
@@ -179,13 +182,12 @@ def uncertainty_of(
         )
     strength = _strength(model, strength)
     given = _noise(model, noise)
-    with one_blas_thread():
-        if factor == "qr":
-            triangle = rows.total(Request("triangle", weights), model).triangle
-            inverse = Inverse.of_triangle(triangle[:-1, :-1], strength)
-        else:
-            square = rows.total(Request("gauss_newton", weights), model).gauss_newton
-            inverse = Inverse.of_square(square + np.diag(strength))
+    if factor == "qr":
+        triangle = rows.total(Request("triangle", weights), model).triangle
+        inverse = Inverse.of_triangle(triangle[:-1, :-1], strength)
+    else:
+        square = rows.total(Request("gauss_newton", weights), model).gauss_newton
+        inverse = Inverse.of_square(square + np.diag(strength))
     r, left_out, magnified, leverage = _left_out(model, weights, inverse.root, rows)
     gamma = inverse.root.shape[1] - float(np.sum(strength[:, None] * inverse.root**2))
     s = rows.counts[:, None]
@@ -250,13 +252,15 @@ def leverage_at(model: Model, weights: np.ndarray, inverse: Inverse, x: np.ndarr
     x = inputs_of(model, x)
     leverage = np.empty((len(x), model.outputs))
     size = max(_BLOCK_BYTES // (8 * model.outputs * model.n_weights), 16)
-    for at in range(0, len(x), size):  # new rows have no y, which rows to be summed over need
-        j = np.moveaxis(jacobian(model, weights, x[at : at + size]), 0, 2)  # (k, p, b)
-        part = _squares(inverse.root.T @ j)
-        if inverse.undetermined.any():
-            outside, whole = _squares(inverse.undetermined.T @ j), _squares(j / inverse.scale[:, None])
-            part = np.where(outside > _OUTSIDE * whole, np.inf, part)
-        leverage[at : at + size] = part.T
+    # A saved model predicts without SciPy, whose BLAS that would load to limit it.
+    with one_blas_thread() if "scipy.linalg" in sys.modules else contextlib.nullcontext():
+        for at in range(0, len(x), size):  # new rows have no y, which rows to be summed over need
+            j = np.moveaxis(jacobian(model, weights, x[at : at + size]), 0, 2)  # (k, p, b)
+            part = _squares(inverse.root.T @ j)
+            if inverse.undetermined.any():
+                outside, whole = _squares(inverse.undetermined.T @ j), _squares(j / inverse.scale[:, None])
+                part = np.where(outside > _OUTSIDE * whole, np.inf, part)
+            leverage[at : at + size] = part.T
     return leverage
 
 
