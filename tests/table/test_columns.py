@@ -531,7 +531,7 @@ def test_a_hundred_thousand_categories_are_quick_and_bounded():
     columns = Columns.fit(cut(block, 20_000), ["y"])
     assert time.perf_counter() - started < 5
     assert re.search(
-        "identifier or free text: more than 50000 different texts in 100000 rows", use(columns, "s").says
+        "identifier or free text: more than 50,000 different texts in 100,000 rows", use(columns, "s").says
     )
     assert Columns.fit(cut(block, 7_000), ["y"]).uses == columns.uses
 

@@ -11,7 +11,6 @@ arrays of str and None (text) or True, False and None (booleans, or dtype bool),
 
 import dataclasses
 import datetime
-import difflib
 import hashlib
 import itertools
 import math
@@ -24,6 +23,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fallline.exceptions import ShapeError, TableError
+from fallline.words import counted, nearest
 
 Block = Mapping[str, np.ndarray]
 Layers = Sequence[tuple[np.ndarray, np.ndarray | None]]
@@ -111,7 +111,8 @@ class Columns:
         if not lacking:
             return
         spare = list(given.keys() - {entry["name"] for entry in self.plan} - set(self.targets))
-        hints = [f"`{name}`{_nearest(name, spare, ' (is it `{}`?)')}" for name in lacking[:8]]
+        near = {name: nearest(name, spare) for name in lacking[:8]}
+        hints = [f"`{name}` (is it `{meant}`?)" if meant else f"`{name}`" for name, meant in near.items()]
         more = f" and {len(lacking) - 8} more" if len(lacking) > 8 else ""
         raise TableError(
             f"The table lacks {', '.join(hints)}{more}, which the model was fitted on: "
@@ -201,16 +202,9 @@ def _all_there(wanted: Iterable[str], names: Sequence[str], what: str) -> None:
     for name in wanted:
         if name not in names:
             shown = ", ".join(f"`{known}`" for known in names[:20]) + (", …" if len(names) > 20 else "")
-            near = _nearest(name, names, " Did you mean `{}`?")
-            raise TableError(
-                f"There is no column `{name}` to be a {what}.{near or f' The columns are {shown}.'}"
-            )
-
-
-def _nearest(name: str, names: Iterable[str], sentence: str) -> str:
-    lower = {known.lower(): known for known in reversed(list(names))}
-    near = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.6)
-    return sentence.format(lower[near[0]]) if near else ""
+            near = nearest(name, names)
+            hint = f"Did you mean `{near}`?" if near else f"The columns are {shown}."
+            raise TableError(f"There is no column `{name}` to be a {what}. {hint}")
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -757,7 +751,7 @@ def _judge_targets(sums: _TableSums, asked: _Asked, row_numbers: np.ndarray | No
     if rows < 2:
         named = ", ".join(f"`{name}`" for name in asked.targets)
         raise TableError(
-            f"The table has {_rows(rows)} with a value of {named}, but at least two are needed: add rows."
+            f"The table has {counted(rows, 'row')} with a value of {named}, but at least two are needed: add rows."
         )
     for name, values in zip(asked.targets, sums.target_values, strict=True):
         if len(values) == 1:
@@ -771,12 +765,8 @@ def _target_says(column: _ColumnSums) -> str:
     low, high = float(column.moments.low), float(column.moments.high)
     says = "true or false" if column.kind == "boolean" else f"a number, {_short(low)} to {_short(high)}"
     if column.missing:
-        says += f"; {_rows(column.missing)} without it left out"
+        says += f"; {counted(column.missing, 'row')} without it left out"
     return says
-
-
-def _rows(count: int) -> str:
-    return f"{count} row" if count == 1 else f"{count} rows"
 
 
 def _judge(name: str, column: _ColumnSums, asked: _Asked) -> _Verdict:
@@ -791,7 +781,7 @@ def _judge(name: str, column: _ColumnSums, asked: _Asked) -> _Verdict:
         )
     if column.kind == "text" or (name in asked.categories and column.kind == "number"):
         return _judge_texts(name, column, kept, name in asked.categories)
-    gaps = f"; {column.missing} missing" if column.missing else ""
+    gaps = f"; {column.missing:,} missing" if column.missing else ""
     if column.too_large is not None:  # refused later, if the column is used
         return _Verdict(
             name, "number", "a number", {"kind": "number", "name": name, "mean": 0.0, "missing": False}
@@ -808,7 +798,7 @@ def _judge(name: str, column: _ColumnSums, asked: _Asked) -> _Verdict:
     else:
         says, shown = f"a number, {_short(low)} to {_short(high)}{gaps}", _short(low)
     if constant and not kept:
-        where = f" where there is one ({_rows(column.missing)} without)" if column.missing else ""
+        where = f" where there is one ({counted(column.missing, 'row')} without)" if column.missing else ""
         return _Verdict(name, "dropped", f"dropped: all values are {shown}{where}", entry)
     if constant:
         says = f"all values are {shown}{gaps}; kept as asked"
@@ -835,13 +825,13 @@ def _date_entry(column: _ColumnSums) -> dict[str, Any]:
 def _judge_texts(name: str, column: _ColumnSums, kept: bool, forced: bool) -> _Verdict:
     different, present = len(column.texts), column.present
     many = "more than " if column.more_texts else ""
-    says = f"{many}{different} different text{'s' if different != 1 else ''} in {_rows(present)}"
+    says = f"{many}{counted(different, 'different text')} in {counted(present, 'row')}"
     ranked = sorted(column.texts.items(), key=lambda item: (-item[1], item[0]))
     # A category of one row tells that row only; below 1 % of the rows ten of them are wanted.
     enough = min(10.0, max(2.0, 0.01 * column.rows))
     # One text and enough empty cells are a mark such as "x": two categories.
     if different == 1 and not (kept or forced or min(present, column.missing) >= enough):
-        where = f" where there is one ({_rows(column.missing)} without)" if column.missing else ""
+        where = f" where there is one ({counted(column.missing, 'row')} without)" if column.missing else ""
         return _Verdict(name, "dropped", f"dropped: all values are '{_cut(ranked[0][0])}'{where}", None)
     pair = different == 2 and not column.more_texts
     frequent = [text for text, count in ranked if count >= enough or pair][:MOST_CATEGORIES]
@@ -851,7 +841,9 @@ def _judge_texts(name: str, column: _ColumnSums, kept: bool, forced: bool) -> _V
             return _Verdict(name, "dropped", f"dropped: identifier or free text: {says}", None)
         # Remarks: sentences, in a minority of the rows.
         if present < 0.5 * column.rows and _sentences(column.texts):
-            return _Verdict(name, "dropped", f"dropped: remarks in {_rows(present)} of {column.rows}", None)
+            return _Verdict(
+                name, "dropped", f"dropped: remarks in {counted(present, 'row')} of {column.rows:,}", None
+            )
     if not frequent:
         frequent = [text for text, _ in ranked[:MOST_CATEGORIES]]
     rest = different - len(frequent)
@@ -869,7 +861,7 @@ def _judge_texts(name: str, column: _ColumnSums, kept: bool, forced: bool) -> _V
     if entry["other"]:
         words += f"; {many}{rest} rare one{'s' if rest != 1 else ''} together as other"
     if entry["missing"]:
-        words += f"; {column.missing} missing, a category of its own"
+        words += f"; {column.missing:,} missing, a category of its own"
     return _Verdict(name, "category", words, entry)
 
 

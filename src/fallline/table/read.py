@@ -14,7 +14,6 @@ import contextlib
 import csv
 import datetime
 import decimal
-import difflib
 import gzip
 import io
 import re
@@ -30,6 +29,7 @@ import numpy as np
 
 from fallline.exceptions import OutputError, TableError
 from fallline.files import replacing
+from fallline.words import nearest
 
 if TYPE_CHECKING:
     import duckdb
@@ -195,11 +195,9 @@ def _must_be_a_file(path: Path) -> None:
     if not path.parent.is_dir():
         raise TableError(f"There is no file {path}: the folder {path.parent} does not exist.")
     with contextlib.suppress(OSError):
-        names = {entry.name.lower(): entry.name for entry in path.parent.iterdir() if entry.is_file()}
-        near = difflib.get_close_matches(path.name.lower(), list(names), n=1, cutoff=0.6)
-        if near:
-            meant = path.parent / names[near[0]]
-            raise TableError(f"There is no file {path}. Did you mean {meant}?")
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+        if near := nearest(path.name, names):
+            raise TableError(f"There is no file {path}. Did you mean {path.parent / near}?")
     raise TableError(f"There is no file {path}. Check the name and the folder.")
 
 
@@ -1072,6 +1070,16 @@ def _values_of(series: Any, column: str, table: str) -> np.ndarray:
     import narwhals as nw
 
     kind = series.dtype
+    if kind.is_numeric() or kind == nw.Boolean:
+        values = series.to_numpy()
+        if values.dtype.kind in "fiu":  # NaN already stands where a value is missing
+            return values.astype(np.float64)
+        if values.dtype == bool:
+            return values.copy()
+    if kind in (nw.String, nw.Categorical, nw.Enum):
+        cells = (series if kind == nw.String else series.cast(nw.String)).to_list()
+        texts = [cell if isinstance(cell, str) else None for cell in cells]
+        return _objects(texts) if any(text is not None for text in texts) else np.full(len(texts), np.nan)
     missing = series.is_null().to_numpy().astype(bool)
     if missing.all():  # as in a file: a column without values is of no type, and stands as numbers
         return np.full(len(missing), np.nan)
@@ -1081,14 +1089,7 @@ def _values_of(series: Any, column: str, table: str) -> np.ndarray:
         return numbers
     if kind == nw.Boolean:
         truths = series.fill_null(False).to_numpy().astype(bool)
-        if missing.any():
-            truths = truths.astype(object)
-            truths[missing] = None
-        return truths
-    if kind in (nw.String, nw.Categorical, nw.Enum):
-        return _objects(
-            None if gone else text for text, gone in zip(series.cast(nw.String), missing, strict=True)
-        )
+        return _objects(np.where(missing, None, truths)) if missing.any() else truths
     if kind == nw.Datetime or kind == nw.Date:
         if kind == nw.Datetime and kind.time_zone is not None:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
