@@ -83,5 +83,7 @@ def test_it_asks_for_something_to_show():
         SlopeDisplay.from_function(square)
     with pytest.raises(SettingsError, match="give a smaller number and a larger one"):
         SlopeDisplay.from_function(square, extent=(1, 1))
-    with pytest.raises(ShapeError, match=r"one value for each x, \(m,\)"):
+    with pytest.raises(
+        ShapeError, match=r"value has shape \(2,\) for x of shape \(3,\); expected one number for each"
+    ):
         SlopeDisplay(np.ones(3), np.ones(2))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fallline.exceptions import SettingsError, ShapeError
-from fallline.plot._shared import ACCENT, INK, MUTED, axes_or_new
+from fallline.exceptions import SettingsError
+from fallline.plot._shared import ACCENT, INK, MUTED
+from fallline.plot.display import Display, labels, look, one_for_each
+from fallline.words import minus
 
 if TYPE_CHECKING:
     from fallline.landscape.slope import CurveDescent, Differentiable, Point
@@ -19,7 +21,7 @@ _FAR = 8.0  # first steps: of a descent that diverges, as far as the picture goe
 
 
 @dataclass(eq=False)
-class SlopeDisplay:
+class SlopeDisplay(Display):
     """A curve f(x), (m,) ``value`` over (m,) ``x``; its tangent at ``at`` (x, f(x), f'(x)); steps of a ``descent``.
 
     ``exact``: whether slopes are correct to rounding; otherwise they are extrapolated from differences, and the picture
@@ -35,10 +37,7 @@ class SlopeDisplay:
     name: str = "f(x)"
 
     def __post_init__(self) -> None:
-        if np.ndim(self.x) != 1 or np.shape(self.x) != np.shape(self.value):
-            raise ShapeError(
-                f"x has shape {np.shape(self.x)} and value {np.shape(self.value)}; expected one value for each x, (m,)."
-            )
+        one_for_each("x", self.x, value=self.value)
 
     @classmethod
     def from_function(
@@ -91,16 +90,14 @@ class SlopeDisplay:
         minimum_kw: Mapping[str, Any] | None = None,
     ) -> Self:
         """Draw into ``ax``: the curve in ``color``, tangent and steps in ``accent``, a black dot at a minimum arrived at."""
-        ax = axes_or_new(ax)
-        self.tangent_ = self.point_ = self.slope_ = self.steps_ = self.minimum_ = None
+        ax = self._into(ax)
+        self.tangent_ = self.point_ = self.steps_ = self.minimum_ = None
         finite = np.isfinite(self.value)
-        style: dict[str, Any] = {"color": color, "linewidth": 1.6}
-        (self.curve_,) = ax.plot(
-            self.x, np.where(finite, self.value, np.nan), **{**style, **(curve_kw or {})}
-        )
+        shown = np.where(finite, self.value, np.nan)
+        (self.curve_,) = ax.plot(self.x, shown, **look(curve_kw, color=color, linewidth=1.6))
         if finite.any():
             # A pole would leave nothing else in sight, and a tangent must not stretch the picture.
-            low, high = np.quantile(self.value[finite], [0.0, 1.0])
+            low, high = self.value[finite].min(), self.value[finite].max()
             margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
             ax.set_ylim(low - margin, high + margin)
         if len(self.x):
@@ -110,14 +107,12 @@ class SlopeDisplay:
             self._plot_descent(ax, self.descent, accent, steps_kw, minimum_kw)
         if self.at is not None:
             self._plot_tangent(ax, self.at, accent, tangent_kw)
-        ax.set_xlabel("x")
-        ax.set_ylabel(self.name, parse_math=False)
+        labels(ax, "x", self.name)
         if self.at is not None or self.descent is not None:
             ax.legend(
                 loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2 if self.exact else 1, frameon=False,
                 borderaxespad=0.2, handlelength=2.2, columnspacing=1.4,
             )  # fmt: skip
-        self.ax_, self.figure_ = ax, ax.figure
         return self
 
     @property
@@ -127,17 +122,9 @@ class SlopeDisplay:
     def _plot_tangent(self, ax: Any, at: Point, accent: Any, tangent_kw: Mapping[str, Any] | None) -> None:
         reach = _TANGENT * float(self.x[-1] - self.x[0]) if len(self.x) else 1.0
         ends = np.array([at.x - reach, at.x + reach])
-        label = f"slope {at.slope:.6g} at x = {at.x:g}".replace("-", "−") + self._by
-        style: dict[str, Any] = {
-            "color": accent,
-            "linewidth": 1.8,
-            "linestyle": (0, (4, 1)),
-            "zorder": 3,
-            "label": label,
-        }
-        (self.tangent_,) = ax.plot(
-            ends, at.value + at.slope * (ends - at.x), **{**style, **(tangent_kw or {})}
-        )
+        label = minus(f"slope {at.slope:.6g} at x = {at.x:g}") + self._by
+        drawn = look(tangent_kw, color=accent, linewidth=1.8, linestyle=(0, (4, 1)), zorder=3, label=label)
+        (self.tangent_,) = ax.plot(ends, at.value + at.slope * (ends - at.x), **drawn)
         (self.point_,) = ax.plot(
             [at.x], [at.value], color=accent, marker="o", markersize=7, linestyle="", zorder=4
         )
@@ -150,23 +137,18 @@ class SlopeDisplay:
         steps_kw: Mapping[str, Any] | None,
         minimum_kw: Mapping[str, Any] | None,
     ) -> None:
-        style: dict[str, Any] = {
-            "color": accent, "linewidth": 0.9, "marker": "o", "markersize": 5, "markerfacecolor": ax.get_facecolor(),
-            "zorder": 3, "label": f"{len(descent.x) - 1} steps of descent" + ("" if self.at else self._by),
-        }  # fmt: skip
-        (self.steps_,) = ax.plot(descent.x, descent.value, **{**style, **(steps_kw or {})})
+        label = f"{len(descent.x) - 1} steps of descent" + ("" if self.at else self._by)
+        drawn = look(
+            steps_kw, color=accent, linewidth=0.9, marker="o", markersize=5, markerfacecolor=ax.get_facecolor(), zorder=3,
+            label=label,
+        )  # fmt: skip
+        (self.steps_,) = ax.plot(descent.x, descent.value, **drawn)
         if descent.minimum is not None:
-            style = {
-                "color": "black",
-                "marker": "o",
-                "markersize": 8,
-                "linestyle": "",
-                "zorder": 4,
-                "label": "minimum",
-            }
-            (self.minimum_,) = ax.plot(
-                *([value] for value in descent.minimum), **{**style, **(minimum_kw or {})}
+            x, value = descent.minimum
+            drawn = look(
+                minimum_kw, color="black", marker="o", markersize=8, linestyle="", zorder=4, label="minimum"
             )
+            (self.minimum_,) = ax.plot([x], [value], **drawn)
         if descent.diverged:
             short = descent.says.partition(";")[0] if ";" in descent.says else descent.says.partition(":")[0]
             ax.set_title(short, fontsize="small", pad=24)
