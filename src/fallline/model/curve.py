@@ -149,7 +149,8 @@ class Curve:
 
         It gives up by an ArithmeticError or a ValueError, as math.log(−1). Raises ShapeError for what does not fit.
         """
-        return self._at(self._checked(weights, x)[1])(weights)[:, None].astype(_floating(x))
+        at, rows = self._checked(weights, x)
+        return self._at(rows)(at)[:, None].astype(_floating(x))
 
     def evaluate(self, weights: Any, x: Any) -> np.ndarray:
         """The same, but where the function gives up its own error is raised."""
@@ -248,8 +249,8 @@ class Curve:
         """How it is differentiated: kept once the function has given numbers to judge by."""
         if isinstance(self.function, Formula):
             return self.function
-        if self._way is None:
-            with _DECIDING:
+        with _DECIDING, np.errstate(all="ignore"):
+            if self._way is None:
                 some = _some(x)
                 way = self._recorded(weights, some) or self._traced(weights, some)
                 if way is None:
@@ -258,8 +259,8 @@ class Curve:
                         return "numerical"
                     way = "complex step" if holds else "numerical"
                 object.__setattr__(self, "_way", way)
-        assert self._way is not None
-        return self._way
+            assert self._way is not None
+            return self._way
 
     def _recorded(self, weights: np.ndarray, x: np.ndarray) -> Formula | None:
         """The formula that the function makes of numbers not known yet, if that says there what the function says."""
@@ -270,7 +271,10 @@ class Curve:
                 return None
             formula = formula_of(self.function(unknown[0] if k == 1 else unknown[:k], *unknown[k:]))
             said = self._called(weights, x)
-            same = np.allclose(formula(self._values(weights, x)), said, rtol=1e-9, atol=0.0, equal_nan=True)
+            rounding = 1e-9 * np.max(np.abs(said), where=np.isfinite(said), initial=0.0)
+            same = np.allclose(
+                formula(self._values(weights, x)), said, rtol=0.0, atol=rounding, equal_nan=True
+            )
         except Exception:  # whatever a function may have against such numbers: others will do
             return None
         return formula if same and np.isfinite(said).any() else None

@@ -278,9 +278,8 @@ def fit_curve(
     free = np.array([name in model.free for name in names])
     box = lower[free], upper[free]
     descent = _descent(descent, model, len(y), box)
-    with np.errstate(
-        all="ignore"
-    ):  # a function that does not fit says so here: as a trial it would be no number
+    # A function that does not fit says so here: at a trial it would be no number.
+    with np.errstate(all="ignore"):
         model.evaluate(np.clip(model.initial(), *box), inputs[:2])
     known = {name: values.get(name) for name in model.free}
     # On a copy: how slopes are found is decided where the descent begins.
