@@ -1,4 +1,8 @@
+import contextlib
 import dataclasses
+import itertools
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ from fallline.fit.network_fit import fit_network
 from fallline.sure import fitted_intervals
 from fallline.sure.fitted_intervals import FittedIntervals, IntervalsOnDemand, intervals_of_fit, members_of
 from fallline.sure.intervals import intervals_of
+from fallline.threads import stopping
 
 SETTINGS = {"hidden_layer_sizes": (4,), "alpha": 0.01, "seed": 0}
 
@@ -101,10 +106,20 @@ def test_neither_the_number_of_threads_nor_their_timing_changes_them(random):
 def test_ctrl_c_in_a_further_fit_ends_them_all(n_jobs, random, monkeypatch):
     x, y = waves(random, 60)
     fitted, path = fit_network(x, y, **SETTINGS)
-    stopped = dataclasses.replace(path, stop=Stop.INTERRUPTED)
-    monkeypatch.setattr(fitted_intervals, "descend", lambda *_, **__: stopped)
+    begun = itertools.count()
+
+    def interrupted(*_, **__):
+        with contextlib.suppress(KeyboardInterrupt):  # as ``descend`` does, which keeps what it has
+            if next(begun) == 0:
+                signal.raise_signal(signal.SIGINT)
+            while not stopping():
+                time.sleep(0.01)
+        return dataclasses.replace(path, stop=Stop.INTERRUPTED)
+
+    monkeypatch.setattr(fitted_intervals, "descend", interrupted)
     with pytest.raises(KeyboardInterrupt):
         intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0, n_jobs=n_jobs)
+    assert next(begun) <= n_jobs  # no other fit began
 
 
 def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):

@@ -133,13 +133,20 @@ def intervals_of_fit(
         factor = found.further_off(unseen)
     elif rows.count - found.freedom > _FLEXIBLE * rows.count and max_iter > 0:
         walk = partial(
-            descend, descent=path.descent, seed=seed, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
+            _walk, network, descent=path.descent, seed=seed, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
             alpha=_as_found(path),
         )  # fmt: skip
         factor = _further_off_in_folds(network, rows, walk, seed, min(len(found.weights), _STARTS), n_jobs)
     else:
         factor = np.ones(network.outputs)
     return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted.scaling)
+
+
+def _walk(network: Network, rows: InMemory, weights: np.ndarray, **settings: Any) -> DescentPath:
+    path = descend(network, rows, weights=weights, **settings)
+    if path.stop == Stop.INTERRUPTED:
+        raise KeyboardInterrupt
+    return path
 
 
 def _as_found(path: DescentPath) -> Any:
@@ -167,14 +174,8 @@ def _further_off_in_folds(
     divided = [(counts & (part != k), counts & (part == k)) for k in range(_FOLDS)]
     folds = [(rows.taking(a), rows.taking(b)) for a, b in divided if a.any() and b.any()]
     random = np.random.default_rng(None if seed is None else (seed, _FOLDS))
-    tasks = [
-        partial(walk, network, teaches, weights=network.initial(random))
-        for teaches, _ in folds
-        for _ in range(starts)
-    ]
+    tasks = [partial(walk, teaches, network.initial(random)) for teaches, _ in folds for _ in range(starts)]
     ways = side_by_side(tasks, n_jobs)
-    if any(way.stop == Stop.INTERRUPTED for way in ways):
-        raise KeyboardInterrupt
 
     def further_off(fold: int) -> np.ndarray:
         teaches, judges = folds[fold]
