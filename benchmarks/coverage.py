@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fallline.cli.table_fit import prepare
+from fallline.cli.rows import prepare
 from fallline.exceptions import TableError
 from fallline.fit.network_fit import fit_network
 from fallline.sure.fitted_intervals import intervals_of_fit, members_of
