@@ -3,10 +3,8 @@ import pytest
 
 from fallline import GradientDescent, LevenbergMarquardt, Plane, descend, error_surface
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.landscape import evaluate
-from fallline.landscape.evaluate import errors_on
+from fallline.landscape.evaluate import errors_at, errors_on
 from fallline.model.network import Network
-from fallline.rows import memory
 from fallline.rows.memory import InMemory
 
 NEURON = Network((2, 1), output_activation="logistic", bias=False)
@@ -23,11 +21,11 @@ class Wave:
     def penalised(self):
         return np.ones(2, bool)
 
-    def groups(self):
-        return np.zeros(2, int)
+    def regularised(self):
+        return np.zeros(2, bool)
 
-    def predict(self, weights, x, xp=np):
-        return weights[0] * xp.sin(x) + weights[1]
+    def predict(self, weights, x):
+        return weights[0] * np.sin(x) + weights[1]
 
 
 def by_hand(model, rows, plane, points, strength):
@@ -56,20 +54,42 @@ def test_every_point_has_the_error_that_numpy_finds_there(model, weighted, rando
     rows = InMemory(x, y, random.integers(0, 3, 731) if weighted else None)
     plane = Plane(*random.normal(size=(3, model.n_weights))[:, :])
     strength = random.uniform(size=model.n_weights) * weighted
-    points = random.normal(size=(300, 2))  # more than one call of the program, the last not full
+    points = random.normal(size=(300, 2))  # more than one thread takes at a time
     found = errors_on(model, rows, plane, points, strength)
     np.testing.assert_allclose(found, by_hand(model, rows, plane, points, strength), rtol=1e-12)
 
 
-def test_a_large_table_in_parts_has_the_same_errors(random, monkeypatch):
-    rows = InMemory(random.normal(size=(20_000, 3)), random.normal(size=(20_000, 1)))
+@pytest.mark.parametrize("count", [1, 40], ids="{} points".format)
+def test_a_large_table_has_the_same_errors_in_threads(count, random):
+    rows = InMemory(random.normal(size=(70_000, 3)), random.normal(size=(70_000, 1)))
     model = Network((3, 4, 1))
     plane = Plane(*random.normal(size=(3, model.n_weights)))
-    points = random.normal(size=(5, 2))
-    monkeypatch.setattr(memory, "_LARGE_BYTES", 1 << 16)
-    monkeypatch.setattr(memory, "_PART_BYTES", 1 << 17)
+    points = random.normal(size=(count, 2))
     found = errors_on(model, rows, plane, points)
     np.testing.assert_allclose(found, by_hand(model, rows, plane, points, np.zeros(21)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_errors_have_the_same_bits_whatever_the_number_of_threads(threads, random, monkeypatch):
+    rows, model = InMemory(random.normal(size=(90, 3)), random.normal(size=(90, 1))), Network((3, 4, 1))
+    plane, points = Plane(*random.normal(size=(3, model.n_weights))), random.normal(size=(300, 2))
+    monkeypatch.setattr("fallline.threads.processors", lambda: 1)
+    alone = errors_on(model, rows, plane, points)
+    monkeypatch.setattr("fallline.threads.processors", lambda: threads)
+    monkeypatch.setattr("fallline.landscape.evaluate.processors", lambda: threads)
+    np.testing.assert_array_equal(errors_on(model, rows, plane, points), alone)
+
+
+def test_no_points_have_no_errors(random):
+    rows = InMemory(random.normal(size=(20, 2)), random.normal(size=(20, 1)))
+    assert errors_on(NEURON, rows, Plane(np.zeros(2), *np.eye(2)), np.zeros((0, 2))).shape == (0,)
+
+
+def test_errors_anywhere_are_those_that_numpy_finds_there(random):
+    rows = InMemory(random.normal(size=(99, 2)), random.normal(size=(99, 1)), random.integers(0, 3, 99))
+    weights, strength = 3.0 * random.normal(size=(9, 2)), np.array([0.5, 2.0])
+    expected = by_hand(NEURON, rows, Plane(np.zeros(2), *np.eye(2)), weights, strength)
+    np.testing.assert_allclose(errors_at(NEURON, rows, weights, strength), expected, rtol=1e-12)
 
 
 def test_rows_in_single_precision_are_summed_in_single_precision_and_lose_no_more(random):
@@ -311,11 +331,3 @@ def test_a_model_without_weights_to_look_around_has_a_plane_of_weights_only(neur
     assert error_surface(NEURON, neuron_rows, points=5).minimum is not None
     with pytest.raises(SettingsError, match="give at=weights"):
         error_surface(Network((2, 3, 1)), neuron_rows)
-
-
-def test_another_surface_of_the_same_shape_compiles_nothing(neuron_rows, four_paths):
-    error_surface(four_paths["plain"], neuron_rows, points=9)
-    before = evaluate._errors._cache_size()
-    error_surface(four_paths["momentum"], neuron_rows, points=23)
-    error_surface(NEURON, InMemory(neuron_rows.x[:90], neuron_rows.y[:90]), at=[0, 1])
-    assert evaluate._errors._cache_size() == before

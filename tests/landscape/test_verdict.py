@@ -35,13 +35,27 @@ class Rows6:
     def penalised(self):
         return np.ones(P, bool)
 
-    def groups(self):
-        return np.zeros(P, int)
+    def regularised(self):
+        return np.zeros(P, bool)
 
-    def predict(self, weights, x, xp=np):
-        t, u = x[:, :P] @ weights, x[:, P : 2 * P] @ weights
-        c = x[:, 2 * P :]
-        return (c[:, 0] * t + c[:, 1] * t * t + c[:, 2] * t * u + c[:, 3] * xp.exp(-t))[:, None]
+    def predict(self, weights, x):
+        t, u, c, _, _ = self._parts(weights, x)
+        return (c[0] * t + c[1] * t * t + c[2] * t * u + c[3] * np.exp(-t))[:, None]
+
+    def jacobian(self, weights, x):
+        t, u, c, a, b = self._parts(weights, x)
+        slope = (c[0] + 2 * c[1] * t + c[2] * u - c[3] * np.exp(-t))[:, None] * a + (c[2] * t)[:, None] * b
+        return slope[:, None, :]
+
+    def jacobian_along(self, weights, x, direction):
+        t, _, c, a, b = self._parts(weights, x)
+        dt, du = a @ direction, b @ direction
+        turn = (2 * c[1] * dt + c[2] * du + c[3] * np.exp(-t) * dt)[:, None] * a + (c[2] * dt)[:, None] * b
+        return turn[:, None, :]
+
+    def _parts(self, weights, x):
+        a, b = x[:, :P], x[:, P : 2 * P]
+        return a @ weights, b @ weights, x[:, 2 * P :].T, a, b
 
 
 MODEL = Rows6()

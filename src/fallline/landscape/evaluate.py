@@ -1,93 +1,53 @@
-"""E at many points of a plane: one compiled program over points × rows, in blocks that stay in the cache.
+"""E at many points of a plane, at a few points anywhere, and which weights predict the same.
 
-And at a few points anywhere, by NumPy; and which weights predict the same.
+All of it is asked of the rows; which plane, and what its errors mean, is said elsewhere.
 """
 
 import functools
-import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from fallline.error.sums import Request
 from fallline.exceptions import SettingsError
 from fallline.landscape.planes import Plane
-from fallline.model.network import Model, Network
-from fallline.rows.memory import Capacity, InMemory, Part, Parts, Rows, block_at, check_fit
-from fallline.threads import one_blas_thread, processors
+from fallline.model.network import Model
+from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.threads import one_blas_thread, processors, side_by_side
 from fallline.walk.path import DescentPath
 
-_POINTS, _FEW = 256, 4  # of one call
-# What enters the widest layer from one block of rows stays in the first-level cache, and so much of a few points in the
-# second: the activations are then all that takes time.
-_BLOCK_BYTES = 1 << 15
-_TOGETHER = 4
+_FEWEST, _MOST = 16, 256  # points that one thread takes at a time
 
 _SAME_PREDICTIONS = 1e-3  # relative to what the rows vary
 _FELT = 1e-3  # of the error of the mean: the least to which a change is compared
 _SAME_ROWS = 1e-3  # of E: more than float32 rows lose, less than other rows differ by
 
 
-class HeldError:
-    """E of a model over rows that are held once for many calls; with ``strength`` (n_weights,) the penalised error.
-
-    What enters the first units of a network is linear in the weights, so that along a plane it is a sum of three numbers
-    for each row and unit, formed once.
-    """
-
-    def __init__(self, model: Model, rows: Rows, strength: np.ndarray | None = None) -> None:
-        self.model, self.rows, self.strength = model, check_fit(model, rows), strength
-        with jax.enable_x64(True):
-            self._held = self.rows.held()
-
-    def __call__(self, plane: Plane, coordinates: Any) -> np.ndarray:
-        """At the points (…, 2) of a plane: (…,) float64, infinity where it is not a finite number."""
-        coordinates = np.asarray(coordinates, np.float64)
-        points = coordinates.reshape(-1, 2)
-        corners = np.stack([plane.origin, plane.first, plane.second])
-        block = _block(self.model, self._held)
-        pieces = self._held.parts if isinstance(self._held, Parts) else (self._held,)
-
-        def errors(at: int) -> np.ndarray:
-            with jax.enable_x64(True):  # a setting of the thread
-                these = points[at : at + _POINTS]
-                room = _FEW if len(these) <= _FEW else _POINTS
-                padded = np.concatenate([these, np.repeat(these[:1], room - len(these), axis=0)])
-                total = np.zeros(room)
-                for piece in pieces:
-                    total = total + np.asarray(_errors(corners, padded, piece, model=self.model, block=block))
-                return total[: len(these)]
-
-        calls = range(0, len(points), _POINTS)
-        with one_blas_thread():
-            found = [errors(0)] if len(points) else []  # alone: what is to be compiled is compiled once
-            with ThreadPoolExecutor(processors(), "surface") as threads:
-                found += threads.map(errors, calls[1:])
-        total = np.concatenate([np.zeros(0), *found])
-        if self.strength is not None and np.any(self.strength):
-            total += np.concatenate([0.5 * (w**2 @ self.strength) for w in _weights_of(plane, points)])
-        return np.where(np.isfinite(total), total, np.inf).reshape(coordinates.shape[:-1])
-
-
 def errors_on(
     model: Model, rows: Rows, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
 ) -> np.ndarray:
-    """``HeldError`` for one call: E, or the penalised error, at the points (…, 2) of a plane, (…,)."""
-    return HeldError(model, rows, strength)(plane, coordinates)
+    """E at the points (…, 2) of a plane, with ``strength`` (n_weights,) the penalised error: (…,) float64.
+
+    Infinity where it is not a finite number.
+    """
+    rows, coordinates = check_fit(model, rows), np.asarray(coordinates, np.float64)
+    points, corners = coordinates.reshape(-1, 2), np.stack([plane.origin, plane.first, plane.second])
+    size = int(np.clip(-(-len(points) // processors()), _FEWEST, _MOST))
+    requests = (Request("plane", corners, points[at : at + size]) for at in range(0, len(points), size))
+    found = side_by_side([functools.partial(rows.total, request, model) for request in requests])
+    total = np.concatenate([np.zeros(0), *(sums.error for sums in found)])
+    if strength is not None and np.any(strength):
+        on_plane = np.column_stack([np.ones(len(points)), points])
+        with np.errstate(all="ignore"):
+            total += 0.5 * np.sum((on_plane @ (corners * strength @ corners.T)) * on_plane, axis=1)
+    return np.where(np.isfinite(total), total, np.inf).reshape(coordinates.shape[:-1])
 
 
 def errors_at(model: Model, rows: Rows, weights: Any, strength: np.ndarray | None = None) -> np.ndarray:
-    """The same at weights (m, n_weights) that lie in no plane, by NumPy: (m,); nothing is compiled."""
-    rows = check_fit(model, rows)
-    weights = np.atleast_2d(np.asarray(weights, np.float64))
-    x, y, s = _wide(rows)
-    total = np.empty(len(weights))
-    with np.errstate(all="ignore"):
-        for at, each in enumerate(weights):
-            total[at] = 0.5 * float(s @ np.sum((model.predict(each, x) - y) ** 2, axis=1))
+    """The same at weights (m, n_weights) that lie in no plane: (m,)."""
+    rows, weights = check_fit(model, rows), np.atleast_2d(np.asarray(weights, np.float64))
+    with one_blas_thread(), np.errstate(all="ignore"):
+        total = np.array([rows.total(Request("error", each), model).error for each in weights])
         if strength is not None:
             total += 0.5 * weights**2 @ strength
     return np.where(np.isfinite(total), total, np.inf)
@@ -95,9 +55,7 @@ def errors_at(model: Model, rows: Rows, weights: Any, strength: np.ndarray | Non
 
 def check_rows_of(path: DescentPath, rows: InMemory) -> None:
     """SettingsError unless E at the best weights of a path is over these rows what the path says it was."""
-    r = path.model.predict(path.best_weights, rows.x) - rows.y
-    s = np.ones(len(r)) if rows.sample_weight is None else rows.sample_weight
-    error = 0.5 * float(np.sum(s[:, None] * r**2, dtype=np.float64))
+    error = rows.total(Request("error", path.best_weights), path.model).error
     recorded = path.error[path.steps == path.best_step]
     scale = path.error[0]
     if len(recorded) and not abs(error - recorded[0]) <= _SAME_ROWS * (recorded[0] + _SAME_ROWS * scale):
@@ -107,22 +65,23 @@ def check_rows_of(path: DescentPath, rows: InMemory) -> None:
         )
 
 
-def error_of_mean(rows: InMemory) -> float:
-    """E of predicting each target's mean: what the rows vary; never 0, so that it may divide."""
-    _, y, s = _wide(rows)
-    whole = 0.5 * float(s @ np.sum((y - np.average(y, axis=0, weights=s)) ** 2, axis=1))
-    return whole or 0.5 * float(s @ np.sum(y**2, axis=1)) or 1.0
+def size_of_targets(rows: InMemory) -> float:
+    """½ Σ s ‖y‖², E where nothing is predicted: the rounding of E is a share of it."""
+    squares = rows.each(lambda block: np.sum(np.asarray(block.y, np.float64) ** 2, axis=1))
+    return 0.5 * float(rows.counts @ squares)
 
 
 def predict_alike(model: Model, rows: InMemory, one: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Which of ``others`` (m, p) predict what ``one`` (p,) does: the root of the squared difference, in that of the rows."""
-    x, _, s = _wide(rows)
-    predicted, whole = model.predict(one, x), error_of_mean(rows)
-    same = np.zeros(len(others), bool)
-    for at, weights in enumerate(others):
-        difference = model.predict(weights, x) - predicted
-        same[at] = 0.5 * float(s @ np.sum(difference**2, axis=1)) <= _SAME_PREDICTIONS**2 * whole
-    return same
+    limit, counts = _SAME_PREDICTIONS**2 * rows.error_of_mean, rows.counts
+
+    def predicted(weights: np.ndarray) -> np.ndarray:
+        return np.asarray(rows.each(lambda block: model.predict(weights, block.x)))
+
+    here = predicted(one)
+    return np.array(
+        [0.5 * counts @ np.sum((predicted(each) - here) ** 2, axis=1) <= limit for each in others], bool
+    )
 
 
 def changes_without(
@@ -139,68 +98,4 @@ def changes_without(
     points = np.repeat(weights[None, :], len(which) + 1, axis=0)
     points[np.arange(len(which)) + 1, which] = 0.0
     here, *without = errors_at(model, rows, points, strength)
-    return np.asarray((np.array(without) - here) / max(here, _FELT * error_of_mean(rows)))
-
-
-def _wide(rows: InMemory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y and the row weights s in float64."""
-    s = np.ones(len(rows.y)) if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)
-    return np.asarray(rows.x, np.float64), np.asarray(rows.y, np.float64), s
-
-
-def _weights_of(plane: Plane, points: np.ndarray) -> Iterator[np.ndarray]:
-    """The weights of the points, some at a time: of all they could be larger than the memory."""
-    some = max((1 << 22) // plane.n_weights, 1)
-    return (plane.at(points[at : at + some]) for at in range(0, len(points), some))
-
-
-def _block(model: Model, held: Capacity | Parts) -> int:
-    """Rows of a block: a power of two that divides the rows of a program."""
-    rows = (held.parts[0] if isinstance(held, Parts) else held).y.shape[0]
-    widest = max(getattr(model, "sizes", (1, model.outputs))[1:])
-    block = 1 << max(_BLOCK_BYTES // (8 * widest), 64).bit_length() - 1
-    while rows % block:
-        block >>= 1
-    return min(block, rows)
-
-
-# One thread a call: the calls run side by side.
-@functools.partial(
-    jax.jit,
-    static_argnames=("model", "block"),
-    compiler_options={"xla_cpu_multi_thread_eigen": False},
-)
-def _errors(corners: Any, points: Any, rows: Capacity | Part, *, model: Model, block: int) -> Any:
-    """E of some rows at points (m, 2) of the plane (origin, first, second) (3, n_weights): (m,) float64."""
-    dtype = rows.x.dtype
-    corners, points = corners.astype(dtype), points.astype(dtype)
-
-    def add(at: Any, total: Any) -> Any:
-        rows_here = block_at(rows, at, block)
-        y, s = rows_here.y.T, rows_here.s
-        predicted = _predictions(model, corners, rows_here.x.T)
-
-        def error(point: Any) -> Any:
-            r = predicted(point) - y
-            # Many side by side: XLA adds along the last axis one by one.
-            terms = (r * (r * s[None, :])).reshape(math.gcd(r.size, 16), -1)
-            return 0.5 * jnp.sum(jnp.sum(terms, axis=0), dtype=jnp.float64)
-
-        return total + jax.lax.map(error, points, batch_size=_TOGETHER)
-
-    zero = jnp.zeros(len(points))
-    return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
-
-
-def _predictions(model: Model, corners: Any, x: Any) -> Callable[[Any], Any]:
-    """ŷ (outputs, n) as a function of a point (a, b), for rows lying across, x (inputs, n)."""
-
-    def weights(point: Any) -> Any:
-        return corners[0] + point[0] * corners[1] + point[1] * corners[2]
-
-    if not isinstance(model, Network):
-        return lambda point: model.predict(weights(point), x.T, jnp).T
-    z = [model.entering(model.layers(corner), x) for corner in corners]
-    return lambda point: model.onward(
-        model.layers(weights(point)), z[0] + point[0] * z[1] + point[1] * z[2], jnp
-    )
+    return np.asarray((np.array(without) - here) / max(here, _FELT * rows.error_of_mean))

@@ -3,35 +3,19 @@
     H = ∂²F/∂w² = Jᵀ s J + Σ_μ s_μ Σ_j r_j ∂²ŷ_j/∂w² + diag(strength)
 
 All of it, not the Gauss–Newton part alone: a saddle shows only in the second term. H is that of F, a sum over
-rows; learning rates act on H/n. Products H V are one forward derivative over one backward sweep for each
-direction, several at a time, block by block of the rows and always in float64. Nothing here knows a descent.
+rows; learning rates act on H/n. It is asked of the rows, always in float64. Nothing here knows a descent.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fallline.error.sums import Block, Request, Sums, squared_error
+from fallline.error.sums import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
-from fallline.kernel import QUICK
 from fallline.model.network import Model
-from fallline.rows.memory import (
-    Capacity,
-    Part,
-    Parts,
-    Rows,
-    add_over_parts,
-    block_at,
-    block_rows,
-    check_fit,
-    sum_over_parts,
-    sum_over_rows,
-)
+from fallline.rows.memory import Rows, check_fit
 from fallline.threads import one_blas_thread
 
 LARGEST = 2000  # weights: above, the matrix and its eigenvectors take longer than they are worth
@@ -41,7 +25,6 @@ DOWN = 1e-6  # an eigenvalue so far below 0 is no rounding
 FLAT = 1e-9  # a direction that the error does not bend in
 
 _TOGETHER = 16  # directions that one sweep over the rows multiplies
-_SMALLEST_BLOCK = 64  # rows
 
 # Lanczos: vectors kept before a restart, as far as they take no more memory than this; taken over at a restart from each end.
 _MOST_VECTORS, _VECTOR_BYTES = 160, 256 << 20
@@ -53,53 +36,22 @@ _RESIDUAL = 1e-7  # of the largest eigenvalue in size
 
 
 class Bend(NamedTuple):
-    """Sums over rows: E, its gradient (p,), and H of E times each of c directions (c, p)."""
+    """At one point F, its gradient (p,), and H times each of c directions, (c, p), or H itself, (p, p)."""
 
-    error: Any
-    gradient: Any
-    products: Any
-
-
-def _of_block(model: Model, weights: Any, directions: Any, block: Block) -> Bend:
-    """What one block of rows adds, in float64 whatever its rows are kept in: JAX sees the derivative of a derivative."""
-    wide = Block(*(part.astype(jnp.float64) for part in block))
-    slope = jax.value_and_grad(lambda w: squared_error(model, w, wide))
-    (error, gradient), along = jax.linearize(slope, weights)
-    return Bend(error, gradient, jax.vmap(lambda v: along(v)[1])(directions))
-
-
-def _of_rows(model: Model, weights: Any, directions: Any, rows: Capacity | Part, block: int) -> Bend:
-    def add(at: Any, sums: Bend) -> Bend:
-        return jax.tree.map(jnp.add, sums, _of_block(model, weights, directions, block_at(rows, at, block)))
-
-    zero = Bend(jnp.zeros(()), jnp.zeros_like(weights), jnp.zeros_like(directions))
-    return jax.lax.fori_loop(0, (rows.n + block - 1) // block, add, zero)
-
-
-_of_few = jax.jit(_of_rows, static_argnums=(0, 4), compiler_options=QUICK)
-
-
-# One thread for each part, as ``rows/memory.py`` sums them.
-@functools.partial(
-    jax.jit,
-    static_argnames=("model", "block"),
-    compiler_options={"xla_cpu_multi_thread_eigen": False},
-)
-def _add_part(sums: Bend, weights: Any, directions: Any, part: Part, *, model: Model, block: int) -> Bend:
-    return jax.tree.map(jnp.add, sums, _of_rows(model, weights, directions, part, block))
+    error: float
+    gradient: np.ndarray
+    products: np.ndarray
 
 
 class Products:
-    """The Hessian at ``weights`` (p,) as what it does to vectors, with the rows held once for all of them.
+    """The Hessian at ``weights`` (p,) as what it does to directions (c, p); without any, H itself.
 
-    Call it under 64-bit JAX, with directions (c, p): it returns F, its gradient (p,) and H times each (c, p).
+    Raises ShapeError or TableError for rows, weights or a strength that do not fit.
     """
 
     def __init__(self, model: Model, rows: Rows, weights: Any, strength: Any = None) -> None:
-        rows = check_fit(model, rows)
-        self.model = model
+        self.model, self.rows, p = model, check_fit(model, rows).wide(), model.n_weights
         self.weights = np.asarray(weights, np.float64)
-        p = model.n_weights
         if self.weights.shape != (p,):
             raise ShapeError(
                 f"weights have shape {self.weights.shape}, but the model has {p}: pass shape ({p},)."
@@ -112,44 +64,25 @@ class Products:
                 f"strength has shape {self.strength.shape}: give each of the {p} weights its weight decay, ({p},), "
                 "such as the strength of a path."
             )
-        self.count = rows.count
-        self.held = rows.held()
 
-    def __call__(self, directions: np.ndarray) -> Bend:
-        directions = np.asarray(directions, np.float64)
-        several = max(min(_TOGETHER, len(directions)), 1)
-        parts = []
-        for at in range(0, len(directions), several):
-            some = directions[at : at + several]
-            # The last few go with zeros, by the same program.
-            full = np.concatenate([some, np.zeros((several - len(some), len(self.weights)))])
-            found = self._sum(full)
-            parts.append(np.asarray(found.products)[: len(some)])
+    def __call__(self, directions: np.ndarray | None = None) -> Bend:
+        if directions is None:
+            some: list[Any] = [None]
+            more = np.diag(self.strength)
+        else:
+            some = [directions[at : at + _TOGETHER] for at in range(0, len(directions), _TOGETHER)]
+            more = self.strength * directions
+        found = [self.rows.total(Request("hessian", self.weights, each), self.model) for each in some]
         pull = self.strength * self.weights
         return Bend(
-            float(found.error) + 0.5 * float(pull @ self.weights),
-            np.asarray(found.gradient) + pull,
-            np.concatenate(parts) + self.strength * directions,
+            found[0].error + 0.5 * float(pull @ self.weights),
+            found[0].gradient + pull,
+            np.concatenate([sums.product for sums in found]) + more,
         )
 
-    def _sum(self, directions: np.ndarray) -> Bend:
-        block = self._block(len(directions))
-        if not isinstance(self.held, Parts):
-            return _of_few(self.model, self.weights, directions, self.held, block)
-
-        zero = Bend(jnp.zeros(()), jnp.zeros(len(self.weights)), jnp.zeros(directions.shape))
-
-        def add(sums: Bend, parts: tuple[Part, ...]) -> Bend:
-            for part in parts:
-                sums = _add_part(sums, self.weights, directions, part, model=self.model, block=block)
-            return sums
-
-        return add_over_parts(self.held, zero, add)
-
-    def _block(self, directions: int) -> int:
-        """Rows to a block: as many as a descent takes, shared among the directions; a power of two, so is their quotient."""
-        alone = block_rows(self.model, ("curvature",), self.held)
-        return min(alone, max(alone // (1 << (directions - 1).bit_length()), _SMALLEST_BLOCK))
+    def times(self, direction: np.ndarray) -> np.ndarray:
+        """H v for one direction (p,): (p,)."""
+        return self(direction[None, :]).products[0]
 
 
 def hessian_product(
@@ -166,9 +99,8 @@ def hessian_product(
         raise ShapeError(
             f"directions have shape {directions.shape}: expected ({model.n_weights},) or (directions, {model.n_weights})."
         )
-    with jax.enable_x64(True), one_blas_thread():
-        products = Products(model, rows, weights, strength)(np.atleast_2d(directions)).products
-    return np.asarray(products.reshape(directions.shape))
+    products = Products(model, rows, weights, strength)(np.atleast_2d(directions)).products
+    return products.reshape(directions.shape)
 
 
 def hessian(model: Model, rows: Rows, weights: Any, strength: Any = None) -> np.ndarray:
@@ -183,15 +115,14 @@ def hessian(model: Model, rows: Rows, weights: Any, strength: Any = None) -> np.
 def curvature_matrix(
     model: Model, rows: Rows, weights: Any, strength: Any = None
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """F, its gradient (p,) and its Hessian (p, p) at ``weights``, from one sweep after another over the rows."""
+    """F, its gradient (p,) and its Hessian (p, p) at ``weights``."""
     p = model.n_weights
     if p > LARGEST:
         raise SettingsError(
             f"the Hessian of {p} weights has {p * p:,} entries: up to {LARGEST} weights it is formed; above, use "
             "extreme_eigenvectors for its stiffest and softest directions, or hessian_product."
         )
-    with jax.enable_x64(True), one_blas_thread():
-        error, gradient, square = Products(model, rows, weights, strength)(np.eye(p))
+    error, gradient, square = Products(model, rows, weights, strength)()
     return error, gradient, 0.5 * (square + square.T)
 
 
@@ -283,24 +214,10 @@ class Extremes:
     converged: bool
 
 
-@functools.partial(jax.jit, static_argnames=("model", "block"), compiler_options=QUICK)
-def _square_of(request: Request, rows: Capacity | Part, *, model: Model, block: int) -> Sums:
-    return sum_over_rows(model, ("gauss_newton",), request, rows, block)
-
-
 def gauss_newton_matrix(model: Model, rows: Rows, weights: Any) -> np.ndarray:
     """JᵀsJ at ``weights`` (p,): (p, p), float64, what the Hessian of E is where the residuals are small."""
-    rows = check_fit(model, rows)
-    with jax.enable_x64(True), one_blas_thread():
-        held = rows.held()
-        block = block_rows(model, ("gauss_newton",), held)
-        request = Request(np.int32(0), np.asarray(weights, np.float64), np.zeros(0))
-        sums = (
-            sum_over_parts(model, ("gauss_newton",), request, held, block)
-            if isinstance(held, Parts)
-            else _square_of(request, held, model=model, block=block)
-        )
-        return np.asarray(sums.gauss_newton)
+    request = Request("gauss_newton", np.asarray(weights, np.float64))
+    return check_fit(model, rows).wide().total(request, model).gauss_newton
 
 
 def extreme_eigenpairs(
@@ -317,9 +234,8 @@ def extreme_eigenpairs(
         values, vectors = values[[0, -1]], vectors[[0, -1]]
         residuals = np.linalg.norm(vectors @ square - values[:, None] * vectors, axis=1)
         return Extremes(values, vectors, residuals, 0, True)
-    with jax.enable_x64(True), one_blas_thread():
-        products = Products(model, rows, weights, strength)
-        return lanczos(lambda v: products(v[None, :]).products[0], model.n_weights, seed)
+    with one_blas_thread():
+        return lanczos(Products(model, rows, weights, strength).times, model.n_weights, seed)
 
 
 def extreme_eigenvectors(

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fallline.descent.large import LBFGS
+from fallline.descent.lbfgs import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.landscape.evaluate import changes_without, error_of_mean, errors_at, predict_alike
+from fallline.landscape.evaluate import changes_without, errors_at, predict_alike
 from fallline.landscape.hessian import LARGEST, Curvature
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
@@ -257,7 +257,7 @@ def _told_apart(
         model, rows, follow, starts=weights[first], max_iter=_FOLLOWED, tol=_FOLLOWED_TOL, alpha=alpha
     )
 
-    whole = error_of_mean(rows)
+    rows, whole = rows.wide(), rows.error_of_mean
     order = np.argsort(rest.penalised_error, kind="stable")
     error = rest.penalised_error[order]
     belongs = np.full(len(order), -1)

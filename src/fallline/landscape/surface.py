@@ -4,8 +4,9 @@ Every number is exact: E is summed over all rows at every point of the grid, and
 plane, what the plane misses of it is said. How a surface is drawn is not known here.
 """
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,8 @@ import numpy as np
 
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
-from fallline.landscape.evaluate import HeldError
-from fallline.landscape.planes import (
-    Plane,
-    names_of,
-)
+from fallline.landscape.evaluate import errors_at, errors_on, size_of_targets
+from fallline.landscape.planes import Plane, names_of
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.walk.path import Recorded
@@ -29,6 +27,8 @@ _ROUNDS = 40
 _LOCAL = 64  # so many local minima are looked at, the lowest of the grid
 _TRACK_POINTS = 2000  # of a path on a plane: no picture shows more
 _SAME_ROWS = 1e-6
+
+Errors = Callable[[np.ndarray], np.ndarray]  # at points (…, 2) of the plane, (…,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +193,7 @@ def error_surface(
     at = _centre(model, paths, at)
     plane = _plane(model, rows, plane, at, paths, strength, seed)
 
-    errors = HeldError(model, rows, strength)
+    errors = functools.partial(errors_on, model, rows, plane, strength=strength)
     laid = {name: _thinned(path) for name, path in paths.items()}
     shown = [plane.coordinates(weights) for _, weights, _ in laid.values()]
     if extent is None:
@@ -201,11 +201,16 @@ def error_surface(
     else:
         box, inside = checked_extent(extent), None
     first, second = (np.linspace(box[k, 0], box[k, 1], grid[k]) for k in (0, 1))
-    error = errors(plane, np.stack(np.meshgrid(first, second), axis=-1))
-    minimum, local = _lowest_points(errors, plane, first, second, error, inside)
+    error = errors(np.stack(np.meshgrid(first, second), axis=-1))
+    minimum, local = _lowest_points(errors, first, second, error, inside)
+    rounding = size_of_targets(rows) * float(np.finfo(rows.dtype).eps)
+
+    def same_rows(weights: np.ndarray, recorded: float) -> bool:
+        again = float(errors_at(model, rows, weights, strength)[0])
+        return not math.isfinite(recorded) or abs(again - recorded) <= _SAME_ROWS * abs(again) + rounding
+
     tracks = tuple(
-        _track(name, paths[name], *laid[name], coordinates, errors, plane)
-        for name, coordinates in zip(laid, shown, strict=True)
+        _track(name, paths[name], way, plane, strength, errors, same_rows) for name, way in laid.items()
     )
     return Surface(
         plane, first, second, error, strength is not None, rows.count, tracks, minimum, tuple(local)
@@ -337,33 +342,29 @@ def _thinned(path: Any) -> tuple[np.ndarray, np.ndarray, int]:
 def _track(
     name: str,
     path: Any,
-    steps: np.ndarray,
-    weights: np.ndarray,
-    best: int,
-    coordinates: np.ndarray,
-    errors: HeldError,
+    way: tuple[np.ndarray, np.ndarray, int],
     plane: Plane,
+    strength: np.ndarray | None,
+    errors: Errors,
+    same_rows: Callable[[np.ndarray, float], bool],
 ) -> Track:
+    steps, weights, best = way
     # By mini-batches weights are kept between the points at which E was summed.
     where = np.searchsorted(np.asarray(path.steps), steps).clip(0, len(path.steps) - 1)
     error = np.where(np.asarray(path.steps)[where] == steps, np.asarray(path.error)[where], np.nan)
-    if errors.strength is not None:  # under the last one, where it was found on the way
-        error = error + 0.5 * (weights**2 @ errors.strength)
-    through_best = Plane(weights[best], plane.first, plane.second)
-    again = float(errors(through_best, np.zeros(2)))
-    y = errors.rows.y
-    scale = float(0.5 * np.sum(np.asarray(y, np.float64) ** 2)) * np.finfo(y.dtype).eps
-    same = bool(abs(again - error[best]) <= _SAME_ROWS * abs(again) + scale) or not np.isfinite(error[best])
+    if strength is not None:  # under the last one, where it was found on the way
+        error = error + 0.5 * (weights**2 @ strength)
+    coordinates = plane.coordinates(weights)
     return Track(
         name,
         steps,
         coordinates,
         error,
-        errors(plane, coordinates),
+        errors(coordinates),
         plane.distance(weights),
         plane.share(weights),
         best,
-        same,
+        same_rows(weights[best], float(error[best])),
     )
 
 
@@ -388,7 +389,7 @@ def grid_of(points: Any) -> tuple[int, int]:
 
 
 def _box(
-    errors: HeldError, plane: Plane, at: np.ndarray | None, shown: np.ndarray | None
+    errors: Errors, plane: Plane, at: np.ndarray | None, shown: np.ndarray | None
 ) -> tuple[np.ndarray, Lowest | None]:
     """The extent that shows the paths and the lowest point of the plane near them, and that point."""
     centre = plane.coordinates(at) if at is not None else np.zeros(2)
@@ -410,7 +411,7 @@ def _box(
         )  # as far as the weights are long: a path is hardly seen in a random plane
     middle = (low + high) / 2
     start = centre if np.isfinite(centre).all() else middle
-    found = _settled(errors, plane, start, 0.3 * half)
+    found = _settled(errors, start, 0.3 * half)
     inside = None
     # The minimum is shown where it is not so far off that the paths would become a dot.
     if found is not None and (np.abs(found.coordinates - middle) <= 6 * half.max()).all():
@@ -425,7 +426,7 @@ def _box(
     return np.stack([middle - half, middle + half], axis=1), inside
 
 
-def _settled(errors: HeldError, plane: Plane, start: np.ndarray, half: np.ndarray) -> Lowest | None:
+def _settled(errors: Errors, start: np.ndarray, half: np.ndarray) -> Lowest | None:
     """The lowest point of the plane next to ``start``, found from values alone; None where the error falls on and on.
 
     A window of points moves to its lowest one and shrinks around it; the quadratic through its points proposes one more.
@@ -438,7 +439,7 @@ def _settled(errors: HeldError, plane: Plane, start: np.ndarray, half: np.ndarra
     best = math.inf
     for _ in range(_ROUNDS):
         points = centre + size * first_half * offsets
-        error = errors(plane, points)
+        error = errors(points)
         at = int(np.argmin(error))
         if not np.isfinite(error[at]):
             return None
@@ -449,7 +450,7 @@ def _settled(errors: HeldError, plane: Plane, start: np.ndarray, half: np.ndarra
             if d > 0 and np.linalg.det(curvature) > 0:
                 jump = np.linalg.solve(curvature, [-b, -c]).clip(-30, 30)
                 proposed = points[len(points) // 2] + size * first_half * jump
-                there = float(errors(plane, proposed))
+                there = float(errors(proposed))
                 if there < best:
                     centre, best = proposed, there
         edge = np.abs(offsets[at]).max() == 1.0
@@ -462,8 +463,7 @@ def _settled(errors: HeldError, plane: Plane, start: np.ndarray, half: np.ndarra
 
 
 def _lowest_points(
-    errors: HeldError,
-    plane: Plane,
+    errors: Errors,
     first: np.ndarray,
     second: np.ndarray,
     error: np.ndarray,
@@ -475,7 +475,7 @@ def _lowest_points(
     starts = [np.array([first[j], second[i]]) for i, j in _dips(error)]
     if known is not None:  # its own dip would lead there again
         starts = [start for start in starts if (np.abs(start - known.coordinates) > cell).any()]
-    found = [_settled(errors, plane, start, cell) for start in starts]
+    found = [_settled(errors, start, cell) for start in starts]
     here = [
         lowest
         for lowest in (known, *found)

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from fallline.descent import Stop
 from fallline.descent.penalty import weight_decay
-from fallline.landscape.evaluate import changes_without, check_rows_of, errors_at
+from fallline.landscape.evaluate import changes_without, check_rows_of, errors_at, size_of_targets
 from fallline.landscape.hessian import (
     DOWN,
     FLAT,
@@ -238,7 +237,7 @@ def verdict_of(path: DescentPath, rows: Rows, *, matrix: bool | None = None) -> 
     callback or Ctrl-C ended while it still moved was stopped on purpose. matrix: see ``verdict_at``. Raises
     SettingsError where these are other rows.
     """
-    rows = check_fit(path.model, rows)
+    rows = check_fit(path.model, rows).wide()
     check_rows_of(path, rows)
     with one_blas_thread():
         found = _verdict(path.model, rows, path.best_weights, path.strength, matrix, path.weight_names)
@@ -266,7 +265,7 @@ def verdict_at(
     Lanczos. Raises ShapeError, TableError or SettingsError for rows, weights or a decay that do not fit,
     FalllineError where the error is not finite.
     """
-    rows = check_fit(model, rows)
+    rows = check_fit(model, rows).wide()
     if strength is None:
         strength = weight_decay(model, alpha).strength
     with one_blas_thread():
@@ -408,17 +407,12 @@ def _by_products(
     def across(v: np.ndarray) -> np.ndarray:
         return np.asarray(v - (v @ orbits.T) @ orbits)
 
-    with jax.enable_x64(True), one_blas_thread():
-        products = Products(model, rows, weights, strength)
-        probes = np.random.default_rng(0).choice((-1.0, 1.0), (_PROBES, p))
-        error, gradient, images = products(probes)
-
-    def product(v: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True), one_blas_thread():
-            return np.asarray(products(v[None, :]).products[0])
+    products = Products(model, rows, weights, strength)
+    probes = np.random.default_rng(0).choice((-1.0, 1.0), (_PROBES, p))
+    error, gradient, images = products(probes)
 
     def bent_by(v: np.ndarray) -> np.ndarray:
-        return across(product(across(v)))
+        return across(products.times(across(v)))
 
     # The length of a row of H is what it makes of such a probe, squared, on average; a row of zeros makes 0 of each.
     felt = np.sqrt(np.mean(images**2, axis=0))
@@ -449,7 +443,7 @@ def _by_products(
         weigh_soft=falls.soft_each @ vectors**2,
         eigenvalues=None,
         second_term=None,
-        product=product,
+        product=products.times,
     )
 
 
@@ -465,9 +459,7 @@ def _verdict(
     weights = np.asarray(weights, np.float64)
     orbits = _orbits(model, weights, strength)
     ground = (_by_matrix if formed else _by_products)(model, rows, weights, strength, orbits)
-    y = np.asarray(rows.y, np.float64)
-    s = 1.0 if rows.sample_weight is None else np.asarray(rows.sample_weight, np.float64)[:, None]
-    scale = max(ground.error, _ROUNDING * 0.5 * float(np.sum(s * y**2)), _TINY)
+    scale = max(ground.error, _ROUNDING * size_of_targets(rows), _TINY)
     promised, drift = ground.falls.promised / scale, ground.falls.drift / scale
     found = Verdict(
         kind=Kind.MINIMUM,
@@ -572,8 +564,10 @@ def _running(
         if (strength[group] > 0).any() or not outward.any():
             continue
         worth = float(errors(weights - outward)[0]) - ground.error
+        if not worth > _NOTHING * ground.error:
+            continue
         seen = 0.5 * float(outward @ ground.product(outward))
-        if not worth > _NOTHING * ground.error or abs(seen) > _SATURATED * worth:
+        if abs(seen) > _SATURATED * worth:
             continue
         values = errors(weights + (factors - 1.0)[:, None] * outward)
         if falls_for_ever(values):
