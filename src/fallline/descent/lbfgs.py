@@ -195,7 +195,9 @@ def _next_length(low: Point, high: Point) -> float:
         inside = 0.1  # beyond what numbers can hold the values say nothing: come back far
     elif width:
         sum_of_slopes = low.slope + high.slope + 3.0 * (low.error - high.error) / width
-        root = math.copysign(math.sqrt(max(sum_of_slopes**2 - low.slope * high.slope, 0.0)), width)
+        root = math.copysign(
+            math.sqrt(max(sum_of_slopes * sum_of_slopes - low.slope * high.slope, 0.0)), width
+        )
         divisor = high.slope - low.slope + 2.0 * root
         share = (high.slope + root - sum_of_slopes) / divisor if divisor else math.nan
         if math.isfinite(share):

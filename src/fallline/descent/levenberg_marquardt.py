@@ -47,7 +47,7 @@ _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)  # of F: below it a fall can b
 class Damped(NamedTuple):
     """(JᵀJ + damping · D²) Δw = −g in units of D: the matrix as RᵀR, and its solution."""
 
-    root: np.ndarray  # R, upper triangular
+    root: np.ndarray  # R: its upper triangle, what is below says nothing
     felt: np.ndarray  # which weights move at all
     unit: np.ndarray  # D, 1 where nothing is felt
     slope: np.ndarray
@@ -157,7 +157,8 @@ class LevenbergMarquardt(Descent):
         weights = self._within(weights)
         walk = first_walk(weights, len(self.shows(penalty)))
         growth = 2.0 if self.rule == "nielsen" else 10.0
-        return LevenbergMarquardtState(walk, weights, "square", float(self.damping), growth, penalty)
+        damping = max(float(self.damping), self._floor)
+        return LevenbergMarquardtState(walk, weights, "square", damping, growth, penalty)
 
     def ask(self, state: LevenbergMarquardtState) -> Request:
         if state.asks == "bend":
@@ -214,7 +215,8 @@ class LevenbergMarquardt(Descent):
             return state._replace(walk=stay(walk, Stop.NOT_FINITE)) if start else self._reject(state)
         damping = state.damping
         if not start:
-            share = max(1.0 / 3.0, 1.0 - (2.0 * state.ratio - 1.0) ** 3) if self.rule == "nielsen" else 0.1
+            foretold = min(max(2.0 * state.ratio - 1.0, -1.0), 1.0)
+            share = max(1.0 / 3.0, 1.0 - foretold**3) if self.rule == "nielsen" else 0.1
             damping = max(damping * share, self._floor)
         growth = 2.0 if self.rule == "nielsen" else state.growth
 

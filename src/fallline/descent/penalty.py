@@ -147,7 +147,7 @@ def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
     gamma, values = determined + free, sums.rows * penalty.outputs
     # A network that can pass through every row leaves no freedom to see the noise by: never less than a hundredth.
     freedom = max(values - gamma, 0.01 * values)
-    noise = freedom / max(2.0 * sums.error, _TINY)
+    noise = max(freedom / max(2.0 * sums.error, _TINY), _TINY)
     size = float(weights[held] @ weights[held])
     now = float(strength[held].mean())
     new = (determined + _TINY) / max(noise * size, _TINY)
