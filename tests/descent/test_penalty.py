@@ -1,12 +1,10 @@
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
-from fallline.descent.penalty import bayesian, inverse_of_triangle, penalise, reestimated, weight_decay
+from fallline.descent.penalty import bayesian, penalise, reestimated, weight_decay
 from fallline.error.sums import Sums
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.network import Network
@@ -16,12 +14,10 @@ from fallline.walk.loop import descend
 
 def sums_of(x, y, w):
     r = x @ w - y
-    return Sums(
-        *map(jnp.asarray, (float(len(x)), 0.5 * r @ r, x.T @ r, x.T @ x, np.zeros(0), np.zeros((0, 0))))
-    )
+    return Sums(float(len(x)), 0.5 * float(r @ r), x.T @ r, x.T @ x)
 
 
-def test_weight_decay_adds_half_alpha_times_the_squares_of_the_coefficients(random, x64):
+def test_weight_decay_adds_half_alpha_times_the_squares_of_the_coefficients(random):
     network = Network((2, 1))
     x, y, w = (
         np.column_stack([random.normal(size=(9, 2)), np.ones(9)]),
@@ -29,46 +25,37 @@ def test_weight_decay_adds_half_alpha_times_the_squares_of_the_coefficients(rand
         np.array([1.0, -2.0, 5.0]),
     )
     sums = sums_of(x, y, w)
-    here = penalise(jax.tree.map(jnp.asarray, weight_decay(network, 0.4)), jnp.asarray(w), sums)
+    here = penalise(weight_decay(network, 0.4), w, sums)
     np.testing.assert_allclose(here.error, sums.error + 0.2 * (1 + 4), rtol=1e-12)
     np.testing.assert_allclose(here.gradient, sums.gradient + 0.4 * np.array([1, -2, 0]), rtol=1e-12)
     np.testing.assert_allclose(here.gauss_newton, sums.gauss_newton + np.diag([0.4, 0.4, 0]), rtol=1e-12)
 
 
-def test_the_effective_weights_are_the_sum_over_the_eigenvalues(random, x64):
+def test_the_effective_weights_are_the_sum_over_the_eigenvalues(random):
     x, y, w = random.normal(size=(40, 5)), random.normal(size=40), random.normal(size=5)
     penalty = bayesian(Network((5, 1), bias=False), 40)
-    penalty = jax.tree.map(jnp.asarray, penalty._replace(strength=np.full(5, 3.0)))
     sums = sums_of(x, y, w)
-    after = reestimated(penalty, jnp.asarray(w), sums)
+    after = reestimated(penalty._replace(strength=np.full(5, 3.0)), w, sums)
     values = np.linalg.eigvalsh(x.T @ x)
     gamma = (values / (values + 3.0)).sum()
-    noise = (40 - gamma) / (2 * float(sums.error))
+    noise = (40 - gamma) / (2 * sums.error)
     np.testing.assert_allclose(after.effective_weights, gamma, rtol=1e-9)
     np.testing.assert_allclose(after.noise_precision, noise, rtol=1e-9)
     np.testing.assert_allclose(after.strength, gamma / (w @ w) / noise, rtol=1e-9)
 
 
-def test_the_log_evidence_is_the_density_of_the_targets_with_the_weights_integrated_out(random, x64):
+def test_the_log_evidence_is_the_density_of_the_targets_with_the_weights_integrated_out(random):
     x, y, strength = random.normal(size=(40, 5)), random.normal(size=40), 3.0
     penalty = bayesian(Network((5, 1), bias=False), 40)
-    penalty = jax.tree.map(jnp.asarray, penalty._replace(strength=np.full(5, strength)))
+    penalty = penalty._replace(strength=np.full(5, strength))
     minimum = np.linalg.solve(x.T @ x + strength * np.eye(5), x.T @ y)
-    after = reestimated(penalty, jnp.asarray(minimum), sums_of(x, y, minimum))
-    variance = 1 / float(after.noise_precision)
+    after = reestimated(penalty, minimum, sums_of(x, y, minimum))
+    variance = 1 / after.noise_precision
     covariance = variance * (
         np.eye(40) + x @ x.T / strength
     )  # the weights have precision strength / variance
     expected = multivariate_normal(np.zeros(40), covariance).logpdf(y)
     np.testing.assert_allclose(after.log_evidence, expected, rtol=1e-9)
-
-
-@pytest.mark.parametrize("n", [1, 149, 150, 201, 403])
-def test_a_triangle_is_inverted_in_halves(n, random, x64):
-    lower = np.linalg.cholesky(np.cov(random.normal(size=(n, 3 * n))).reshape(n, n) + np.eye(n))
-    inverse = np.asarray(inverse_of_triangle(jnp.asarray(lower)))
-    np.testing.assert_allclose(inverse, np.linalg.inv(lower), rtol=0, atol=1e-13)
-    assert not np.triu(inverse, 1).any()
 
 
 def test_a_strength_for_each_weight_is_taken_as_it_is():
