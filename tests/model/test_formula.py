@@ -76,16 +76,15 @@ def derivatives_by_jax(text, names, values, direction):
 
 
 @FUNCTIONS
-@pytest.mark.parametrize("x", [0.3, -0.2, 0.0])
-def test_a_function_has_the_derivatives_of_jax(name, expected, x):
+def test_a_function_has_the_derivatives_of_jax(name, expected):
     text = f"{name}(a*x + b^2)"
-    values = {"a": 1.1, "b": 0.7, "x": x}
+    values = {"a": 1.1, "b": 0.7, "x": np.array([0.3, -0.2, 0.05])}
     slopes, along = derivatives_by_jax(text, ("a", "b"), values, (0.4, -1.3))
     formula = read_formula(text)
-    np.testing.assert_allclose(formula.slopes(values, ("a", "b")), slopes, rtol=1e-14)
-    np.testing.assert_allclose(
-        formula.slopes_along(values, ("a", "b"), (0.4, -1.3)), along, rtol=1e-13, atol=1e-15
-    )
+    found = formula.slopes(values, ("a", "b"))
+    change = [0 * values["x"] + each for each in formula.slopes_along(values, ("a", "b"), (0.4, -1.3))]
+    np.testing.assert_allclose(found, slopes, rtol=1e-14)
+    np.testing.assert_allclose(change, along, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ JAX; the complex step serves where it agrees with differences; else central diff
 """
 
 import contextlib
-import difflib
 import functools
 import inspect
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.differences import along, as_columns, by_complex_step, by_differences, complex_step_holds
 from fallline.model.formula import Formula, Unknown, formula_of, read_formula
+from fallline.words import did_you_mean
 
 # What the first argument of f(weights, x) is called.
 _WEIGHTS_FIRST = ("weights", "w")
@@ -339,10 +339,8 @@ def check_names(asked: Iterable[str], known: Sequence[str]) -> Iterable[str]:
     asked = tuple(asked)
     for name in asked:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise SettingsError(
-                f"{name!r} is no parameter of the curve: its parameters are {', '.join(known)}{hint}"
+                f"{name!r} is no parameter of the curve: its parameters are {', '.join(known)}{did_you_mean(name, known)}"
             )
     return asked
 
