@@ -295,7 +295,6 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 "this network was fitted to a data frame with columns that are not plain numbers: pass a data frame "
                 f"with the columns {', '.join(use.name for use in columns.uses if use.encoded)}."
             )
-        columns.check(list(table.columns))
         return np.asarray(columns.encode(table.columns))
 
     def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
@@ -821,7 +820,9 @@ def _as_table(X: Any) -> Table | None:
     import narwhals as nw
 
     frame = nw.from_native(X, pass_through=True)
-    return table_from_frame(X) if isinstance(frame, (nw.DataFrame, nw.LazyFrame)) else None
+    if isinstance(frame, nw.DataFrame):
+        return table_from_frame(frame)
+    return table_from_frame(X) if isinstance(frame, nw.LazyFrame) else None
 
 
 def _numbers_without_gaps(table: Table) -> bool:
