@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,3 +93,18 @@ def test_a_table_that_has_moved_is_asked_for_and_taken(folder, fitted, command):
     assert done.exit_code == 0, done.output
     assert "Note:" not in done.stderr
     assert "the 48 training rows of moved.csv" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["show", "predict"])
+def test_what_is_done_with_a_model_loads_no_library_of_mathematics(command, folder):
+    model = Path(__file__).parents[1] / "data" / "models_0.1" / "default.fallline"
+    arguments = [
+        command,
+        str(model),
+        *([str(model.with_name("trees.csv")), "-o", "out.csv", "--interval", "0.9"] * (command == "predict")),
+    ]
+    code = f"import sys\nfrom fallline.cli.main import main\nmain({arguments!r}, standalone_mode=False)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "numpy" in loaded
+    assert loaded & {"jax", "sklearn", "scipy", "matplotlib", "threadpoolctl"} == set()

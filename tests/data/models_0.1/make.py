@@ -6,7 +6,7 @@
 ``default.fallline`` (a default fit: several starts, Bayesian regularisation, intervals), ``mini_batch.fallline`` and
 ``gauss_newton.fallline``, whose descent there is no longer. ``expected.json`` has for each its predictions of the rows of
 ``trees.csv``, their standard errors and 95 % intervals where the file has intervals, and what ``fallline show`` printed.
-``regressor.pickle`` is a ``NetworkRegressor``, ``curve.pickle`` a ``CurveRegressor``.
+``regressor.pickle`` is a ``NetworkRegressor``.
 """
 
 import json
@@ -38,7 +38,10 @@ def make_table():
     volume = 1e-4 * girth**2 * height + random.normal(0, 0.2, 60)
     age[[3, 17, 40]] = ""
     lines = ["girth,age,kind,height,volume"]
-    lines += [",".join(map(str, row)) for row in zip(girth, age, kind, height.round(3), volume.round(4), strict=True)]
+    lines += [
+        ",".join(map(str, row))
+        for row in zip(girth, age, kind, height.round(3), volume.round(4), strict=True)
+    ]
     (HERE / "trees.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -75,9 +78,7 @@ def main():
     (HERE / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False), encoding="utf-8")
     x = np.linspace(0.0, 3.0, 12)
     network = fallline.NetworkRegressor(2, n_starts=1, max_iter=5, tol=0.0, alpha=0.1).fit(x[:, None], x**2)
-    curve = fallline.CurveRegressor("a*exp(b*x)").fit(x[:, None], np.exp(x))
-    for name, estimator in (("regressor", network), ("curve", curve)):
-        (HERE / f"{name}.pickle").write_bytes(pickle.dumps(estimator))
+    (HERE / "regressor.pickle").write_bytes(pickle.dumps(network))
 
 
 if __name__ == "__main__":
