@@ -1,4 +1,5 @@
 import functools
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -261,6 +262,26 @@ MAKERS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (minimum, r"A minimum: every direction curves upwards, and a full Newton step would gain less than 0\.1 %\."),
+        (flat_minimum, r"A minimum with flat directions: every other direction curves upwards, .* less than 0\.1 %; "
+         r"1 of 6 weight combinations does not affect the fit \(mostly w\d.*\)\."),
+        (saddle, r"A saddle: .* close to zero, but along 1 direction \(mostly w\d.*\) the error curves downwards; a push "
+         r"that way lowers it by \d+ %\."),
+        (valley, r"A flat valley, still moving: the error may still fall by \d+ %, nearly all of it along directions that "
+         r"hardly curve \(mostly w\d.*\)\."),
+        (descending, r"Still descending: a full Newton step would lower the error by \d+ %\."),
+        (running, r"Running away: the error keeps falling as w\d.* grow: [\d.]+ here, [\d.]+ where they are [\d,.]+ times as "
+         r"large\."),
+    ],
+    ids=MAKERS,
+)  # fmt: skip
+def test_it_says_what_it_is_in_a_sentence(make, says):
+    assert re.fullmatch(says, verdict_at(MODEL, *make(6)).findings)
+
+
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_another_rotation_of_the_coordinates_changes_nothing(make):
     rows, weights = make(3)
@@ -383,7 +404,8 @@ def test_rectified_units_scaled_against_what_follows_are_flat_directions():
     found = verdict_of(path, rows)
     assert found.kind == Kind.FLAT_MINIMUM
     assert (found.flat, found.symmetries) == (3, 3)
-    assert "3 of them a unit scaled" in found.findings
+    assert "3 of 13 weight combinations do not affect the fit" in found.findings
+    assert "3 of them because a unit can be scaled" in found.findings
     scaled = path.best_weights * np.where(network.units() == 0, 5.0, 1.0)
     scaled[9] /= 5.0
     assert verdict_at(network, rows, scaled).flat == 3

@@ -17,6 +17,7 @@ from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableE
 from fallline.model.network import Model
 from fallline.rows.memory import Rows, check_fit
 from fallline.threads import one_blas_thread
+from fallline.words import counted
 
 LARGEST = 2000  # weights: above, the matrix and its eigenvectors take longer than they are worth
 
@@ -191,6 +192,11 @@ def eigenpairs(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, vectors = np.linalg.eigh(square)
     rows = vectors.T[::-1]
     return values[::-1].copy(), rows * _signs(rows)
+
+
+def without_effect(flat: int, weights: int) -> str:
+    """What flat directions mean for a fit: "84 of 301 weight combinations do not affect the fit"."""
+    return f"{flat:,} of {counted(weights, 'weight combination')} {'does' if flat == 1 else 'do'} not affect the fit"
 
 
 def _signs(vectors: np.ndarray) -> np.ndarray:

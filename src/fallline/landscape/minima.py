@@ -12,12 +12,13 @@ from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.evaluate import changes_without, errors_at, predict_alike
-from fallline.landscape.hessian import LARGEST, Curvature
+from fallline.landscape.hessian import LARGEST, Curvature, without_effect
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.walk.starts import Ends, descend_from
+from fallline.words import counted, written
 
 _FOLLOWED = 300  # steps by which an end is followed on to its minimum
 _FOLLOWED_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them
@@ -49,13 +50,11 @@ class Minimum:
     count: int
 
     def __str__(self) -> str:
-        flat = f", {self.flat} flat direction{'s' if self.flat > 1 else ''}" if self.flat else ""
-        bends = (
-            ""
-            if self.eigenvalues is None
-            else f", eigenvalues {self.eigenvalues[-1]:.3g} to {self.eigenvalues[0]:.3g}{flat}"
-        )
-        return f"E = {self.error:.6g}{bends}, reached by {self.count} start{'' if self.count == 1 else 's'}"
+        curves = ""
+        if self.eigenvalues is not None:
+            curves = f", curvature {written(self.eigenvalues[-1], 3)} to {written(self.eigenvalues[0], 3)}"
+        flat = f"; {without_effect(self.flat, len(self.weights))}" if self.flat else ""
+        return f"E = {written(self.error, 6)}{curves}, reached by {counted(self.count, 'start')}{flat}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +76,14 @@ class Minima:
     beside_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def __str__(self) -> str:
-        lines = [
-            f"{len(self.minima)} distinct minim{'um' if len(self.minima) == 1 else 'a'} from {len(self.index)} starts:"
-        ]
+        minima = counted(len(self.minima), "distinct minimum", "distinct minima")
+        lines = [f"{minima} from {counted(len(self.index), 'start')}:"]
         lines += [f"  {number}. {minimum}" for number, minimum in enumerate(self.minima, start=1)]
         lost = int((self.index < 0).sum())
         if lost:
-            lines.append(f"  {lost} starts reached none: a saddle, a plateau, or weights that grow for ever.")
+            lines.append(
+                f"  {counted(lost, 'start')} reached none: a saddle, a plateau, or weights that grow for ever."
+            )
         return "\n".join(lines)
 
 
@@ -175,8 +175,8 @@ class Basins:
         saved, caught = self.saved(by, than), int((self.index[than] != 0).sum())
         helped, harmed = int((saved > 0).sum()), int((saved < 0).sum())
         return (
-            f"Of {saved.size:,} starts {caught:,} end above the lowest minimum by {than}; {by} takes {helped:,} of all to a "
-            f"lower minimum and {harmed:,} to a higher one."
+            f"Of {counted(saved.size, 'start')}, {caught:,} end above the lowest minimum with {than}; with {by}, {helped:,} end "
+            f"in a lower minimum than with {than} and {harmed:,} in a higher one."
         )
 
 

@@ -30,12 +30,14 @@ from fallline.landscape.hessian import (
     gauss_newton_matrix,
     krylov,
     lanczos,
+    without_effect,
 )
 from fallline.landscape.planes import names_of
 from fallline.model.network import Layer, Model, Network
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread
 from fallline.walk.path import DescentPath
+from fallline.words import counted, listed, percent, written
 
 _NOTHING = 1e-3  # of the error: a fall that nobody would go on for
 _SOFT = 1e-6  # of the largest eigenvalue: along a softer direction a descent by the gradient takes a million steps
@@ -145,53 +147,45 @@ class Verdict:
 
     @property
     def _numbers(self) -> str:
-        what, listed = self.judged, _listed(self.names)
-        smallest = self.smallest if abs(self.smallest) > FLAT * self.largest else 0.0
-        spread = f"curvature {smallest:.3g} to {self.largest:.3g}"
+        what, named = self.judged, listed(self.names, _NAMED)
         match self.point:
             case Kind.MINIMUM | Kind.FLAT_MINIMUM:
-                fall = max(self.promised_fall, self.drift)
-                lower = f"no step lowers the {what} {self.penalised_error:.6g} by more than {_percent(fall)}"
-                flat = (
-                    "" if not self.flat else f"; {_count(self.flat, 'direction')} of no curvature ({listed})"
-                )
-                scaling = (
-                    f", {self.symmetries} of them a unit scaled against what follows it"
-                    if self.symmetries
-                    else ""
-                )
-                downhill = (
-                    f", below 0 along {_count(self.down, 'direction')} where a push gains next to nothing"
-                    if self.down
-                    else ""
-                )
-                return f"{lower}, {spread}{downhill}{flat}{scaling}"
+                gain = f"a full Newton step would gain less than {percent(_NOTHING)}"
+                if self.down:
+                    down = f"{self.down:,} of {counted(len(self.weights), 'direction')}"
+                    said = f"{gain}, and so would a push along those that curve downwards, {down}"
+                else:
+                    said = f"every {'other ' if self.flat else ''}direction curves upwards, and {gain}"
+                if self.flat:
+                    said += f"; {without_effect(self.flat, len(self.weights))} (mostly {named})"
+                if self.symmetries:
+                    said += (
+                        f", {self.symmetries:,} of them because a unit can be scaled against what follows it"
+                    )
+                return said
             case Kind.SADDLE:
-                ways = _count(self.down, "direction")
+                ways = counted(self.down, "direction") + (" at least" if self.eigenvalues is None else "")
                 return (
-                    f"the gradient is as good as 0, but along {ways} ({listed}) the {what} {self.penalised_error:.6g} bends "
-                    f"downwards, {spread}; a push that way led {_percent(self.kick_fall)} lower"
+                    f"the gradient is close to zero, but along {ways} (mostly {named}) the {what} curves downwards; a push that "
+                    f"way lowers it by {_percent(self.kick_fall)}"
                 )
             case Kind.VALLEY if self.plateau:
                 return (
-                    f"a plateau, on which the {what} {self.penalised_error:.6g} feels nothing of {listed}, so large are "
-                    "they, and without one of them it is lower"
+                    f"{named} are so large that the {what} does not depend on them any more (a plateau), "
+                    "and without one of them it is lower"
                 )
             case Kind.VALLEY:
                 return (
-                    f"the {what} {self.penalised_error:.6g} may still fall by {_percent(max(self.promised_fall, self.drift))}, "
-                    f"nearly all of it along directions that hardly bend ({listed}), {spread}"
+                    f"the {what} may still fall by {_percent(max(self.promised_fall, self.drift))}, nearly all of it along "
+                    f"directions that hardly curve (mostly {named})"
                 )
             case Kind.RUNNING:
                 factor, falls = self.trend[-1]
                 return (
-                    f"the {what} falls for ever as {listed} grow: {self.penalised_error:.6g} here, {falls:.6g} where they are "
-                    f"{factor:.4g} times as large"
+                    f"the {what} keeps falling as {named} grow: {written(self.penalised_error, 6)} here, "
+                    f"{written(falls, 6)} where they are {factor:,.4g} times as large"
                 )
-        return (
-            f"the {what} {self.penalised_error:.6g} promises to fall by {_percent(self.promised_fall)}, gradient "
-            f"{self.gradient_norm:.3g}, {spread}"
-        )
+        return f"a full Newton step would lower the {what} by {_percent(self.promised_fall)}"
 
     @property
     def advice(self) -> str:
@@ -202,14 +196,15 @@ class Verdict:
             case Kind.FLAT_MINIMUM if self.symmetries == self.flat:
                 return "Nothing is left to do here: the predictions are the same all along them."
             case Kind.FLAT_MINIMUM:
-                which = "that direction" if self.flat == 1 else "those directions"
-                return f"Nothing is left to do here; a smaller network or a larger alpha would do without {which}."
+                return (
+                    "Nothing is left to do here; a smaller network or a larger alpha would do without them."
+                )
             case Kind.SADDLE:
                 return "Start from other weights (another seed), or go on from a point a little beside these."
             case Kind.VALLEY if self.plateau:
                 return "Start from smaller weights, and standardise the inputs if they are not."
             case Kind.VALLEY:
-                return f"A larger alpha bends its floor; {self.more} gain little each."
+                return f"A larger alpha gives it a bottom; {self.more} gain little each."
             case Kind.RUNNING:
                 return "There is no minimum that way: a weight decay, such as alpha = 0.01, makes one."
             case Kind.STOPPED:
@@ -651,14 +646,6 @@ def _most(names: Sequence[str], matter: np.ndarray) -> tuple[str, ...]:
     return tuple(names[i] for i in order if matter[i] > 0 and matter[i] >= _MATTERS * matter.max())
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-
-
-def _count(n: int, one: str) -> str:
-    return f"{n} {one}{'' if n == 1 else 's'}"
-
-
 def _percent(share: float) -> str:
-    """A share, never rounded to nothing; a quadratic may promise more than all there is."""
-    return "as good as all of it" if share >= 0.995 else f"{100 * share:.2g} %"
+    """A share of the error; a quadratic may promise more than all there is."""
+    return percent(min(share, 1.0))
