@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fallline.descent import Descent
+from fallline.descent.gradient import GradientDescent
 from fallline.descent.penalty import Penalty
 from fallline.descent.rate import first_direction, power_step, stability_limit, steep_input
 from fallline.error.sums import Request
@@ -25,7 +26,8 @@ def why_diverged(
     penalty: Penalty,
     input_names: Sequence[str] | None,
 ) -> tuple[float | None, str]:
-    """The largest stable rate at these weights, and a sentence on the column that keeps it small, where one does.
+    """The largest stable rate of a gradient descent at these weights, and a sentence on the column that keeps it small,
+    where one does.
 
     ``held``: the rows, or what stands for them in sums.
     """
@@ -35,9 +37,10 @@ def why_diverged(
         curvature, direction = power_step((sums.product + penalty.strength * direction) / sums.rows)
     if not curvature > 0:
         return None, ""
-    momentum = getattr(descent, "momentum", 0.0)
-    momentum = 0.0 if isinstance(momentum, str) else momentum
-    limit = float(stability_limit(curvature, momentum, getattr(descent, "nesterov", False)))
+    limit = None
+    if isinstance(descent, GradientDescent):
+        momentum = 0.0 if isinstance(descent.momentum, str) else descent.momentum
+        limit = float(stability_limit(curvature, momentum, descent.nesterov))
     steep = steep_input(model, direction)
     if steep is None:
         return limit, ""

@@ -164,10 +164,8 @@ class Epochs:
     def go(self) -> Point | None:
         """On to the next point; None where the walk was lost and has gone back to its lowest point."""
         for _ in range(self._stride if self._passes else 0):
-            if not self._one_epoch():
+            if self._turn < self.end and not self._one_epoch():
                 return None
-            if self._turn >= self.end:
-                break
         return self._look()
 
     def _look(self) -> Point | None:
@@ -223,6 +221,7 @@ class Epochs:
                 raise KeyboardInterrupt
             error, gradient = self._gradient(standing.weights, batch)
             if not math.isfinite(error) or (error > _RUNAWAY * lowest and error > first):
+                self._passes += 1
                 self._lose(standing.taken)
                 return False
             if every and standing.taken != self._pointed_at:
@@ -251,7 +250,8 @@ class Epochs:
         self._rate.begun = False
         standing.weights = self._lowest_weights
         standing.memory = self._descent.remember(standing.weights)
+        standing.taken = max(step, self._pointed_at + 1)  # no two points are of one step
         standing.epoch += 1
         self._turn += 1
-        if not (self._rate.reads and standing.caution > _LEAST_CAUTION) or self._turn >= self.end:
+        if not (self._rate.reads and standing.caution > _LEAST_CAUTION) or self._turn > self.end:
             self.stop = Stop.DIVERGED

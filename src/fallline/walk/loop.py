@@ -240,11 +240,10 @@ class _Trip:
             adapts=walker.penalty.adapts,
             judges=judge is not None,
         )
-        by_epochs = isinstance(walker, Epochs)
-        every = walker.keeps_every_step(int(self.max_iter)) if by_epochs else None
-        recorder = Recorder(
-            model.n_weights, walker.end, 0 if isinstance(walker, Leap) else len(shows), len(sets), every=every
-        )
+        by_epochs, leaps = isinstance(walker, Epochs), isinstance(walker, Leap)
+        # The points of a leap are as few as there is room for, whatever the number of its steps.
+        every = walker.keeps_every_step(int(self.max_iter)) if by_epochs else leaps or None
+        recorder = Recorder(model.n_weights, walker.end, 0 if leaps else len(shows), len(sets), every=every)
         if by_epochs:
             walker.recorder = recorder
         stop, spoken, seen = Stop.GOING_ON, began, [math.inf] * len(sets)
