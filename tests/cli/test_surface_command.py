@@ -15,7 +15,7 @@ from fallline.table.read import read_table
 SURFACE = rf"""Error surface of trees-height\.fallline over the 48 training rows of trees\.csv
 
 Plane    first principal direction \([\d.]+ %\); second principal direction \([\d.]+ %\)
-Shown    penalised error, E \+ ½ Σ weight decay · weight², a sum over 48 rows in scaled units, 31 × 31 points
+Shown    penalised error, E \+ ½ Σ weight decay · weight², a sum over 48 rows in standardised units, 31 × 31 points
 Lowest   {NUMBER}, highest {NUMBER}
 Minimum  {NUMBER} at \(−?0\.0+, −?0\.0+\)
 Others   .* on the map.*
@@ -45,7 +45,7 @@ def test_a_surface_is_drawn_beside_the_model_and_summed_up(folder, fitted):
         (["--plane", "curvature"], r"Plane    stiffest direction \(λ = .*\); softest direction \(λ = .*\)"),
         (["--weights", "age->h1", "h2->y1"], "Plane    weight age->h1; weight h2->y1"),
         (["--weights", "0", "12"], "Plane    weight age->h1; weight bias->y1"),
-        (["--error"], "Shown    error E, a sum over 48 rows in scaled units, 11 × 11 points"),
+        (["--error"], "Shown    error E, a sum over 48 rows in standardised units, 11 × 11 points"),
         (["--penalised"], "Shown    penalised error, .*"),
         (["--extent", "1", "2", "1", "2"], "Minimum  none on this map: .*"),
     ],

@@ -75,7 +75,7 @@ def test_who_is_saved_and_who_is_harmed_differ_in_grey_too(drawn):
 def test_the_comparison_stands_under_it_in_words(drawn):
     said = " ".join(drawn.text_.get_text().split())
     assert said == drawn.basins.comparison("_heavy ball$", "plain")
-    assert "takes 3 of all to a lower minimum and 1 to a higher one" in said
+    assert "3 end in a lower minimum than with plain and 1 in a higher one" in said
 
 
 def test_a_black_dot_stands_at_the_lowest_minimum_and_hollow_ones_at_the_others(drawn):

@@ -57,7 +57,7 @@ def minima(model: Path, table: Path | None, starts: int, output: Path | None, **
     """
     from fallline.cli.rows import model_and_rows
 
-    saved, rows, notes = model_and_rows(model, table)
+    saved, data, notes = model_and_rows(model, table)
     printing.note(notes)
     if output is not None:
         from fallline.plot.picture_file import check_picture
@@ -65,8 +65,8 @@ def minima(model: Path, table: Path | None, starts: int, output: Path | None, **
         check_picture(output)
     printing.say(f"going down from {starts:,} starts; Ctrl-C gives up", stderr=True)
     with printing.options_named():
-        placed = minima_of(saved, rows, starts=starts, **settings)
-    printing.say(f"Minima of the network of {model.name} over {rows.name}", "bold")
+        placed = minima_of(saved, data, starts=starts, **settings)
+    printing.say(f"Minima of the network of {model.name} over {data.name}", "bold")
     printing.say("")
     if placed.found.minima:
         printing.print_table(_listing(placed, saved.columns.targets))
@@ -107,7 +107,7 @@ class PlacedMinima:
 
 
 def minima_of(
-    saved: "SavedModel", rows: "FoundRows", *, alpha: float | None = None, **settings: Any
+    saved: "SavedModel", data: "FoundRows", *, alpha: float | None = None, **settings: Any
 ) -> PlacedMinima:
     """Go down from many starts on a saved model's network, rows and weight decay; the settings are those of ``find_minima``."""
     import numpy as np
@@ -116,14 +116,14 @@ def minima_of(
 
     fitted, own = saved.fitted.alone(), saved.decay
     decay = own if alpha is None else alpha
-    scaled = fitted.rows(rows.x, rows.y)
+    scaled = fitted.rows(data.x, data.y)
     found = find_minima(fitted.network, scaled, alpha=decay, beside=fitted.weights, **settings)
     number = None if np.ndim(decay) else float(decay)
     each = [*(replace(fitted, weights=minimum.weights) for minimum in found.minima), fitted]
     return PlacedMinima(
         found, int(found.beside[0]), float(found.beside_error[0]), number, np.array_equal(decay, own),
-        np.array([_rmse(fit, rows.x, rows.y) for fit in each]),
-        np.array([_rmse(fit, rows.held_x, rows.held_y) for fit in each]) if len(rows.held_x) else None,
+        np.array([_rmse(fit, data.x, data.y) for fit in each]),
+        np.array([_rmse(fit, data.held_x, data.held_y) for fit in each]) if len(data.held_x) else None,
     )  # fmt: skip
 
 
@@ -181,7 +181,7 @@ def _judged(placed: PlacedMinima, targets: Sequence[str]) -> Iterator[str]:
     )
     yield (
         f"{counted(len(found.minima), 'distinct minimum', 'distinct minima')} from {counted(len(found.index), 'start')}, "
-        f"{decay}. E and the eigenvalues λ of its Hessian are in scaled units, RMSE in those of the "
+        f"{decay}. E and the eigenvalues λ of its Hessian are in standardised units, RMSE in those of the "
         f"{'targets' if len(targets) > 1 else 'target'}; flat are directions of the weights in which the error does not change."
     )
     if lost := int((found.index < 0).sum()):

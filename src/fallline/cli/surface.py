@@ -76,22 +76,22 @@ def surface(
     from fallline.cli.rows import model_and_rows
     from fallline.plot.picture_file import check_picture, write_picture
 
-    saved, rows, notes = model_and_rows(model, table)
+    saved, data, notes = model_and_rows(model, table)
     printing.note(notes)
     output = output or model.with_name(f"{model.stem}-surface.png")
     check_picture(output)
     from fallline.plot import ErrorSurfaceDisplay
 
-    if len(rows.x) * points**2 > _LONG:
-        printing.say(f"summing {len(rows.x):,} rows at {points**2:,} points", stderr=True)
+    if len(data.x) * points**2 > _LONG:
+        printing.say(f"summing {len(data.x):,} rows at {points**2:,} points", stderr=True)
     chosen = [int(name) if name.isdigit() else name for name in weights] if weights else plane
     with printing.options_named():
         found = surface_of(
-            saved, rows, chosen, points=points, extent=extent, seed=seed,
+            saved, data, chosen, points=points, extent=extent, seed=seed,
             penalised=None if error_alone is None else not error_alone,
         )  # fmt: skip
         write_picture(ErrorSurfaceDisplay(found).plot, output)
-    printing.say(f"Error surface of {model.name} over {rows.name}", "bold")
+    printing.say(f"Error surface of {model.name} over {data.name}", "bold")
     printing.say("")
     printing.print_table(printing.facts(_facts(found)))
     if found.fidelity:
@@ -100,14 +100,14 @@ def surface(
     click.echo(f"\nPicture  {output}")
 
 
-def surface_of(saved: "SavedModel", rows: "FoundRows", plane: Any = "auto", **settings: Any) -> "Surface":
+def surface_of(saved: "SavedModel", data: "FoundRows", plane: Any = "auto", **settings: Any) -> "Surface":
     """The error surface of a saved model over its rows, with its path where weights were kept along it.
 
     ``plane`` and the settings are those of ``error_surface``.
     """
     from fallline.landscape.surface import error_surface
 
-    scaled = saved.fitted.rows(rows.x, rows.y)
+    scaled = saved.fitted.rows(data.x, data.y)
     if saved.path is not None and len(saved.path.weights):
         return error_surface(saved.path, scaled, plane, **settings)
     shown = saved.fitted.alone()
@@ -125,7 +125,7 @@ def _facts(found: "Surface") -> dict[str, object]:
     shown = others[:_SHOWN_MINIMA] + (["…"] if len(others) > _SHOWN_MINIMA else [])
     return {
         "Plane": f"{first}; {second}",
-        "Shown": f"{error}, a sum over {found.n_rows:,.0f} rows in scaled units, {grid}",
+        "Shown": f"{error}, a sum over {found.n_rows:,.0f} rows in standardised units, {grid}",
         "Lowest": f"{written(found.lowest)}, highest {written(float(found.levels()[-1]))}",
         "Minimum": "none on this map: the error goes on falling towards its edge"
         if found.minimum is None

@@ -35,15 +35,6 @@ _SUBDIVISIONS: list[tuple[float, list[float]]] = [
 ]
 
 
-def axes_or_new(ax: Any, **figure_kw: Any) -> Any:
-    """The Axes given, or those of a new pyplot figure, in which labels of several lines have their room."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # only here: pyplot chooses a backend for the whole process
-
-    return plt.subplots(**figure_kw, layout="constrained")[1]
-
-
 def room_of(ax: Any, **shape: Any) -> Any:
     """The room of one Axes as a grid of that ``shape`` for others; the Axes itself is no longer seen."""
     from matplotlib.gridspec import GridSpec
