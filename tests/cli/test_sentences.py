@@ -19,9 +19,7 @@ def test_the_effort_counts_what_the_path_counts(fit):
 
 
 def test_a_descent_says_whether_it_was_asked_for(fit):
-    assert sentences.descent(fit).startswith(
-        "LevenbergMarquardt(). Levenberg–Marquardt, because the network is small"
-    )
+    assert sentences.descent(fit).startswith("Levenberg–Marquardt, because the network is small")
     asked = fit_table(prepare(tree_table(), ["height"]), descent=GradientDescent(0.01), **SETTINGS)
     assert sentences.descent(asked) == "GradientDescent(learning_rate=0.01), as asked."
 

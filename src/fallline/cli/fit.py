@@ -314,10 +314,9 @@ def _print(result: "TableFit") -> None:
     sets = {rows.name: figures(rows) for rows in result.rowsets}
     printing.print_table(printing.figures_table(sets, result.prepared.columns.targets))
     printing.say("")
-    why = result.why_this_descent or sentences.descent(result)
     told = [
         sentences.rows(result.prepared),
-        f"{sentences.network(result)}. Descent: {why}",
+        f"{sentences.network(result)}. Descent: {sentences.descent(result)}",
         sentences.starts(result),
         *(
             [] if result.ended_badly else [sentences.stop(result), sentences.verdict(result)]

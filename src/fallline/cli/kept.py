@@ -66,7 +66,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
     way = {
         "Verdict": sentences.verdict(fit),
         "Starts": sentences.starts(fit),
-        "Weight decay": sentences.decay(fit),
+        "Weight decay": sentences.decay(fit).replace("chosen", "Chosen", 1),
         "Effort": sentences.effort(fit),
     }
     made = (

@@ -52,9 +52,8 @@ def starts(fit: TableFit) -> str:
 
 
 def descent(fit: TableFit) -> str:
-    """The descent and its settings, and why this one."""
-    words = words_of(fit.path.descent)
-    return f"{words}. {fit.why_this_descent}" if fit.why_this_descent else f"{words}, as asked."
+    """Which descent it was and why, or, where it was asked for, with which settings."""
+    return fit.why_this_descent or f"{words_of(fit.path.descent)}, as asked."
 
 
 def stop(fit: TableFit) -> str:
