@@ -4,10 +4,10 @@ The factorisations of a descent are small: a second BLAS thread gains nothing, a
 BLAS threads wait for each other in busy loops, five times slower than one thread alone.
 """
 
+import collections
 import contextlib
 import functools
 import os
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -112,7 +112,6 @@ class Workers:
         self.stopped = self.interrupted = False
         self._count = 1 if is_side_by_side() else workers_for(n_jobs)
         self._pool: ThreadPoolExecutor | None = None
-        self.said: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
 
     def __enter__(self) -> "Workers":
         return self
@@ -132,18 +131,15 @@ class Workers:
         return task
 
     def say(self, call: Callable[[], Any]) -> None:
-        """From a thread: have this called by the thread that waits for results, at its next look."""
+        """From a thread: have this called by the thread that waits for its result, unless it says something newer before.
+
+        A task that is not waited for yet is heard when its turn comes.
+        """
         task = getattr(_thread, "task", None)
         if task is None:
             call()
         else:
-            task.workers.said.put(call)
-
-    def hear(self) -> None:
-        """Call what the threads have said."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.said.get_nowait()()
+            task.said.append(call)
 
 
 class Task(Generic[_T]):
@@ -152,6 +148,7 @@ class Task(Generic[_T]):
     def __init__(self, workers: Workers, call: Callable[[], _T]) -> None:
         self.workers, self._call, self._dropped = workers, call, False
         self.future: Future[_T | None] | None = None
+        self.said: collections.deque[Callable[[], Any]] = collections.deque(maxlen=1)
 
     @property
     def over(self) -> bool:
@@ -183,7 +180,8 @@ class Task(Generic[_T]):
         while self.future is not None:
             try:
                 done = wait([self.future], _LOOK_SECONDS).done
-                workers.hear()
+                if self.said:
+                    self.said.popleft()()
             except KeyboardInterrupt:
                 workers.stopped = workers.interrupted = True
             else:

@@ -117,7 +117,8 @@ def fit_network(
         paths = fit.results(fit.give(network, begins, known))
         if not paths:
             raise KeyboardInterrupt
-    fitted, path = _fitted(network, scaling, rows, paths, len(begins), judge, settings.average)
+    why = Stop.ASKED if fit.asked_to_stop else Stop.INTERRUPTED
+    fitted, path = _fitted(network, scaling, rows, paths, len(begins), why, judge, settings.average)
     return dataclasses.replace(fitted, members=fitted.members * members), path
 
 
@@ -212,9 +213,7 @@ class _Fit:
         return dataclasses.replace(path, alpha=self.alpha)
 
     def _tell(self, now: Progress, network: Network, arrived: list[np.ndarray]) -> None:
-        """In the thread that called: say how far the first start is that has not arrived."""
-        if now.start != len(arrived) + 1 and not self.every_step:
-            return
+        """In the thread that called: say how far a start is, the first that has not arrived."""
         assert self.progress is not None
         if self.progress(now, lambda: mean_of(network, [*arrived, now.weights], self.scaling)):
             self.asked_to_stop = True
@@ -300,21 +299,22 @@ def _fitted(
     rows: InMemory,
     paths: list[DescentPath],
     asked: int,
+    why: Stop,
     judge: str | None,
     average: bool,
 ) -> tuple[FittedNetwork, DescentPath]:
-    """The network that several walks led to, and the path of the start shown."""
+    """The network that several walks led to, and the path of the start shown; ``why`` there are fewer than ``asked``, if so."""
     # Starts cut short would only disturb the mean of those that arrived.
     arrived = [path for path in paths if path.stop not in _CUT_SHORT] or paths[:1]
-    cut, stop = "", next((path.stop for path in paths if path.stop in _CUT_SHORT), Stop.ASKED)
+    cut = ""
     if len(arrived) < asked and arrived[0].stop not in _CUT_SHORT:
-        said = "Interrupted" if stop == Stop.INTERRUPTED else "Stopped as asked"
+        said = "Interrupted" if why == Stop.INTERRUPTED else "Stopped as asked"
         cut = f"{said}: the fit is that of the {len(arrived)} of {asked} starts that had arrived. "
     sound = _sound([path for path in arrived if path.stop != Stop.DIVERGED])
     starts = starts_of(network, rows, sound or arrived[:1], judge)
     shown = (sound or arrived)[starts.shown]
     if cut:
-        shown = dataclasses.replace(shown, stop=stop, stop_message=cut + shown.stop_message)
+        shown = dataclasses.replace(shown, stop=why, stop_message=cut + shown.stop_message)
     if average:
         fitted = mean_of(network, list(starts.weights), scaling)
     else:
