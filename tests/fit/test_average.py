@@ -54,15 +54,15 @@ def paths(random):
     w = network.initial(3)
     mirrored = np.array([-w[1], w[0], -w[3], w[2], -w[5], w[4], w[6]])
     begins = [w, mirrored, network.initial(0), network.initial(9)]
-    return x, [
+    return rows, [
         descend(network, rows, LevenbergMarquardt(), weights=each, alpha=1e-3, max_iter=300)
         for each in begins
     ]
 
 
 def test_starts_that_end_in_one_minimum_are_counted_together(paths):
-    x, walks = paths
-    starts = starts_of(walks[0].model, x, walks)
+    rows, walks = paths
+    starts = starts_of(walks[0].model, rows, walks)
     assert starts[0].minimum == starts[1].minimum
     assert sum(count for count, _ in starts.minima) == 4
     lowest = [start.penalised_error for _, start in starts.minima]
@@ -78,14 +78,14 @@ def test_a_judge_shows_the_start_it_likes_best(random):
         descend(network, rows, seed=seed, max_iter=5, watched={"validation": others}, judge="validation")
         for seed in range(3)
     ]
-    starts = starts_of(network, rows.x, walks, "validation")
+    starts = starts_of(network, rows, walks, "validation")
     errors = [((network.predict(start.weights, others.x) - others.y) ** 2).sum() for start in starts]
     assert starts.shown == int(np.argmin(errors))
 
 
 def test_starts_go_into_arrays_and_back(paths):
-    x, walks = paths
-    starts = starts_of(walks[0].model, x, walks)
+    rows, walks = paths
+    starts = starts_of(walks[0].model, rows, walks)
     back = Starts.from_arrays(starts.network, starts.to_arrays(), starts.shown)
     told, again = starts.to_dict(), back.to_dict()
     assert list(told) == list(again)
@@ -99,14 +99,14 @@ def test_starts_go_into_arrays_and_back(paths):
     ("name", "wrong"), [("weights", np.ones((4, 3))), ("error", np.ones(3)), ("stop", np.full(4, np.nan))]
 )
 def test_arrays_that_are_no_starts_are_refused(name, wrong, paths):
-    x, walks = paths
-    starts = starts_of(walks[0].model, x, walks)
+    rows, walks = paths
+    starts = starts_of(walks[0].model, rows, walks)
     with pytest.raises(ValueError, match=f"{name} of the starts"):
         Starts.from_arrays(starts.network, starts.to_arrays() | {name: wrong}, 0)
 
 
 @pytest.mark.parametrize("backend", ["pandas", "polars", "pyarrow"])
 def test_a_frame_has_a_row_for_each_start(backend, paths):
-    x, walks = paths
-    frame = starts_of(walks[0].model, x, walks).to_frame(backend)
+    rows, walks = paths
+    frame = starts_of(walks[0].model, rows, walks).to_frame(backend)
     assert frame.shape == (4, 10)

@@ -8,7 +8,7 @@ from fallline.exceptions import SettingsError, TableError
 from fallline.fit.division import divide
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.network_fit import fit_network
-from fallline.fit.settings import hidden_sizes, starts_asked
+from fallline.fit.settings import Settings, hidden_sizes, starts_asked
 from fallline.model.network import Network
 from fallline.table.columns import Scaling
 
@@ -183,33 +183,43 @@ def test_without_the_average_the_start_shown_is_the_network(random):
 
 def test_a_start_cut_short_does_not_disturb_those_that_arrived(random):
     x = random.normal(size=(50, 2))
-    settings = {
-        "hidden_layer_sizes": (3,),
-        "seed": 5,
-        "alpha": 0.1,
-        "n_starts": 4,
-        "tol": 0.0,
-        "max_iter": 99,
-    }
-    cut, path = fit_network(x, x[:, :1] ** 2, progress=lambda now, _: now.start == 3, **settings)
-    whole, _ = fit_network(x, x[:, :1] ** 2, **{**settings, "n_starts": 2})
+    settings = Settings((3,), seed=5, alpha=0.1, tol=0.0, max_iter=99)
+    cut, path = fit_network(
+        x, x[:, :1] ** 2, settings, n_starts=4, progress=lambda now, _: now.start == 3, every_step=True
+    )
+    whole, _ = fit_network(x, x[:, :1] ** 2, settings, n_starts=2)
     np.testing.assert_array_equal(cut.weights, whole.weights)
     assert path.stop == Stop.ASKED
     assert path.stop_message.startswith(
-        "Stopped as asked in start 3 of 4; the fit is that of the 2 before it."
+        "Stopped as asked: the fit is that of the 2 of 4 starts that had arrived. "
     )
 
 
 def test_whoever_asks_to_stop_as_a_start_arrives_is_heard(random):
     x = random.normal(size=(50, 2))
-    settings = {"hidden_layer_sizes": (3,), "seed": 5, "alpha": 0.1, "n_starts": 4}
+    settings = Settings((3,), seed=5, alpha=0.1, n_jobs=1)
     cut, path = fit_network(
-        x, x[:, :1] ** 2, progress=lambda now, _: now.start == 3 and now.stop != Stop.GOING_ON, **settings
-    )
-    whole, _ = fit_network(x, x[:, :1] ** 2, **{**settings, "n_starts": 3})
+        x, x[:, :1] ** 2, settings, n_starts=4,
+        progress=lambda now, _: now.start == 3 and now.stop != Stop.GOING_ON,
+    )  # fmt: skip
+    whole, _ = fit_network(x, x[:, :1] ** 2, settings, n_starts=3)
     np.testing.assert_array_equal(cut.weights, whole.weights)
     assert path.stop == Stop.ASKED
-    assert path.stop_message.startswith("Stopped as asked after start 3 of 4. ")
+    assert path.stop_message.startswith(
+        "Stopped as asked: the fit is that of the 3 of 4 starts that had arrived. "
+    )
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 4])
+def test_every_start_is_told_of_in_its_turn(n_jobs, random):
+    x, told = random.normal(size=(50, 2)), []
+    fit_network(
+        x, x[:, :1] ** 2, hidden_layer_sizes=(3,), seed=5, alpha=0.1, n_starts=5, max_iter=9, n_jobs=n_jobs,
+        progress=lambda now, _: told.append((now.start, now.stop != Stop.GOING_ON)),
+    )  # fmt: skip
+    starts = [start for start, _ in told]
+    assert starts == sorted(starts)
+    assert {start for start, ended in told if ended} == {1, 2, 3, 4, 5}
 
 
 def test_what_is_told_on_the_way_is_the_mean_so_far(random):
