@@ -86,19 +86,18 @@ class GradientDescent(Descent):
         """v ← μ v − ε ∂F/∂w, w ← w + v with ε = learning_rate/n; by Nesterov's form w ← w + μ v − ε ∂F/∂w."""
         if self.reads_curvature:
             return automatic.tell(self, state, sums)
+        rate, momentum = float(self.learning_rate), float(self.momentum)
         here = penalise(state.penalty, state.trial, sums)
         start, walk = state.walk.steps < 0, state.walk
         first = here.error if start else state.first
-        if has_lost(here, walk, first, start, (1.0 - self.momentum) ** 2):
+        if has_lost(here, walk, first, start, (1.0 - momentum) ** 2):
             return state._replace(walk=stay(walk, Stop.NOT_FINITE if start else Stop.DIVERGED))
         flat = not here.gradient.any() and not state.velocity.any()
-        slope = -(self.learning_rate / sums.rows) * here.gradient
-        velocity = self.momentum * state.velocity + slope
-        move = self.momentum * velocity + slope if self.nesterov else velocity
-        walk = arrive(
-            walk, state.trial, sums.error, here.error, here.gradient,
-            (0.0 if start else float(self.learning_rate),), Stop.FLAT if flat else Stop.GOING_ON,
-        )  # fmt: skip
+        slope = -(rate / sums.rows) * here.gradient
+        velocity = momentum * state.velocity + slope
+        move = momentum * velocity + slope if self.nesterov else velocity
+        shown, stop = (0.0 if start else rate,), Stop.FLAT if flat else Stop.GOING_ON
+        walk = arrive(walk, state.trial, sums.error, here.error, here.gradient, shown, stop)
         return GradientState(walk, state.trial + move, velocity, first, state.penalty)
 
     def remember(self, weights: np.ndarray) -> np.ndarray:

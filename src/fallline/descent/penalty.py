@@ -63,7 +63,7 @@ class Penalised(NamedTuple):
 
     error: float
     gradient: np.ndarray
-    gauss_newton: np.ndarray | None
+    gauss_newton: Any
 
 
 def penalty_for(model: Model, alpha: Any, rows: float) -> Penalty:

@@ -20,7 +20,8 @@ from fallline.model.network import Model
 from fallline.rows.memory import InMemory
 from fallline.threads import stopping
 from fallline.walk.path import EVERY_STEP_UP_TO
-from fallline.walk.recorder import Point, Recorder
+from fallline.walk.recorder import Point
+from fallline.walk.walker import Walker
 
 # Of a small network every step is kept as long as all of them fit in these bytes.
 _EVERY_STEP_BYTES = 256 << 20
@@ -109,8 +110,10 @@ class _Rate:
         return standing.caution * share * limit if limit else 1.0
 
 
-class Epochs:
-    """Walks by mini-batches; a turn is an epoch. Between its points it hands every step to the recorder, if that keeps them."""
+class Epochs(Walker):
+    """Walks by mini-batches; a turn is an epoch. Where every step is kept, those between its points are noted, too."""
+
+    by_epochs = True
 
     def __init__(
         self,
@@ -145,19 +148,18 @@ class Epochs:
         self.end = max_iter if horizon is None else min(math.ceil(horizon), max_iter)
         self.end_stop = Stop.MAX_ITER if self.end == max_iter else Stop.DECAYED
         self.heeds_tol = horizon is None  # while a rate decays towards zero a lull is no reason to end
-        self.stop, self.lost_at, self._passes = Stop.GOING_ON, 0, 0
+        self._passes = 0
         self._first = self._lowest = math.inf
         self._read_at = self._pointed_at = -1  # the turn whose rate is known, the step of the last point
         self._lowest_weights = before.weights
-        self.recorder: Recorder | None = None
-
-    def keeps_every_step(self, max_iter: int) -> bool:
-        """Whether there is room for the weights of every step."""
-        p = self._model.n_weights
-        return p <= EVERY_STEP_UP_TO and 16 * p * (self._batches * max_iter + 1) <= _EVERY_STEP_BYTES
+        p = model.n_weights
+        self.keeps_all = (
+            p <= EVERY_STEP_UP_TO and 16 * p * (self._batches * max_iter + 1) <= _EVERY_STEP_BYTES
+        )
+        self.shows = descent.shows(None)
 
     @property
-    def passes(self) -> int:
+    def passes(self) -> int:  # type: ignore[override]
         """Sums over the rows so far: an epoch is one, and so is the E of a point."""
         return math.ceil(self._passes + self._rate.cost - 1e-9)
 
@@ -191,7 +193,7 @@ class Epochs:
         self._read_rate(order)
         batch = next(self._rows.batches(order[: self._batch], self._batch))
         gradient = self._rows.count * self._gradient(standing.weights, batch)[1]
-        shown = (standing.rate,) if self._descent.shows(None) else ()
+        shown = (standing.rate,) if self.shows else ()
         self._pointed_at = standing.taken
         return Point(
             standing.taken, self._turn, self.passes, weights, error, penalised, gradient.astype(np.float64), shown,
@@ -212,8 +214,8 @@ class Epochs:
     def _one_epoch(self) -> bool:
         """A step for each batch; False where the error grew without bound."""
         standing, descent, decay = self.standing, self._descent, getattr(self._descent, "decay", "none")
-        count, every = self._rows.count, self.recorder is not None and self.recorder.every
-        lowest, first, wants_penalty = self._lowest / count, self._first / count, not descent.shows(None)
+        count = self._rows.count
+        lowest, first, wants_penalty = self._lowest / count, self._first / count, not self.shows
         order = order_of(self._n, standing.seed, standing.epoch)
         self._read_rate(order)
         for at, batch in enumerate(self._rows.batches(order, self._batch)):
@@ -224,9 +226,8 @@ class Epochs:
                 self._passes += 1
                 self._lose(standing.taken)
                 return False
-            if every and standing.taken != self._pointed_at:
-                assert self.recorder is not None
-                self.recorder.between(standing.taken, standing.weights, count * gradient)
+            if self.keeps_all and standing.taken != self._pointed_at:
+                self.between(standing.taken, standing.weights, count * gradient)
             epochs = standing.epoch + at / self._batches
             rate = standing.rate * decay_factor(decay, epochs, self._horizon)
             if self._rate.reads:  # raised slowly over the first epoch

@@ -25,6 +25,7 @@ from fallline.rows.moments import Moments, error_at, relations
 from fallline.walk.ending import START_NOT_FINITE
 from fallline.walk.path import THINNED_BYTES
 from fallline.walk.recorder import Point
+from fallline.walk.walker import Walker
 
 # Above so many steps a descent on a linear network takes them all at once: below, every step is worth keeping.
 STEPS_ONE_BY_ONE = 20_000
@@ -58,8 +59,10 @@ def refuse_limit(descent: GradientDescent, bowl: Bowl | None) -> None:
     )
 
 
-class Leap:
-    """Walks to all the steps that are shown of a stable descent on a linear network; a turn is a step."""
+class Leap(Walker):
+    """Walks to all the steps that are shown of a stable descent on a linear network: as few as there is room for."""
+
+    heeds_tol, keeps_all = False, True
 
     def __init__(
         self,
@@ -84,8 +87,7 @@ class Leap:
         self._weights, self._gradient = (each.reshape(len(self.steps), -1) for each in (weights, gradient))
         self._penalised = self._error + 0.5 * self._weights**2 @ penalty.strength
         self._at, self.passes, self.penalty = 0, int(moments.passes), penalty
-        self.end, self.end_stop, self.heeds_tol = self.last, Stop.FLAT if endless else Stop.MAX_ITER, False
-        self.stop = Stop.GOING_ON
+        self.end, self.end_stop = self.last, Stop.FLAT if endless else Stop.MAX_ITER
 
     def go(self) -> Point:
         """The next point."""

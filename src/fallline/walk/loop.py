@@ -32,6 +32,7 @@ from fallline.walk.leap import STEPS_ONE_BY_ONE, Leap, refuse_limit, undetermine
 from fallline.walk.path import DescentPath, Progress
 from fallline.walk.recorder import Point, Recorder
 from fallline.walk.stopping import Stopping, check_patience
+from fallline.walk.walker import Walker
 
 _SECONDS_BETWEEN_WORDS = 0.1
 
@@ -161,15 +162,15 @@ def one_epoch(
         return trip.by(walker), walker.standing
 
 
-class FullPasses:
+class FullPasses(Walker):
     """Walks by full passes: the descent asks for sums over all rows, and is told them. A turn is a step."""
 
     def __init__(
         self, model: Model, rows: Any, descent: Descent, start: np.ndarray, penalty: Penalty, max_iter: float
     ) -> None:
         self._model, self._rows, self._descent = model, rows, descent
-        self._state = descent.start(start, penalty)
-        self.end, self.end_stop, self.heeds_tol = max_iter, Stop.MAX_ITER, True
+        self._state, self.penalty = descent.start(start, penalty), penalty
+        self.end, self.end_stop, self.shows = max_iter, Stop.MAX_ITER, descent.shows(penalty)
 
     @property
     def walk(self) -> Walk:
@@ -177,27 +178,12 @@ class FullPasses:
         found: Walk = self._state.walk
         return found
 
-    @property
-    def stop(self) -> Stop:
-        """Why the descent itself ended, if it did."""
-        return Stop(self._state.walk.stop)
-
-    @property
-    def passes(self) -> int:
-        """Sums over the rows so far."""
-        return int(self._state.walk.passes)
-
-    @property
-    def penalty(self) -> Penalty:
-        """The penalty as it is now."""
-        found: Penalty = self._state.penalty
-        return found
-
     def go(self) -> Point | None:
         """One pass further; the point it came to, or None where it was a trial or a look at the curvature."""
         sums = self._rows.total(self._descent.ask(self._state), self._model)
         self._state = self._descent.tell(self._state, sums)
-        walk = self._state.walk
+        walk, self.penalty = self._state.walk, self._state.penalty
+        self.stop, self.passes = Stop(walk.stop), walk.passes
         if not walk.moved:
             return None
         newest = walk.lowest_step == walk.steps
@@ -224,46 +210,37 @@ class _Trip:
     every_step: bool
     input_names: tuple[str, ...] | None
 
-    def by(self, walker: Any, held: Any = None, watched: Sequence[Any] | None = None) -> DescentPath:
+    def by(self, walker: Walker, held: Any = None, watched: Sequence[Any] | None = None) -> DescentPath:
         """The path that the walker takes. ``held`` and ``watched`` stand for the rows in sums: their moments, or themselves."""
         began = time.perf_counter()
-        model, descent, judge = self.model, self.descent, self.judge
         sets = list(self.watched.values()) if watched is None else watched
-        judged = None if judge is None else list(self.watched).index(judge)
-        shows = descent.shows(walker.penalty)
-        tol = self.tol if walker.heeds_tol else 0.0
-        stopping_rule = Stopping(
-            tol,
-            self.patience,
-            walker.end,
-            walker.end_stop,
-            adapts=walker.penalty.adapts,
-            judges=judge is not None,
+        judged = None if self.judge is None else list(self.watched).index(self.judge)
+        recorder = Recorder(
+            self.model.n_weights, walker.end, len(walker.shows), len(sets), every=walker.keeps_all
         )
-        by_epochs, leaps = isinstance(walker, Epochs), isinstance(walker, Leap)
-        # The points of a leap are as few as there is room for, whatever the number of its steps.
-        every = walker.keeps_every_step(int(self.max_iter)) if by_epochs else leaps or None
-        recorder = Recorder(model.n_weights, walker.end, 0 if leaps else len(shows), len(sets), every=every)
-        if by_epochs:
-            walker.recorder = recorder
+        walker.between = recorder.between
+        rule = Stopping(
+            self.tol if walker.heeds_tol else 0.0, self.patience, walker.end, walker.end_stop,
+            adapts=walker.penalty.adapts, judges=judged is not None,
+        )  # fmt: skip
         stop, spoken, seen = Stop.GOING_ON, began, [math.inf] * len(sets)
         while stop == Stop.GOING_ON:
             try:
                 if stopping():
                     raise KeyboardInterrupt
                 point = walker.go()
-                stop = Stop(walker.stop)
+                stop = walker.stop
                 if point is not None:
-                    seen = [each.total(Request("error", point.weights), model).error for each in sets]
+                    seen = [each.total(Request("error", point.weights), self.model).error for each in sets]
                     recorder.note(point, seen)
-                    further = stopping_rule.tell(point, math.inf if judged is None else seen[judged])
+                    further = rule.tell(point, math.inf if judged is None else seen[judged])
                     stop = stop or further
                 clock = time.perf_counter()
                 if self.progress is not None and recorder.points and (
                     stop or clock - spoken > _SECONDS_BETWEEN_WORDS or (self.every_step and point is not None)
                 ):  # fmt: skip
                     spoken = clock
-                    if self.progress(self._said(walker, recorder, stopping_rule, seen, stop)) and not stop:
+                    if self.progress(self._said(walker, recorder, rule, seen, stop)) and not stop:
                         stop = Stop.ASKED
             except KeyboardInterrupt:
                 if not recorder.points:
@@ -271,42 +248,46 @@ class _Trip:
                 stop = Stop.INTERRUPTED
         if stop == Stop.NOT_FINITE:
             raise FalllineError(START_NOT_FINITE)
+        return self._path(walker, recorder, rule, stop, held or self.rows, time.perf_counter() - began)
 
-        arrays, best = recorder.arrays(), stopping_rule.best
-        limit, column = None, ""
-        if stop == Stop.DIVERGED:
-            limit, column = why_diverged(
-                model, descent, self.rows, held or self.rows, best.weights, walker.penalty, self.input_names
-            )
+    def _path(
+        self, walker: Walker, recorder: Recorder, rule: Stopping, stop: Stop, held: Any, seconds: float
+    ) -> DescentPath:
+        """What the walk left behind, and in words why it ended."""
+        arrays, best, limit, column = recorder.arrays(), rule.best, None, ""
         steps, epochs = arrays["steps"], arrays.pop("epochs")
         shown, errors = arrays.pop("shown"), arrays.pop("watched")
-        ended = stop_sentence(
-            stop, descent, walker.lost_at if by_epochs and stop == Stop.DIVERGED else int(steps[-1]), best.step,
-            stopping_rule.best_error, self.tol, self.patience, judge, limit, column,
-            epochs=int(epochs[-1] - epochs[0]) if by_epochs else None,
-        )  # fmt: skip
+        last = int(steps[-1])
+        if stop == Stop.DIVERGED:
+            limit, column = why_diverged(
+                self.model, self.descent, self.rows, held, best.weights, walker.penalty, self.input_names
+            )
+            last = last if walker.lost_at is None else walker.lost_at
         return DescentPath(
-            model=model,
-            descent=descent,
-            shown={name: shown[:, i] for i, name in enumerate(shows)} if shown.shape[1] else {},
+            model=self.model,
+            descent=self.descent,
+            shown={name: shown[:, i] for i, name in enumerate(walker.shows)},
             watched={name: errors[:, i] for i, name in enumerate(self.watched)},
             watched_rows={name: each.count for name, each in self.watched.items()},
             n_rows=self.rows.count,
             best_weights=best.weights,
             best_step=best.step,
             stop=stop,
-            stop_message=ended,
+            stop_message=stop_sentence(
+                stop, self.descent, last, best.step, rule.best_error, self.tol, self.patience, self.judge, limit, column,
+                epochs=int(epochs[-1] - epochs[0]) if walker.by_epochs else None,
+            ),
             n_passes=walker.passes,
-            seconds=time.perf_counter() - began,
+            seconds=seconds,
             alpha=self.alpha,
             strength=walker.penalty.strength,
-            epochs=epochs if by_epochs else None,
+            epochs=epochs if walker.by_epochs else None,
             input_names=self.input_names,
             **arrays,
-        )
+        )  # fmt: skip
 
     def _said(
-        self, walker: Any, recorder: Recorder, rule: Stopping, seen: list[float], stop: Stop
+        self, walker: Walker, recorder: Recorder, rule: Stopping, seen: list[float], stop: Stop
     ) -> Progress:
         last = recorder.last
         assert last is not None

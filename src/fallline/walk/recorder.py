@@ -68,8 +68,8 @@ class Recorder:
 
     def note(self, point: Point, watched: Any = ()) -> None:
         """Keep a point, with E of the watched rows there."""
-        for column, value in zip(self._whole, (point.step, point.passes, point.epoch or 0), strict=True):
-            column.add(value)
+        for whole, count in zip(self._whole, (point.step, point.passes, point.epoch or 0), strict=True):
+            whole.add(count)
         length = math.sqrt(float(point.gradient @ point.gradient))
         for column, value in zip(self._numbers, (point.error, point.penalised, length), strict=True):
             column.add(value)

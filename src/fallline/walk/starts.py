@@ -101,7 +101,7 @@ def descend_from(
     given = (model, rows, descent, penalty, max_iter, float(tol), n_iter_no_change)
     tasks = [functools.partial(walk, starts[at : at + size], *given) for at in range(0, len(starts), size)]
     found = [np.concatenate(each) for each in zip(*side_by_side(tasks), strict=True)]
-    return Ends(starts, *found, time.perf_counter() - began)  # type: ignore[call-arg]
+    return Ends(starts, *found, time.perf_counter() - began)  # type: ignore[arg-type,call-arg]
 
 
 def _one_by_one(

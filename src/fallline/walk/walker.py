@@ -1,0 +1,29 @@
+"""Who walks: it says ``go()`` and gives the point that it came to. What else the loop must know of it stands here."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fallline.descent import Stop
+from fallline.descent.penalty import Penalty
+from fallline.walk.recorder import Point
+
+
+class Walker:
+    """One way to walk. A turn is what ``max_iter`` counts: a step, or an epoch where the walk is ``by_epochs``."""
+
+    end: float  # the turn at which the walk is over,
+    end_stop: Stop  # … and why
+    penalty: Penalty  # as it is now
+    stop: Stop = Stop.GOING_ON  # why the walk ended by itself, if it did
+    passes: int = 0  # sums over the rows so far
+    shows: tuple[str, ...] = ()  # what the numbers of a point are called
+    heeds_tol: bool = True  # whether a lull is a reason to end
+    by_epochs: bool = False
+    keeps_all: bool | None = None  # whether the weights of every step are kept; None: as there is room
+    lost_at: int | None = None  # the step at which the error grew without bound, where it is no point
+    between: Callable[[int, np.ndarray, np.ndarray], None]  # where the steps between points are to be noted
+
+    def go(self) -> Point | None:
+        """A pass further, or as far as the next point; None where it came to no point."""
+        raise NotImplementedError
