@@ -15,7 +15,7 @@ from fallline.plot import ErrorSurfaceDisplay
 table = read_table("examples/concrete.csv")
 y = table.columns.pop("strength")
 X = table.to_numpy()
-fit = NetworkRegressor(hidden_layer_sizes=(20,), descent="l-bfgs", random_state=0)
+fit = NetworkRegressor(hidden_layer_sizes=(20,), descent="l-bfgs", max_iter=3000, random_state=0)
 fit.fit(X, y)
 
 figure, ax = plt.subplots(figsize=(5.6, 5.0), layout="constrained")

@@ -2,7 +2,7 @@
 
 At x = 2 the curve f(x) = x² has the slope 4: the tangent rises by 4 for each 1 to the right. A step of descent goes the other
 way, by the learning rate times the slope, so that steps become shorter as the ground becomes level. Any f(x) can stand
-here; written with operators or ``jax.numpy``, its slope is exact.
+here; its slope is exact where f is a formula in text, or is written with operators and NumPy's functions.
 """
 
 import sys

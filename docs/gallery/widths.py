@@ -19,7 +19,7 @@ X = table.to_numpy()
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
 for ax, width in zip(axes, (2, 6, 18), strict=True):
-    fit = NetworkRegressor(hidden_layer_sizes=(width,), descent="l-bfgs", random_state=0)
+    fit = NetworkRegressor(hidden_layer_sizes=(width,), descent="l-bfgs", max_iter=3000, random_state=0)
     path, rows = fit.fit(X, y).path_, fit.descended_rows(X, y)
     around = error_surface(
         path.model,
