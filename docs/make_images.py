@@ -37,7 +37,7 @@ def main() -> None:
         page.goto((Path(folder) / "concrete-strength.html").as_uri())
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": bottom_of_the_pictures(page) + MARGIN}
         photograph = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
-        photograph.convert("RGB").quantize(64).save(images / "report.png", optimize=True)
+        photograph.convert("RGB").quantize(48).save(images / "report.png", optimize=True)
         browser.close()
         draw_the_mountain(Path(folder))
         drawn = Image.open(Path(folder) / "mountain.png")
