@@ -2,8 +2,8 @@
 
     sphinx-build -W --keep-going docs docs/_build
 
-The pictures of the gallery are made while it is built, the others by ``make_images.py``; the pages' Python and their
-figures are tested in ``tests/test_docs.py``.
+The pictures of the gallery are made while it is built, the others by ``make_images.py``; ``tests/test_docs.py`` tests
+the Python and the figures of the pages.
 """
 
 import re
