@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 120  # bytes of a file's name before its suffix: file systems count bytes
 _SUFFIXES = re.compile(r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|gz))+$", re.IGNORECASE)
-_BETWEEN = 0.05  # seconds between two movements of the bar
+_BETWEEN, _ANOTHER = (
+    0.05,
+    0.5,
+)  # seconds between two movements of the bar, and before it goes over to another start
 
 
 class _Sizes(click.ParamType):
@@ -204,8 +207,10 @@ def fit(
     from fallline.model_file import save_model
     from fallline.report import render_report
 
-    with _progress_bar(quiet) as progress:
-        result = fit_table(prepared, seed=seed, progress=progress, intervals=intervals, **_settings(options))
+    with _progress_bar(quiet) as (progress, arrived):
+        result = fit_table(
+            prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, **_settings(options)
+        )
     if not quiet:
         _print(result)
     # The weights first: whatever happens to the report, they are kept.
@@ -267,29 +272,40 @@ def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, P
 
 @contextmanager
 def _progress_bar(quiet: bool) -> Iterator[Any]:
-    """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal."""
+    """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal.
+
+    Given are what hears how far the descent is, and what is called when it has arrived, with what is done then.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = printing.console(stderr=True)
     columns = (BarColumn(16), TextColumn("{task.fields[said]}", markup=False), TimeElapsedColumn())
-    moved = 0.0
+    last: tuple[Any, Any] | None = None
+    drawn = (0, -math.inf)  # the start on the bar, and when it was drawn
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("", total=None, said="starting")
 
-        def told(now: Any, current: Any) -> None:
-            nonlocal moved
-            if bar.disable and not quiet and not moved:
-                click.echo("descending; Ctrl-C keeps the best weights so far", err=True)
-            if bar.disable or time.monotonic() < moved + _BETWEEN:
-                moved = moved or time.monotonic()
-                return
-            moved = time.monotonic()
+        def draw(now: Any, current: Any, refresh: bool = False) -> None:
             gone = now.start - 1 + (now.steps if now.epochs is None else now.epochs) / now.max_iter
-            bar.update(
-                task, completed=gone, total=now.n_starts, said=_standing(now, current().scaling.y_scale)
-            )
+            said = _standing(now, current().scaling.y_scale)
+            bar.update(task, completed=gone, total=now.n_starts, said=said, refresh=refresh)
 
-        yield told
+        def told(now: Any, current: Any) -> None:
+            nonlocal last, drawn
+            if last is None and bar.disable and not quiet:
+                click.echo("descending; Ctrl-C keeps the best weights so far", err=True)
+            last, at = (now, current), time.monotonic()
+            # Several starts go down side by side: one is shown as long as it is heard of.
+            if not bar.disable and at >= drawn[1] + (_BETWEEN if now.start == drawn[0] else _ANOTHER):
+                draw(now, current)
+                drawn = (now.start, at)
+
+        def arrived(then: str) -> None:
+            if last is not None and not bar.disable:
+                draw(*last, refresh=True)
+                bar.update(task, completed=last[0].n_starts, said=then)
+
+        yield told, arrived
 
 
 def _standing(now: Any, y_scale: Any) -> str:

@@ -78,12 +78,14 @@ def fit_table(
     descent: Descent | str = "auto",
     seed: int = 0,
     progress: Callable[..., Any] | None = None,
+    arrived: Callable[[str], None] | None = None,
     intervals: bool = True,
     **settings: Any,
 ) -> TableFit:
     """Fit a network, and ridge regression beside it, to a prepared table; the settings are those of ``Settings``.
 
-    intervals: whether to find out how far predictions may be off, which takes up to twice the time of the fit.
+    intervals: whether to find out how far predictions may be off, which takes up to twice the time of the fit. ``arrived`` is
+    called when the descent has ended, with what is done after it.
     """
     began = time.perf_counter()
     held = {"held-out": (prepared.held_x, prepared.held_y)} if len(prepared.held_x) else {}
@@ -92,6 +94,8 @@ def fit_table(
         **settings,
     )  # fmt: skip
     fitted, path = fit_network(prepared.x, prepared.y, asked, watched=held, progress=progress)
+    if arrived is not None:
+        arrived("finding out how far predictions may be off" if intervals else "judging the fit")
     why = choose("auto", fitted.alone().network, len(prepared.x))[1] if descent == "auto" else ""
     ridge = fit_ridge(fitted.scaling.x(prepared.x), prepared.y)
     rows = fitted.rows(prepared.x, prepared.y)
