@@ -11,7 +11,7 @@ import numpy as np
 from fallline.exceptions import SettingsError
 from fallline.plot._map import black_dot, framed, lines_of, on_map
 from fallline.plot._shared import INK, LEGEND, columns_for, room_of
-from fallline.plot.display import Display, labels, look
+from fallline.plot.display import Display, Style, labels, look
 from fallline.words import label, listed
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class BasinDisplay(Display):
         *,
         colors: Sequence[Any] = BASINS,
         legend: bool = True,
-        mesh_kw: Mapping[str, Any] | None = None,
-        minimum_kw: Mapping[str, Any] | None = None,
+        mesh_kw: Style = None,
+        minimum_kw: Style = None,
     ) -> Self:
         """Draw into the room of ``ax``, or into a new figure; ``colors`` of the minima, the last of all further ones."""
         names = list(self.basins.index)
@@ -153,28 +153,27 @@ class BasinDisplay(Display):
             entry(HARMED, f"to a higher minimum by {by} than by {than}: {(sign < 0).sum():,}")
         return entries
 
-    def _plot_basins(
-        self, ax: Any, name: str, colors: Sequence[Any], mesh_kw: Mapping[str, Any] | None
-    ) -> None:
+    def _plot_basins(self, ax: Any, name: str, colors: Sequence[Any], mesh_kw: Style) -> None:
         from matplotlib.patches import Rectangle
 
         basins, index = self.basins, self.basins.index[name]
         if (index < 0).any():
             place = (basins.first[0], basins.second[0]), np.ptp(basins.first), np.ptp(basins.second)
-            style = {"facecolor": NO_MINIMUM, "edgecolor": HATCH, "hatch": "////", "linewidth": 0.0}
-            ax.add_patch(Rectangle(*place, **style))
+            ax.add_patch(
+                Rectangle(*place, facecolor=NO_MINIMUM, edgecolor=HATCH, hatch="////", linewidth=0.0)
+            )
         shown = np.minimum(index, len(colors) - 1)
         self.meshes_[name] = _painted(ax, basins, np.ma.masked_less(shown, 0), colors, mesh_kw)
         late = ~basins.arrived[name] & (index >= 0)
         self.stipples_[name] = _stippled(ax, basins.first, basins.second, late)
 
-    def _plot_saved(self, ax: Any, saved: tuple[str, str], mesh_kw: Mapping[str, Any] | None) -> None:
+    def _plot_saved(self, ax: Any, saved: tuple[str, str], mesh_kw: Style) -> None:
         by, than = saved
         values = self.basins.saved(by, than) + 1
         self.saved_mesh_ = _painted(ax, self.basins, values, (HARMED, SAME, SAVED), mesh_kw)
         self._finish(ax, f"{by} against {than}", False, None)
 
-    def _finish(self, ax: Any, title: str, first: bool, minimum_kw: Mapping[str, Any] | None) -> None:
+    def _finish(self, ax: Any, title: str, first: bool, minimum_kw: Style) -> None:
         """Frame, names and the dots of the minima."""
         basins = self.basins
         dots = []
@@ -202,9 +201,7 @@ def _counted(starts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {int(count):,}" for name, count in starts.items())
 
 
-def _painted(
-    ax: Any, basins: Basins, values: np.ndarray, colors: Sequence[Any], mesh_kw: Mapping[str, Any] | None
-) -> Any:
+def _painted(ax: Any, basins: Basins, values: np.ndarray, colors: Sequence[Any], mesh_kw: Style) -> Any:
     """Each start in its colour, by the number of it."""
     from matplotlib.colors import ListedColormap
 

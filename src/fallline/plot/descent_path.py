@@ -10,7 +10,7 @@ import numpy as np
 
 from fallline.exceptions import ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED, envelope, labelled, legend_above, logarithmic, room_of
-from fallline.plot.display import Display, errors_per_row, labels, look, one_for_each, path_of
+from fallline.plot.display import Display, Style, errors_per_row, labels, look, one_for_each, path_of
 
 _LINEAR = ("momentum", "effective_weights", "log_evidence")  # numbers of a descent that span no decades
 _POINTS = 100  # a walk of so few steps shows each of them
@@ -73,14 +73,7 @@ class PathDisplay(Display):
         """Draw ``estimator.path_``; X and y are accepted for the convention and not used."""
         return cls.from_path(path_of(estimator), ax=ax, **plot_kw)
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        color: Any = INK,
-        accent: Any = ACCENT,
-        line_kw: Mapping[str, Any] | None = None,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT, line_kw: Style = None) -> Self:
         """Draw into the room of ``ax``, or into a new figure: in ``color`` what was descended, in ``accent`` what was watched."""
         panels = ["error", "gradient_norm", *self.shown]
         width = _WIDTH + (_WALK if self.walk is not None else 0.0)

@@ -8,7 +8,7 @@ scales are in ``_shared.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from fallline.plot._shared import one_target
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+Style: TypeAlias = Mapping[str, Any] | None
+"""How something is to be drawn, in matplotlib's words; None: as usual."""
 
 
 class Display:
@@ -64,7 +67,7 @@ class PredictionsDisplay(Display):
         return cls.from_predictions(y, estimator.predict(X), **kw)
 
 
-def look(given: Mapping[str, Any] | None, **usual: Any) -> dict[str, Any]:
+def look(given: Style, **usual: Any) -> dict[str, Any]:
     """How something is drawn: as usual, but for what was given."""
     return {**usual, **(given or {})}
 

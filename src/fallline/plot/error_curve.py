@@ -11,7 +11,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError
 from fallline.plot._shared import ACCENT, INK, envelope, labelled, logarithmic
-from fallline.plot.display import Display, errors_per_row, labels, look, one_for_each, path_of
+from fallline.plot.display import Display, Style, errors_per_row, labels, look, one_for_each, path_of
 from fallline.words import listed
 
 
@@ -67,8 +67,8 @@ class ErrorCurveDisplay(Display):
         *,
         color: Any = INK,
         accent: Any = ACCENT,
-        line_kw: Mapping[str, Any] | None = None,
-        lowest_kw: Mapping[str, Any] | None = None,
+        line_kw: Style = None,
+        lowest_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: in ``accent`` the curve whose lowest point is marked, the others in ``color``."""
         ax = self._into(ax)

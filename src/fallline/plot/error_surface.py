@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,7 @@ from fallline.plot._map import (
     scale_beside,
 )  # fmt: skip
 from fallline.plot._shared import INK, labelled, legend_above
-from fallline.plot.display import Display, labels, look, path_of
+from fallline.plot.display import Display, Style, labels, look, path_of
 
 if TYPE_CHECKING:
     from fallline.landscape.planes import Plane
@@ -100,11 +100,11 @@ class ErrorSurfaceDisplay(Display):
         colorbar: bool = True,
         legend: bool = True,
         say_fidelity: bool = True,
-        map_kw: Mapping[str, Any] | None = None,
-        contours_kw: Mapping[str, Any] | None = None,
-        line_kw: Mapping[str, Any] | None = None,
-        minimum_kw: Mapping[str, Any] | None = None,
-        colorbar_kw: Mapping[str, Any] | None = None,
+        map_kw: Style = None,
+        contours_kw: Style = None,
+        line_kw: Style = None,
+        minimum_kw: Style = None,
+        colorbar_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: so many bands of ``levels``, of E or, ``per_row``, E/n; ``colors`` are those of the paths in turn."""
         ax = self._into(ax)
@@ -133,13 +133,7 @@ class ErrorSurfaceDisplay(Display):
         return self
 
     def _plot_ground(
-        self,
-        ax: Any,
-        bounds: np.ndarray,
-        rows: float,
-        cmap: Any,
-        map_kw: Mapping[str, Any] | None,
-        contours_kw: Mapping[str, Any] | None,
+        self, ax: Any, bounds: np.ndarray, rows: float, cmap: Any, map_kw: Style, contours_kw: Style
     ) -> None:
         from matplotlib import colormaps
         from matplotlib.colors import BoundaryNorm
@@ -170,12 +164,7 @@ class ErrorSurfaceDisplay(Display):
             self.lines_of_contours_ = ax.contour(surface.first, surface.second, error, **style)
 
     def _plot_track(
-        self,
-        ax: Any,
-        track: Track,
-        place: int,
-        colors: Sequence[Any] | None,
-        line_kw: Mapping[str, Any] | None,
+        self, ax: Any, track: Track, place: int, colors: Sequence[Any] | None, line_kw: Style
     ) -> None:
         color, marker, dashes = WAYS[place % len(WAYS)]
         if colors is not None:
@@ -208,7 +197,7 @@ class ErrorSurfaceDisplay(Display):
             markeredgewidth=0.9, zorder=4.5 - 0.01 * place, label="end",
         )  # fmt: skip
 
-    def _plot_minima(self, ax: Any, rows: float, minimum_kw: Mapping[str, Any] | None) -> None:
+    def _plot_minima(self, ax: Any, rows: float, minimum_kw: Style) -> None:
         surface = self.surface
         sign = ":" if surface.penalised else ", E =" if rows == 1.0 else ", E/n ="
         self.minimum_ = self.local_minima_ = None

@@ -11,7 +11,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED
-from fallline.plot.display import Display, look
+from fallline.plot.display import Display, Style, look
 
 _MOST_WEIGHTS, _MOST_LAYERS = 100_000, 8  # that a diagram is drawn of at all
 _WIDEST = 4.0  # points, the largest weight
@@ -156,7 +156,7 @@ class NetworkDiagramDisplay(Display):
         color: Any = INK,
         accent: Any = ACCENT,
         muted: Any = MUTED,
-        lines_kw: Mapping[str, Any] | None = None,
+        lines_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: at most so many weights, the largest, and of each layer so many units, those of largest weights.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fallline.plot._shared import ACCENT, INK, legend_above, sample_of
 from fallline.plot._slice import band_beside, seen, target_of, under
-from fallline.plot.display import Display, labels, look, one_for_each
+from fallline.plot.display import Display, Style, labels, look, one_for_each
 
 
 @dataclass(eq=False)
@@ -94,9 +94,9 @@ class OneInputFitDisplay(Display):
         at_most: int | None = None,
         color: Any = INK,
         accent: Any = ACCENT,
-        points_kw: Mapping[str, Any] | None = None,
-        curve_kw: Mapping[str, Any] | None = None,
-        band_kw: Mapping[str, Any] | None = None,
+        points_kw: Style = None,
+        curve_kw: Style = None,
+        band_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: rows in ``color``, the curve and its band in ``accent``; ``at_most`` thins the rows drawn."""
         ax = self._into(ax)

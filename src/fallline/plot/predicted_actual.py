@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from fallline.plot._shared import ACCENT, INK, one_target, sample_of
-from fallline.plot.display import PredictionsDisplay, labels, look, named, one_for_each
+from fallline.plot.display import PredictionsDisplay, Style, labels, look, named, one_for_each
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -53,9 +52,9 @@ class PredictedActualDisplay(PredictionsDisplay):
 
         interval: (n, 2) or (n, outputs, 2), as ``NetworkRegressor.predict`` returns it.
         """
-        ends = [] if interval is None else np.asarray(interval, np.float64)
-        ends = ends[:, output or 0] if np.ndim(ends) == 3 else ends
-        return cls(*one_target(y_true, y_pred, output), target, *np.transpose(ends)).plot(ax, **plot_kw)
+        ends = np.empty((0, 0)) if interval is None else np.asarray(interval, np.float64)
+        ends = ends[:, output or 0] if ends.ndim == 3 else ends
+        return cls(*one_target(y_true, y_pred, output), target, *ends.T).plot(ax, **plot_kw)
 
     @classmethod
     def from_estimator(
@@ -77,9 +76,9 @@ class PredictedActualDisplay(PredictionsDisplay):
         at_most: int | None = None,
         color: Any = INK,
         accent: Any = ACCENT,
-        points_kw: Mapping[str, Any] | None = None,
-        bars_kw: Mapping[str, Any] | None = None,
-        diagonal_kw: Mapping[str, Any] | None = None,
+        points_kw: Style = None,
+        bars_kw: Style = None,
+        diagonal_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``; ``at_most`` thins the points to a fixed sample that keeps the extremes."""
         ax = self._into(ax)
@@ -102,7 +101,7 @@ class PredictedActualDisplay(PredictionsDisplay):
         labels(ax, named("actual", self.target), named("predicted", self.target))
         return self
 
-    def _plot_bars(self, ax: Any, color: Any, bars_kw: Mapping[str, Any] | None) -> None:
+    def _plot_bars(self, ax: Any, color: Any, bars_kw: Style) -> None:
         """The intervals as bars behind the points, evenly from the smallest actual value to the largest."""
         self.bars_, self.barred_ = None, np.arange(0)
         if self.low is None or self.high is None:

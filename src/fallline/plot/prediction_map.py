@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ import numpy as np
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot._shared import INK, legend_above, sample_of
 from fallline.plot._slice import seen, target_of, under
-from fallline.plot.display import Display, labels, look
+from fallline.plot.display import Display, Style, labels, look
 from fallline.words import minus
 
 _MARGIN = 0.04  # of the range of an input, beyond the rows
@@ -102,10 +102,10 @@ class PredictionMapDisplay(Display):
         cmap: Any = "cividis",
         color: Any = INK,
         colorbar: bool = True,
-        map_kw: Mapping[str, Any] | None = None,
-        contours_kw: Mapping[str, Any] | None = None,
-        points_kw: Mapping[str, Any] | None = None,
-        colorbar_kw: Mapping[str, Any] | None = None,
+        map_kw: Style = None,
+        contours_kw: Style = None,
+        points_kw: Style = None,
+        colorbar_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``; ``at_most`` thins the rows drawn. The colours of map and rows span what is not extrapolated."""
         from matplotlib.colors import Normalize
@@ -148,13 +148,7 @@ class PredictionMapDisplay(Display):
         return self
 
     def _plot_points(
-        self,
-        ax: Any,
-        at_most: int | None,
-        norm: Any,
-        cmap: Any,
-        color: Any,
-        points_kw: Mapping[str, Any] | None,
+        self, ax: Any, at_most: int | None, norm: Any, cmap: Any, color: Any, points_kw: Style
     ) -> None:
         y = np.zeros(len(self.x)) if self.y is None else self.y
         self.shown_ = sample_of(y, np.zeros(len(self.x)), at_most)

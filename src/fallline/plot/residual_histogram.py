@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from fallline.plot._shared import ACCENT, INK
-from fallline.plot.display import PredictionsDisplay, labels, look, named
+from fallline.plot.display import PredictionsDisplay, Style, labels, look, named
 
 _FEWEST, _MOST = 5, 100
 
@@ -45,8 +44,8 @@ class ResidualHistogramDisplay(PredictionsDisplay):
         *,
         color: Any = INK,
         accent: Any = ACCENT,
-        bars_kw: Mapping[str, Any] | None = None,
-        zero_kw: Mapping[str, Any] | None = None,
+        bars_kw: Style = None,
+        zero_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``."""
         ax = self._into(ax)

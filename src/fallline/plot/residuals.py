@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from fallline.plot._shared import ACCENT, INK, sample_of
-from fallline.plot.display import PredictionsDisplay, labels, look, named
+from fallline.plot.display import PredictionsDisplay, Style, labels, look, named
 
 
 @dataclass(eq=False)
@@ -36,8 +35,8 @@ class ResidualsDisplay(PredictionsDisplay):
         at_most: int | None = None,
         color: Any = INK,
         accent: Any = ACCENT,
-        points_kw: Mapping[str, Any] | None = None,
-        zero_kw: Mapping[str, Any] | None = None,
+        points_kw: Style = None,
+        zero_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``; ``at_most`` thins the points to a fixed sample that keeps the extremes."""
         ax = self._into(ax)
