@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from fallline.exceptions import SettingsError, ShapeError
-from fallline.plot import PredictedActualDisplay, ResidualHistogramDisplay, ResidualsDisplay
+import fallline.plot
+from fallline import NetworkRegressor
+from fallline.exceptions import FalllineError, SettingsError, ShapeError
+from fallline.plot import (
+    ErrorCurveDisplay,
+    PathDisplay,
+    PredictedActualDisplay,
+    ResidualHistogramDisplay,
+    ResidualsDisplay,
+)
+from fallline.plot.display import Display
 
 Y = np.array([1.0, 2.0, 4.0, 7.0])
 PREDICTED = np.array([1.5, 2.0, 3.0, 7.5])
@@ -110,3 +119,14 @@ def test_drawing_into_given_axes_imports_no_pyplot():
     )
     done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", fallline.plot.__all__)
+def test_every_display_stands_on_the_same_base(name):
+    assert issubclass(getattr(fallline.plot, name), Display)
+
+
+@pytest.mark.parametrize("display", [ErrorCurveDisplay, PathDisplay], ids=lambda d: d.__name__)
+def test_an_estimator_that_went_no_way_gets_a_sentence(display):
+    with pytest.raises(FalllineError, match="this NetworkRegressor has no path to draw: fit it first"):
+        display.from_estimator(NetworkRegressor())

@@ -71,7 +71,7 @@ class BasinDisplay(Display):
         **plot_kw: Any,
     ) -> Self:
         """Go down from every point of a grid and draw; the settings, and what is raised, are those of `fallline.find_basins`."""
-        from fallline.landscape.minima import find_basins  # here: it loads JAX
+        from fallline.landscape.minima import find_basins  # only here: the numbers may come from elsewhere
 
         basins = find_basins(
             model, rows, descents, plane, at=at, extent=extent, points=points, max_iter=max_iter, alpha=alpha

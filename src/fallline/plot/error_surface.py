@@ -66,7 +66,7 @@ class ErrorSurfaceDisplay(Display):
 
         rows: those that were descended. The settings are those of `fallline.error_surface`, and so is what is raised.
         """
-        from fallline.landscape.surface import error_surface  # here: it loads JAX
+        from fallline.landscape.surface import error_surface  # only here: the numbers may come from elsewhere
 
         surface = error_surface(
             path, rows, plane, at=at, extent=extent, points=points, penalised=penalised, seed=seed
