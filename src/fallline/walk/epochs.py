@@ -251,7 +251,6 @@ class Epochs(Walker):
         self._rate.begun = False
         standing.weights = self._lowest_weights
         standing.memory = self._descent.remember(standing.weights)
-        standing.taken = max(step, self._pointed_at + 1)  # no two points are of one step
         standing.epoch += 1
         self._turn += 1
         if not (self._rate.reads and standing.caution > _LEAST_CAUTION) or self._turn > self.end:
