@@ -1,3 +1,7 @@
+import _thread
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -41,6 +45,49 @@ def test_each_start_ends_where_it_would_end_alone(descent, rows, starts):
     np.testing.assert_array_equal(ends.steps, [path.n_steps for path in alone])
     np.testing.assert_array_equal(ends.passes, [path.n_passes for path in alone])
     np.testing.assert_array_equal(ends.stop, [path.stop for path in alone])
+
+
+@pytest.mark.parametrize("nesterov", [False, True], ids=["heavy ball", "Nesterov"])
+def test_starts_that_walk_as_one_stack_end_by_the_same_rules_as_alone(nesterov, rows, random):
+    heavy = InMemory(rows.x, rows.y, random.uniform(0.5, 2, 60))
+    starts = np.concatenate(
+        [random.normal(size=(300, 13)), 1e3 * random.normal(size=(3, 13)), np.zeros((1, 13))]
+    )
+    descent, how = (
+        GradientDescent(0.2, 0.8, nesterov),
+        {"max_iter": 120, "alpha": 0.1, "tol": 1e-2, "n_iter_no_change": 4},
+    )
+    ends = descend_from(NETWORK, heavy, descent, starts=starts, **how)
+    some = [*range(0, 300, 40), 300, 301, 302, 303]
+    alone = [descend(NETWORK, heavy, descent, weights=starts[at], **how) for at in some]
+    np.testing.assert_allclose(
+        ends.weights[some], [path.best_weights for path in alone], rtol=1e-6, atol=1e-9
+    )
+    assert ends.steps[some].tolist() == [path.n_steps for path in alone]
+    assert ends.passes[some].tolist() == [path.n_passes for path in alone]
+    assert ends.stop[some].tolist() == [path.stop for path in alone]
+    assert len(set(ends.stop)) > 1
+
+
+@pytest.mark.parametrize(
+    "descent", [GradientDescent(1e-6), LevenbergMarquardt()], ids=["one stack", "one by one"]
+)
+def test_ctrl_c_ends_all_starts_and_is_raised(descent, rows, monkeypatch):
+    total, passes = InMemory.total, []
+
+    def counted(self, request, model):
+        passes.append(threading.get_ident())
+        if len(passes) == 20:
+            _thread.interrupt_main()
+        return total(self, request, model)
+
+    monkeypatch.setattr(InMemory, "total", counted)
+    starts = np.random.default_rng(0).normal(size=(4000, 13))
+    with pytest.raises(KeyboardInterrupt):
+        descend_from(NETWORK, rows, descent, starts=starts, max_iter=10**7)
+    ended = len(passes)
+    time.sleep(0.05)
+    assert len(passes) == ended
 
 
 def test_starts_that_arrive_early_do_not_hold_up_or_disturb_the_others(rows):
