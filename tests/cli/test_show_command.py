@@ -18,7 +18,7 @@ SHOWN = [
     r"^Descent +LevenbergMarquardt\(\): \d+ steps",
     r"^Weight decay +alpha = 0.1",
     r"^Ended +Stopped at",
-    r"^Verdict +\w.*error",
+    r"^Verdict +(A|Still|Running) .*\.",
     r"^Path +kept at \d+ points, weights at \d+ of them$",
     r"^Rows +The saved model was fitted on 48 rows of trees.csv\.",
     r"^Seed +0$",
