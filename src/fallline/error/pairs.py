@@ -87,7 +87,8 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
         back = coefs[number] @ deltas[0]
     products: Products = {}
     for i in range(last):
-        every = xp.arange(coefs[i].shape[1])
+        units = coefs[i].shape[1]
+        every = xp.arange(units)
         # How z of the layers above i changes as z of each unit of layer i does, (units, others, n).
         moves = [coefs[i + 1][:, :, None] * slopes[i][:, None, :]]
         for k in range(i + 2, last + 1):
@@ -96,7 +97,7 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
         turned = turned if s is None else turned * s
         for k in range(last, i, -1):
             turned = turned * slopes[k] + bends[k] * moves[k - i - 1]
-            units, others, _ = turned.shape
+            others = turned.shape[1]
             product = _flat(turned) @ _flat(_outer(below[i], below[k])).T
             product = products[i, k] = xp.reshape(product, (units, others, below[i].shape[0], -1))
             if k == i + 1:
@@ -107,10 +108,15 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
                 for h in range(others):
                     part = xp.reshape(_flat(under * deltas[k][h]) @ below[i].T, (units, under.shape[1], -1))
                     product[:, h, :, : under.shape[1]] += xp.permute_dims(part, (0, 2, 1))
-            turned = coefs[k] @ turned
-        turned = turned * slopes[i]
-        turned[every, every] += bends[i]
-        above = xp.concat([turned[h, h:] for h in range(len(every))])
+            if k > i + 1:
+                turned = coefs[k] @ turned
+        above, at = _room("above", (_count(units), u.shape[-1]), u), 0
+        for h in range(units):
+            later = above[at : at + units - h]
+            _times(coefs[i + 1][h:], turned[h], later)
+            later *= slopes[i][h:]
+            later[0] += bends[i][h]
+            at += units - h
         under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
         products[i, i] = above @ under.T
     squares = slopes[last] ** 2 if s is None else slopes[last] ** 2 * s
@@ -178,6 +184,13 @@ def _multiply(a: Any, b: Any, out: Any) -> Any:
         return np.multiply(a, b, out=out)
     out[...] = a * b
     return out
+
+
+def _times(a: Any, b: Any, out: Any) -> None:
+    if isinstance(out, np.ndarray):
+        np.matmul(a, b, out=out)
+    else:
+        out[...] = a @ b
 
 
 def input_pairs(network: Network, x: Any) -> Any:

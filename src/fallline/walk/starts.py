@@ -22,7 +22,9 @@ from fallline.threads import one_blas_thread, side_by_side, stopping
 from fallline.walk.loop import FullPasses
 from fallline.walk.stopping import Stopping, check_patience
 
-_TOGETHER_BYTES = 1 << 20  # of the activations of networks that walk as one stack
+# Of the activations of networks that walk as one stack: larger arrays go back to the system after every step, and page faults
+# take twice as long as the sums.
+_TOGETHER_BYTES = 120_000
 _TASKS = 16  # to which starts that walk one by one are dealt out
 
 
@@ -159,7 +161,7 @@ def _as_one_stack(
     first, reference, news = np.full(m, np.inf), np.full(m, np.inf), np.zeros(m, int)
     steps, passes, stop = np.full(m, -1), np.zeros(m, int), np.zeros(m, int)
     who, weights, velocity = np.arange(m), starts.copy(), np.zeros_like(starts)  # those under way
-    with np.errstate(all="ignore"):
+    with one_blas_thread(), np.errstate(all="ignore"):
         for step in range(max_iter + 1):
             if stopping():
                 raise KeyboardInterrupt
@@ -173,8 +175,8 @@ def _as_one_stack(
             else:
                 lost |= here * (1.0 - momentum) ** 2 > RUNAWAY * (least[who] + ROUNDING * first[who])
             steps[who[~lost]] = step
-            lower = who[(here < least[who]) & ~lost]
-            taken = np.isin(who, lower)
+            taken = (here < least[who]) & ~lost
+            lower = who[taken]
             lowest[lower], error[lower], least[lower] = weights[taken], sums.error[taken], here[taken]
             new = (reference[who] - here > tol * np.minimum(reference[who], here)) & ~lost
             reference[who[new]], news[who[new]] = here[new], step
