@@ -310,6 +310,16 @@ def test_the_unit_of_the_target_changes_nothing(make):
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_rows_in_single_precision_are_judged_in_double(make):
+    rows, weights = make(5)
+    single = InMemory(rows.x.astype(np.float32), rows.y.astype(np.float32))
+    double = InMemory(single.x.astype(np.float64), single.y.astype(np.float64))
+    found, expected = (verdict_at(MODEL, each, weights) for each in (single, double))
+    assert str(found) == str(expected)
+    np.testing.assert_array_equal(found.eigenvalues, expected.eigenvalues)
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_products_with_the_hessian_tell_what_the_hessian_tells(make):
     rows, weights = make(5)
     formed, products = (verdict_at(MODEL, rows, weights, matrix=matrix) for matrix in (True, False))

@@ -50,11 +50,16 @@ class Minimum:
     count: int
 
     def __str__(self) -> str:
-        curves = ""
+        error = f"E = {written(self.error, 6)}"
+        if self.penalised_error != self.error:
+            error = f"penalised error {written(self.penalised_error, 6)} ({error})"
+        curves = flat = ""
         if self.eigenvalues is not None:
-            curves = f", curvature {written(self.eigenvalues[-1], 3)} to {written(self.eigenvalues[0], 3)}"
-        flat = f"; {without_effect(self.flat, len(self.weights))}" if self.flat else ""
-        return f"E = {written(self.error, 6)}{curves}, reached by {counted(self.count, 'start')}{flat}"
+            least = 0.0 if self.flat else self.eigenvalues[-1]
+            curves = f", curvature {written(least, 3)} to {written(self.eigenvalues[0], 3)}"
+        if self.flat:
+            flat = f"; {without_effect(self.flat, len(self.weights))}"
+        return f"{error}{curves}, reached by {counted(self.count, 'start')}{flat}"
 
 
 @dataclass(frozen=True, eq=False)
