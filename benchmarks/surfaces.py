@@ -4,7 +4,7 @@
 
 Beside it, in turn, the same grid batched in PyTorch, where it is installed: all products of a few points and some rows as one
 batch, in the sizes that proved fastest of those tried at the start, and with both cores. Medians of 3; a tenth of the grid
-for PyTorch's trials. The first call, which compiles, stands apart. The errors of both must agree.
+for PyTorch's trials. The errors of both must agree.
 """
 
 import itertools
@@ -48,9 +48,6 @@ def by_torch(points: np.ndarray, together: int, rows: int) -> np.ndarray:
 
 
 def main() -> None:
-    clock = time.perf_counter()
-    by_fallline(GRID[:1])
-    print(f"first call of fallline, which compiles: {time.perf_counter() - clock:.2f} s")
     runs = {"fallline": by_fallline}
     try:
         import torch
