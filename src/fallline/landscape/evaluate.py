@@ -4,6 +4,7 @@ All of it is asked of the rows; which plane, and what its errors mean, is said e
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread, processors, side_by_side
 from fallline.walk.path import DescentPath
 
-_FEWEST, _MOST = 16, 256  # points that one thread takes at a time
+Errors = Callable[[np.ndarray], np.ndarray]  # the errors of several points
+
+_FEWEST_POINTS, _MOST_POINTS = 16, 256  # points that one thread takes at a time
 
 _SAME_PREDICTIONS = 1e-3  # relative to what the rows vary
-_FELT = 1e-3  # of the error of the mean: the least to which a change is compared
+_LEAST_ERROR = 1e-3  # of the error of the mean: the least to which a change is compared
 _SAME_ROWS = 1e-3  # of E: more than float32 rows lose, less than other rows differ by
 
 
@@ -32,7 +35,7 @@ def errors_on(
     """
     rows, coordinates = check_fit(model, rows), np.asarray(coordinates, np.float64)
     points, corners = coordinates.reshape(-1, 2), np.stack([plane.origin, plane.first, plane.second])
-    size = int(np.clip(-(-len(points) // processors()), _FEWEST, _MOST))
+    size = int(np.clip(-(-len(points) // processors()), _FEWEST_POINTS, _MOST_POINTS))
     requests = (Request("plane", corners, points[at : at + size]) for at in range(0, len(points), size))
     found = side_by_side([functools.partial(rows.total, request, model) for request in requests])
     total = np.concatenate([np.zeros(0), *(sums.error for sums in found)])
@@ -98,4 +101,4 @@ def changes_without(
     points = np.repeat(weights[None, :], len(which) + 1, axis=0)
     points[np.arange(len(which)) + 1, which] = 0.0
     here, *without = errors_at(model, rows, points, strength)
-    return np.asarray((np.array(without) - here) / max(here, _FELT * rows.error_of_mean))
+    return np.asarray((np.array(without) - here) / max(here, _LEAST_ERROR * rows.error_of_mean))

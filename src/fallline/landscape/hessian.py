@@ -25,13 +25,13 @@ LARGEST = 2000  # weights: above, the matrix and its eigenvectors take longer th
 DOWN = 1e-6  # an eigenvalue so far below 0 is no rounding
 FLAT = 1e-9  # a direction that the error does not bend in
 
-_TOGETHER = 16  # directions that one sweep over the rows multiplies
+_DIRECTIONS_AT_ONCE = 16  # that one sweep over the rows multiplies
 
 # Lanczos: vectors kept before a restart, as far as they take no more memory than this; taken over at a restart from each end.
 _MOST_VECTORS, _VECTOR_BYTES = 160, 256 << 20
 _FEWEST_VECTORS = 24
-_KEPT = 8
-_LOOK_EVERY = 8  # products between two looks at the residuals
+_KEPT_VECTORS = 8
+_PRODUCTS_BETWEEN_LOOKS = 8  # products between two looks at the residuals
 _MOST_PRODUCTS = 3000
 _RESIDUAL = 1e-7  # of the largest eigenvalue in size
 
@@ -71,7 +71,10 @@ class Products:
             some: list[Any] = [None]
             more = np.diag(self.strength)
         else:
-            some = [directions[at : at + _TOGETHER] for at in range(0, len(directions), _TOGETHER)]
+            some = [
+                directions[at : at + _DIRECTIONS_AT_ONCE]
+                for at in range(0, len(directions), _DIRECTIONS_AT_ONCE)
+            ]
             more = self.strength * directions
         found = [self.rows.total(Request("hessian", self.weights, each), self.model) for each in some]
         pull = self.strength * self.weights
@@ -186,9 +189,7 @@ def eigenpairs(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise FalllineError(
             "the second derivatives are not finite at these weights: take weights where the error is a number."
         )
-    with (
-        one_blas_thread()
-    ):  # of a few hundred weights: threads would wait for each other longer than they work
+    with one_blas_thread():  # threads would wait for each other longer than they work
         values, vectors = np.linalg.eigh(square)
     rows = vectors.T[::-1]
     return values[::-1].copy(), rows * _signs(rows)
@@ -290,15 +291,10 @@ def lanczos(
                 "the second derivatives are not finite at these weights: take weights where the error is a number."
             )
         k, products = k + 1, products + 1
-        along = basis[:k] @ image
-        image -= along @ basis[:k]
-        again = basis[:k] @ image
-        image -= again @ basis[:k]
-        projected[k - 1, :k] = projected[:k, k - 1] = along + again
-        left = float(np.linalg.norm(image))
+        left = _take_out(image, basis[:k], projected)
         size = float(np.abs(projected[:k, :k]).max())
         over = k == n or left <= n * np.finfo(np.float64).eps * size or products >= most_products
-        if over or k == room or products % _LOOK_EVERY == 0:
+        if over or k == room or products % _PRODUCTS_BETWEEN_LOOKS == 0:
             values, ritz = np.linalg.eigh(projected[:k, :k])
             ends = np.array([-1, 0])
             scale = float(np.abs(values).max())
@@ -309,13 +305,27 @@ def lanczos(
                 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
                 return Extremes(values[ends], vectors * _signs(vectors), residuals, products, converged)
             if k == room:
-                few = min(_KEPT, (room - 1) // 2)
+                few = min(_KEPT_VECTORS, (room - 1) // 2)
                 kept = np.r_[0:few, k - few : k]
                 basis[: len(kept)] = ritz[:, kept].T @ basis[:k]
                 projected[:] = 0.0
                 np.fill_diagonal(projected[: len(kept), : len(kept)], values[kept])
                 k = len(kept)
         following = image / left
+
+
+def _take_out(image: np.ndarray, basis: np.ndarray, projected: np.ndarray) -> float:
+    """Take out of ``image``, which H made of the last of ``basis`` (k, n), what all of these have of it, and note that.
+
+    Twice, since rounding leaves some of it the first time. Returns how long the rest is.
+    """
+    k = len(basis)
+    along = basis @ image
+    image -= along @ basis
+    again = basis @ image
+    image -= again @ basis
+    projected[k - 1, :k] = projected[:k, k - 1] = along + again
+    return float(np.linalg.norm(image))
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,12 +354,7 @@ def krylov(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, most:
         basis[k] = following
         image = np.array(product(following), np.float64)
         k += 1
-        along = basis[:k] @ image
-        image -= along @ basis[:k]
-        again = basis[:k] @ image
-        image -= again @ basis[:k]
-        projected[k - 1, :k] = projected[:k, k - 1] = along + again
-        left = float(np.linalg.norm(image))
+        left = _take_out(image, basis[:k], projected)
         if k == room or left <= n * np.finfo(np.float64).eps * float(np.abs(projected).max()):
             values, ritz = np.linalg.eigh(projected[:k, :k])
             return Krylov(values, ritz.T @ basis[:k], norm * ritz[0])

@@ -20,16 +20,18 @@ from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.walk.starts import Ends, descend_from
 from fallline.words import counted, written
 
-_FOLLOWED = 300  # steps by which an end is followed on to its minimum
-_FOLLOWED_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them
-_SHORT = 10.0  # the damping it begins with
+_FOLLOW_STEPS = 300  # by which an end is followed on to its minimum
+_FOLLOW_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them
+_FOLLOW_DAMPING = 10.0  # the damping it begins with
 _SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
 _SAME_ERROR = 1e-5  # relative to what the rows vary
-_AT_REST = 1e-3  # of the weights: the longest Newton step at a minimum
-_LEVEL = 1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
-_ANOTHER = 1e-3  # of the error: what makes it another one
-_ARRIVED = 1e-3  # of the error of the mean
-_SCOUTS = 256
+_LONGEST_NEWTON = 1e-3  # of the weights: the longest Newton step at a minimum
+_FLAT_GAIN = (
+    1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
+)
+_OTHER_ERROR = 1e-3  # of the error: what makes it another one
+_ARRIVED_ABOVE = 1e-3  # of the error of the mean
+_SCOUT_STARTS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +236,7 @@ def find_basins(
 
 def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: Any) -> np.ndarray:
     """The extent that shows the minima near the plane, the origin, and as much again around them."""
-    starts = plane.at(np.random.default_rng(0).normal(scale=5.0, size=(_SCOUTS, 2)))
+    starts = plane.at(np.random.default_rng(0).normal(scale=5.0, size=(_SCOUT_STARTS, 2)))
     minima = find_minima(model, rows, LevenbergMarquardt(), starts=starts, alpha=alpha).minima
     points = np.array([np.zeros(2), *(plane.coordinates(each.weights) for each in minima)])
     low, high = points.min(axis=0), points.max(axis=0)
@@ -257,9 +259,13 @@ def _told_apart(
     )
     inverse = inverse.reshape(-1)
     # Short steps at first: a long one could leave the basin.
-    follow = LevenbergMarquardt(damping=_SHORT, scaling="columns") if model.n_weights <= LARGEST else LBFGS()
+    follow = (
+        LevenbergMarquardt(damping=_FOLLOW_DAMPING, scaling="columns")
+        if model.n_weights <= LARGEST
+        else LBFGS()
+    )
     rest = descend_from(
-        model, rows, follow, starts=weights[first], max_iter=_FOLLOWED, tol=_FOLLOWED_TOL, alpha=alpha
+        model, rows, follow, starts=weights[first], max_iter=_FOLLOW_STEPS, tol=_FOLLOW_TOL, alpha=alpha
     )
 
     rows, whole = rows.wide(), rows.error_of_mean
@@ -283,7 +289,7 @@ def _told_apart(
     counts = np.bincount(index[index >= 0], minlength=len(found))
     minima = tuple(replace(minimum, count=int(count)) for minimum, count in zip(found, counts, strict=True))
     lowest = np.array([minimum.penalised_error for minimum in minima] + [-np.inf])[index]
-    arrived = (index >= 0) & (own <= lowest + _ARRIVED * whole)
+    arrived = (index >= 0) & (own <= lowest + _ARRIVED_ABOVE * whole)
     cuts = np.cumsum([len(each.error) for each in ends])[:-1]
     return minima, np.split(index, cuts), np.split(arrived, cuts)
 
@@ -295,21 +301,20 @@ def _minimum(
     weights = rest.weights[at]
     if model.n_weights > LARGEST:
         return Minimum(weights, float(rest.error[at]), float(rest.penalised_error[at]), np.nan, None, 0, 0)
-    for _ in range(
-        2
-    ):  # the second after a Newton step: a descent stops where E no longer tells, far from rounding in w
+    # The second time after a Newton step: a descent stops where E no longer tells, far from rounding in w.
+    for _ in range(2):
         bend = Curvature.at(model, rows, weights, strength)
         if bend.size == 0.0 or bend.down.any():
             return None
         bent, slopes, long = ~bend.flat, bend.slopes, 1.0 + float(np.linalg.norm(weights))
         newton = slopes[bent] / bend.eigenvalues[bent]
-        if float(np.linalg.norm(newton)) > _AT_REST * long:
+        if float(np.linalg.norm(newton)) > _LONGEST_NEWTON * long:
             return None
-        if float(np.abs(slopes[~bent]).max(initial=0.0)) * long > _LEVEL * max(bend.error, 1e-3 * whole):
+        if float(np.abs(slopes[~bent]).max(initial=0.0)) * long > _FLAT_GAIN * max(bend.error, 1e-3 * whole):
             return None  # a valley whose floor still falls
         nearest, weights = weights, weights - newton @ bend.eigenvectors[bent]
     weights = nearest
-    if (np.abs(changes_without(model, rows, weights, bend.unfelt, strength)) > _ANOTHER).any():
+    if (np.abs(changes_without(model, rows, weights, bend.unfelt, strength)) > _OTHER_ERROR).any():
         return None  # a plateau
     penalty = 0.5 * float(weights**2 @ strength)
     return Minimum(

@@ -14,7 +14,7 @@ import numpy as np
 
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
-from fallline.landscape.evaluate import errors_at, errors_on, size_of_targets
+from fallline.landscape.evaluate import Errors, errors_at, errors_on, size_of_targets
 from fallline.landscape.planes import Plane, names_of
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
@@ -22,13 +22,11 @@ from fallline.walk.path import Recorded
 
 _MARGIN = 0.15  # of the map, on each side of what it must show
 _NO_STRIP, _NEARLY_SQUARE = 0.3, 0.75  # shorter side to longer
-_WINDOW = 15  # points along a side of the window in which a lowest point is looked for
-_ROUNDS = 40
-_LOCAL = 64  # so many local minima are looked at, the lowest of the grid
+_WINDOW_POINTS = 15  # points along a side of the window in which a lowest point is looked for
+_MOST_WINDOWS = 40
+_MOST_LOCAL = 64  # so many local minima are looked at, the lowest of the grid
 _TRACK_POINTS = 2000  # of a path on a plane: no picture shows more
 _SAME_ROWS = 1e-6
-
-Errors = Callable[[np.ndarray], np.ndarray]  # at points (…, 2) of the plane, (…,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -432,12 +430,12 @@ def _settled(errors: Errors, start: np.ndarray, half: np.ndarray) -> Lowest | No
     A window of points moves to its lowest one and shrinks around it; the quadratic through its points proposes one more.
     So it works for any model, and a long narrow valley does not hold it up.
     """
-    sides = np.linspace(-1, 1, _WINDOW)
+    sides = np.linspace(-1, 1, _WINDOW_POINTS)
     offsets = np.stack(np.meshgrid(sides, sides), axis=-1).reshape(-1, 2)
     terms = np.column_stack([np.ones(len(offsets)), offsets, offsets**2, offsets[:, 0] * offsets[:, 1]])
     centre, first_half, size = np.array(start, np.float64), np.array(half, np.float64), 1.0
     best = math.inf
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST_WINDOWS):
         points = centre + size * first_half * offsets
         error = errors(points)
         at = int(np.argmin(error))
@@ -508,5 +506,5 @@ def _dips(error: np.ndarray) -> list[tuple[int, int]]:
     rim = np.min(beside, axis=0)
     dip = np.isfinite(inner) & (inner < rim - 1e-13 * np.abs(inner))
     at = np.argwhere(dip)
-    order = np.argsort(inner[dip], kind="stable")[:_LOCAL]
+    order = np.argsort(inner[dip], kind="stable")[:_MOST_LOCAL]
     return [(int(i) + 1, int(j) + 1) for i, j in at[order]]

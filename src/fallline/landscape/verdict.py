@@ -18,7 +18,7 @@ import numpy as np
 
 from fallline.descent import Stop
 from fallline.descent.penalty import weight_decay
-from fallline.landscape.evaluate import changes_without, check_rows_of, errors_at, size_of_targets
+from fallline.landscape.evaluate import Errors, changes_without, check_rows_of, errors_at, size_of_targets
 from fallline.landscape.hessian import (
     DOWN,
     FLAT,
@@ -39,35 +39,34 @@ from fallline.threads import one_blas_thread
 from fallline.walk.path import DescentPath
 from fallline.words import counted, listed, percent, written
 
-_NOTHING = 1e-3  # of the error: a fall that nobody would go on for
-_SOFT = 1e-6  # of the largest eigenvalue: along a softer direction a descent by the gradient takes a million steps
-_MOSTLY = 0.9  # of the promised fall: so much of it along soft directions makes a valley
+_NEGLIGIBLE = 1e-3  # of the error: a fall that nobody would go on for
+_SOFT_EIGENVALUE = 1e-6  # of the largest eigenvalue: along a softer direction a descent by the gradient takes a million steps
+_VALLEY_SHARE = 0.9  # of the promised fall: so much of it along soft directions makes a valley
 _ROUNDING = float(np.finfo(np.float64).eps)  # of ½‖y‖²: what E itself cannot tell from 0
 
 _TINY = float(np.finfo(np.float64).tiny)
 
 _DOUBLINGS = 10  # of weights that may run away: a thousand times as large
-_LEVEL = 1e-12  # of the error: by so much its sum may rise by rounding
-_SATURATED = (
-    0.05  # what the Hessian says that a unit without its inputs costs, as a share of what it does cost
-)
-_EXPLAINED = 0.1  # of the promised fall: less than that is not why the descent still moves
+_ROUNDING_RISE = 1e-12  # of the error: by so much its sum may rise by rounding
+# What the Hessian says that a unit without its inputs costs, as a share of what it does cost.
+_SATURATED_SHARE = 0.05
+_EXPLAINED_SHARE = 0.1  # of the promised fall: less than that is not why the descent still moves
 _SATURATING = frozenset({"tanh", "logistic", "softsign"})
 _HOMOGENEOUS = frozenset({"relu", "leaky_relu", "identity"})  # f(c z) = c f(z) for c > 0
-_SYMMETRIC = 1e-6  # how far a symmetry may stand out of the flat directions
+_SYMMETRY_SHARE = 1e-6  # how far a symmetry may stand out of the flat directions
 
-_MATTERS = 0.25  # of the weight that matters most: what is named beside it
-_FEW = 500  # weights: in a larger network of identity units their mixing is not looked for
+_NAMED_SHARE = 0.25  # of the weight that matters most: what is named beside it
+_MOST_MIXED = 500  # weights: in a larger network of identity units their mixing is not looked for
 
 _KICKS = 2.0 ** np.arange(-12, 2)  # of the length of the weights
-_FOLLOWED = 30  # Newton steps after a kick
+_NEWTON_STEPS = 30  # after a kick
 _TRIALS = 0.5 ** np.arange(12)  # of a Newton step
 
 _LEAST_UNIT = 1e-6  # of the largest unit of a weight: rounding is not made large
-_KRYLOV = 80  # products for the promised fall, above 2 000 weights
-_LANCZOS, _LANCZOS_RESIDUAL = 300, 1e-5
+_KRYLOV_PRODUCTS = 80  # for the promised fall, above 2 000 weights
+_LANCZOS_PRODUCTS, _LANCZOS_RESIDUAL = 300, 1e-5
 _PROBES = 4
-_NAMED = 3
+_MOST_NAMES = 3
 
 
 class Kind(enum.StrEnum):
@@ -147,22 +146,22 @@ class Verdict:
 
     @property
     def _numbers(self) -> str:
-        what, named = self.judged, listed(self.names, _NAMED)
+        what, named = self.judged, listed(self.names, _MOST_NAMES)
         match self.point:
             case Kind.MINIMUM | Kind.FLAT_MINIMUM:
-                gain = f"a full Newton step would gain less than {percent(_NOTHING)}"
+                gain = f"a full Newton step would gain less than {percent(_NEGLIGIBLE)}"
                 if self.down:
                     down = f"{self.down:,} of {counted(len(self.weights), 'direction')}"
-                    said = f"{gain}, and so would a push along those that curve downwards, {down}"
+                    sentence = f"{gain}, and so would a push along those that curve downwards, {down}"
                 else:
-                    said = f"every {'other ' if self.flat else ''}direction curves upwards, and {gain}"
+                    sentence = f"every {'other ' if self.flat else ''}direction curves upwards, and {gain}"
                 if self.flat:
-                    said += f"; {without_effect(self.flat, len(self.weights))} (mostly {named})"
+                    sentence += f"; {without_effect(self.flat, len(self.weights))} (mostly {named})"
                 if self.symmetries:
-                    said += (
+                    sentence += (
                         f", {self.symmetries:,} of them because a unit can be scaled against what follows it"
                     )
-                return said
+                return sentence
             case Kind.SADDLE:
                 ways = counted(self.down, "direction") + (" at least" if self.eigenvalues is None else "")
                 return (
@@ -310,10 +309,10 @@ class _Falls(NamedTuple):
         with np.errstate(divide="ignore", invalid="ignore"):
             bends = np.where(slopes == 0, 0.0, 0.5 * slopes**2 / np.abs(values))
         drifts = np.where(bent, 0.0, np.minimum(bends, reach))
-        soft = np.where(bent & (np.abs(values) <= _SOFT * size), falls, 0.0)
+        soft = np.where(bent & (np.abs(values) <= _SOFT_EIGENVALUE * size), falls, 0.0)
         # What little the step has along other directions would grow on a long way.
         each = falls + drifts
-        main = each >= max(_EXPLAINED * float(each.sum()), _TINY)
+        main = each >= max(_EXPLAINED_SHARE * float(each.sum()), _TINY)
         steps = -(slopes / safe)[main, None] * directions[main]
         return cls(
             float(falls.sum()),
@@ -412,16 +411,16 @@ def _by_products(
     # The length of a row of H is what it makes of such a probe, squared, on average; a row of zeros makes 0 of each.
     felt = np.sqrt(np.mean(images**2, axis=0))
     unfelt, d = _units(felt, np.sqrt(np.mean((images - strength * probes) ** 2, axis=0)))
-    ends = lanczos(bent_by, p, residual=_LANCZOS_RESIDUAL, most_products=_LANCZOS)
+    ends = lanczos(bent_by, p, residual=_LANCZOS_RESIDUAL, most_products=_LANCZOS_PRODUCTS)
     size, smallest = float(np.abs(ends.values).max()), float(ends.values[1])
     values, along, vectors = np.zeros(0), np.zeros(0), np.zeros((0, p))
     if gradient.any():
-        seen = krylov(lambda v: bent_by(v / d) / d, gradient / d, _KRYLOV)
+        seen = krylov(lambda v: bent_by(v / d) / d, gradient / d, _KRYLOV_PRODUCTS)
         values, along, vectors = seen.values, seen.along, seen.vectors
     falls = _Falls.of(values, along, vectors / d, weights)
     ways = np.zeros((0, p))
     if gradient.any():
-        seen = krylov(bent_by, gradient, _KRYLOV)
+        seen = krylov(bent_by, gradient, _KRYLOV_PRODUCTS)
         ways = _Falls.of(seen.values, seen.along, seen.vectors, weights).ways
     return _Ground(
         error=error,
@@ -474,15 +473,15 @@ def _verdict(
         second_term=ground.second_term,
     )
     errors = functools.partial(errors_at, model, rows, strength=strength)
-    moving = max(promised, drift) > _NOTHING
+    moving = max(promised, drift) > _NEGLIGIBLE
 
-    def called(kind: Kind, matter: np.ndarray, **said: Any) -> Verdict:
-        return replace(found, kind=kind, point=kind, names=_most(names, matter), **said)
+    def called(kind: Kind, matter: np.ndarray, **numbers: Any) -> Verdict:
+        return replace(found, kind=kind, point=kind, names=_most(names, matter), **numbers)
 
     if not moving and ground.down:
         lower = _kicked(errors, weights, ground)
         fall = (ground.error - float(errors(lower)[0])) / scale
-        if fall > _NOTHING:
+        if fall > _NEGLIGIBLE:
             if formed:
                 fall = (ground.error - _followed(model, rows, errors, lower, strength)) / scale
             return called(Kind.SADDLE, ground.downward**2, kick_fall=fall)
@@ -490,18 +489,18 @@ def _verdict(
     if runs is not None:
         return called(Kind.RUNNING, runs.matter, trend=runs.trend)
     if moving:
-        flat = ground.falls.drift + ground.falls.soft >= _MOSTLY * (
+        flat = ground.falls.drift + ground.falls.soft >= _VALLEY_SHARE * (
             ground.falls.drift + ground.falls.promised
         )
         return called(Kind.VALLEY if flat else Kind.DESCENDING, ground.weigh_soft)
-    if (changes_without(model, rows, weights, ground.unfelt, strength) < -_NOTHING).any():
+    if (changes_without(model, rows, weights, ground.unfelt, strength) < -_NEGLIGIBLE).any():
         return called(Kind.VALLEY, ground.unfelt * (1.0 + np.abs(weights)), plateau=True)
     if not ground.flat:
         return found
     return called(Kind.FLAT_MINIMUM, ground.weigh_flat, symmetries=len(orbits))
 
 
-def _kicked(errors: Any, weights: np.ndarray, ground: _Ground) -> np.ndarray:
+def _kicked(errors: Errors, weights: np.ndarray, ground: _Ground) -> np.ndarray:
     """The lowest point on the line through a saddle along its softest direction."""
     long = 1.0 + float(np.linalg.norm(weights))
     steps = np.concatenate([-_KICKS, _KICKS]) * long
@@ -509,17 +508,19 @@ def _kicked(errors: Any, weights: np.ndarray, ground: _Ground) -> np.ndarray:
     return np.asarray(points[int(np.argmin(errors(points)))])
 
 
-def _followed(model: Model, rows: InMemory, errors: Any, weights: np.ndarray, strength: np.ndarray) -> float:
+def _followed(
+    model: Model, rows: InMemory, errors: Errors, weights: np.ndarray, strength: np.ndarray
+) -> float:
     """F where a descent from there leads, by steps −|H|⁻¹g, each as long as lowers F most."""
     lowest = float(errors(weights)[0])
-    for _ in range(_FOLLOWED):
+    for _ in range(_NEWTON_STEPS):
         bend = Curvature.at(model, rows, weights, strength)
         bent = ~bend.flat
         step = -(bend.slopes[bent] / np.abs(bend.eigenvalues[bent])) @ bend.eigenvectors[bent]
         points = weights + _TRIALS[:, None] * step
         found = errors(points)
         best = int(np.argmin(found))
-        if not found[best] < lowest * (1.0 - 0.01 * _NOTHING):
+        if not found[best] < lowest * (1.0 - 0.01 * _NEGLIGIBLE):
             break
         weights, lowest = points[best], float(found[best])
     return lowest
@@ -534,7 +535,7 @@ class _Runs(NamedTuple):
 
 def _running(
     model: Model,
-    errors: Any,
+    errors: Errors,
     weights: np.ndarray,
     strength: np.ndarray,
     ground: _Ground,
@@ -545,9 +546,11 @@ def _running(
     Where the descent still moves, that must be why. What a penalty acts on cannot run away. A unit is saturated where
     the Hessian sees next to nothing of what its inputs are worth.
     """
-    allowed = _LEVEL * ground.error
+    allowed = _ROUNDING_RISE * ground.error
     factors = 2.0 ** np.arange(_DOUBLINGS + 1)
-    explained = max(_EXPLAINED * ground.falls.promised, _NOTHING * ground.falls.drift) if moving else 0.0
+    explained = (
+        max(_EXPLAINED_SHARE * ground.falls.promised, _NEGLIGIBLE * ground.falls.drift) if moving else 0.0
+    )
 
     def falls_for_ever(values: np.ndarray) -> bool:
         level = np.isfinite(values).all() and (np.diff(values) <= allowed).all()
@@ -559,10 +562,10 @@ def _running(
         if (strength[group] > 0).any() or not outward.any():
             continue
         worth = float(errors(weights - outward)[0]) - ground.error
-        if not worth > _NOTHING * ground.error:
+        if not worth > _NEGLIGIBLE * ground.error:
             continue
         seen = 0.5 * float(outward @ ground.product(outward))
-        if abs(seen) > _SATURATED * worth:
+        if abs(seen) > _SATURATED_SHARE * worth:
             continue
         values = errors(weights + (factors - 1.0)[:, None] * outward)
         if falls_for_ever(values):
@@ -613,7 +616,7 @@ def _orbits(model: Model, weights: np.ndarray, strength: np.ndarray) -> np.ndarr
     for at, size in enumerate(model.hidden):
         into, out = layers[at], layers[at + 1]
         for i, j in np.ndindex(size, size):
-            if i != j and (model.activation != "identity" or len(weights) > _FEW):
+            if i != j and (model.activation != "identity" or len(weights) > _MOST_MIXED):
                 continue
             held = [decays[at].coef[:, [i, j]], decays[at + 1].coef[[i, j]]]
             if any(each.any() for each in held):
@@ -628,7 +631,7 @@ def _orbits(model: Model, weights: np.ndarray, strength: np.ndarray) -> np.ndarr
     if not found:
         return none
     _, sizes, rows = np.linalg.svd(np.stack(found), full_matrices=False)
-    return np.asarray(rows[sizes > _SYMMETRIC * sizes[0]]) if sizes[0] > 0 else none
+    return np.asarray(rows[sizes > _SYMMETRY_SHARE * sizes[0]]) if sizes[0] > 0 else none
 
 
 def _without(hessian: np.ndarray, orbits: np.ndarray) -> np.ndarray:
@@ -643,7 +646,7 @@ def _without(hessian: np.ndarray, orbits: np.ndarray) -> np.ndarray:
 def _most(names: Sequence[str], matter: np.ndarray) -> tuple[str, ...]:
     """The weights that matter most, the first of them first."""
     order = np.argsort(-matter, kind="stable")
-    return tuple(names[i] for i in order if matter[i] > 0 and matter[i] >= _MATTERS * matter.max())
+    return tuple(names[i] for i in order if matter[i] > 0 and matter[i] >= _NAMED_SHARE * matter.max())
 
 
 def _percent(share: float) -> str:
