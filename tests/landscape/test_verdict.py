@@ -1,6 +1,6 @@
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -280,6 +280,14 @@ MAKERS = {
 )  # fmt: skip
 def test_it_says_what_it_is_in_a_sentence(make, says):
     assert re.fullmatch(says, verdict_at(MODEL, *make(6)).findings)
+
+
+def test_a_minimum_that_curves_a_little_downwards_says_so():
+    found = replace(verdict_at(MODEL, *minimum(6)), down=2)
+    assert found.findings == (
+        "A minimum: a full Newton step would gain less than 0.1 %, as would a push along the 2 of 6 directions that curve "
+        "downwards."
+    )
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)

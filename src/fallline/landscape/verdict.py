@@ -152,7 +152,8 @@ class Verdict:
                 gain = f"a full Newton step would gain less than {percent(_NEGLIGIBLE)}"
                 if self.down:
                     down = f"{self.down:,} of {counted(len(self.weights), 'direction')}"
-                    sentence = f"{gain}, and so would a push along those that curve downwards, {down}"
+                    curves = "curves" if self.down == 1 else "curve"
+                    sentence = f"{gain}, as would a push along the {down} that {curves} downwards"
                 else:
                     sentence = f"every {'other ' if self.flat else ''}direction curves upwards, and {gain}"
                 if self.flat:
