@@ -1,7 +1,5 @@
 """What ``"auto"`` means, and why, in one sentence."""
 
-import difflib
-
 from fallline.descent import Descent
 from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
@@ -11,6 +9,7 @@ from fallline.descent.rprop import Rprop
 from fallline.exceptions import SettingsError
 from fallline.model.curve import Curve
 from fallline.model.network import Model
+from fallline.words import did_you_mean
 
 # Levenberg–Marquardt pays rows · outputs · weights² a pass and weights³ a step. Up to these bounds a pass takes
 # well under a second, and its steps are worth hundreds of gradient steps each.
@@ -41,8 +40,7 @@ def choose(name: str, model: Model, rows: int, *, all_rows: bool = False) -> tup
     if name in DESCENTS:
         return DESCENTS[name](), f"{name} was asked for."
     if name != "auto":
-        near = difflib.get_close_matches(name, DESCENTS, n=1, cutoff=0.4)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
+        hint = did_you_mean(name, DESCENTS)
         raise SettingsError(
             f"descent {name!r} is not known: choose 'auto' or one of {', '.join(DESCENTS)}{hint}"
         )

@@ -4,12 +4,12 @@ Written with names that every array namespace has. Derivatives are given z and a
 short formula in a. Where f has a corner, the derivative is that on the left, as scikit-learn and PyTorch have it.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from fallline.exceptions import SettingsError
+from fallline.words import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,5 @@ def check_activation(name: object) -> str:
     """The activation of that name; SettingsError lists the known ones."""
     if isinstance(name, str) and name in ACTIVATIONS:
         return name
-    near = ["logistic"] if str(name) == "sigmoid" else difflib.get_close_matches(str(name), ACTIVATIONS, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
+    hint = did_you_mean("logistic" if name == "sigmoid" else name, ACTIVATIONS)
     raise SettingsError(f"activation {name!r} is not known: choose one of {', '.join(ACTIVATIONS)}{hint}")

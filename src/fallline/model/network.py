@@ -17,6 +17,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.activations import ACTIVATIONS, RECTIFIERS, check_activation
+from fallline.words import counted
 
 
 class Model(Protocol):
@@ -259,12 +260,11 @@ class Network:
         return network, network.vector(wide)
 
     def __str__(self) -> str:
-        def count(n: int, what: str) -> str:
-            return f"{n} {what}{'' if n == 1 else 's'}"
-
-        parts = [count(self.inputs, "input")]
-        parts += [count(size, f"{self.activation} unit") for size in self.hidden]
         outputs = "output" if self.output_activation == "identity" else f"{self.output_activation} output"
-        parts.append(count(self.outputs, outputs))
+        parts = [
+            counted(self.inputs, "input"),
+            *(counted(size, f"{self.activation} unit") for size in self.hidden),
+            counted(self.outputs, outputs),
+        ]
         biases = "" if self.bias else ", no biases"
-        return f"{', '.join(parts)}{biases}: {count(self.n_weights, 'weight')}"
+        return f"{', '.join(parts)}{biases}: {counted(self.n_weights, 'weight')}"
