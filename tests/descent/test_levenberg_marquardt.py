@@ -3,7 +3,8 @@ import pytest
 import scipy.optimize
 
 from fallline.descent import Stop
-from fallline.descent.levenberg_marquardt import LevenbergMarquardt, by_cholesky, by_qr
+from fallline.descent.damped import by_cholesky, by_qr
+from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import Penalised, weight_decay
 from fallline.exceptions import FalllineError, SettingsError
 from fallline.model.curve import Curve

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk, stay
-from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated, with_diagonal
+from fallline.descent.damped import Damped, by_cholesky, by_qr, solve
+from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
 
@@ -42,22 +43,6 @@ _NEAR = 1e-2
 _RISES = 1e-2
 
 _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)  # of F: below it a fall can be neither promised nor seen
-
-
-class Damped(NamedTuple):
-    """(JᵀJ + damping · D²) Δw = −g in units of D: the matrix as RᵀR, and its solution."""
-
-    root: np.ndarray  # R: its upper triangle, what is below says nothing
-    felt: np.ndarray  # which weights move at all
-    unit: np.ndarray  # D, 1 where nothing is felt
-    slope: np.ndarray
-    held: np.ndarray  # what the damping adds to the diagonal
-    move: np.ndarray  # D Δw
-
-    @property
-    def step(self) -> np.ndarray:
-        """Δw."""
-        return self.move / self.unit
 
 
 class LevenbergMarquardtState(NamedTuple):
@@ -300,7 +285,7 @@ class LevenbergMarquardt(Descent):
         """
         walk, penalty, damped = state.walk, state.penalty, state.damped
         bend = np.where(damped.felt, sums.product / damped.unit, 0.0)
-        a = -_solve(damped.root, bend)
+        a = -solve(damped.root, bend)
         if np.linalg.norm(a) <= _MOST_BEND * np.linalg.norm(state.step * damped.unit):
             trial = self._within(walk.weights + state.step + 0.5 * a / damped.unit)
             return state._replace(asks="error", trial=trial, walk=stay(walk))
@@ -446,51 +431,3 @@ def _damped(
     columns = np.concatenate([sums.triangle[:, :-1], np.diag(strength)])
     right = np.concatenate([sums.triangle[:, -1], strength * weights])
     return by_qr(columns, right + columns @ fixed, here, scale, damping)
-
-
-def by_cholesky(here: Penalised, scale: np.ndarray, damping: Any) -> Damped:
-    """The damped equations solved by Cholesky, in units where the diagonal of D⁻¹JᵀJD⁻¹ is 1.
-
-    A weight that no row feels (its column is 0, or it is held at a bound) stays where it is. Where rounding has made the
-    matrix indefinite the step is NaN: such a trial is rejected, and the damping grows.
-    """
-    from scipy.linalg.lapack import dpotrf
-
-    felt, unit, slope, on_diagonal = _in_units(here, scale, damping)
-    scaled = with_diagonal(here.gauss_newton, on_diagonal, 1.0 / unit)
-    root, failed = dpotrf(
-        scaled.T, lower=0, clean=0, overwrite_a=1
-    )  # symmetric: in LAPACK's order without a copy
-    move = np.full(len(slope), np.nan) if failed else -_solve(root, slope)
-    return Damped(root, felt, unit, slope, on_diagonal, move)
-
-
-def by_qr(columns: np.ndarray, right: np.ndarray, here: Penalised, scale: np.ndarray, damping: Any) -> Damped:
-    """The same equations as the least squares problem [J; √damping D] Δw = −[r; 0], solved by QR.
-
-    columns (m, n_weights) and right (m,) stand for J and r: any with the same JᵀJ and Jᵀr.
-    """
-    from scipy.linalg.lapack import dtrtrs
-
-    felt, unit, slope, on_diagonal = _in_units(here, scale, damping)
-    columns = np.where(felt, columns / unit, 0.0)
-    q, root = np.linalg.qr(np.concatenate([columns, np.diag(np.sqrt(on_diagonal))]))
-    right = np.concatenate([right, np.zeros_like(slope)])
-    solution, failed = dtrtrs(root, q.T @ right)
-    return Damped(root, felt, unit, slope, on_diagonal, np.full(len(slope), np.nan) if failed else -solution)
-
-
-def _solve(root: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(RᵀR)⁻¹ of the right side."""
-    from scipy.linalg.lapack import dpotrs
-
-    return np.asarray(dpotrs(root, right, lower=0)[0])
-
-
-def _in_units(
-    here: Penalised, scale: np.ndarray, damping: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Which weights are felt, the unit of each, the slope in these units, and what is added to the diagonal."""
-    felt = (scale > 0) & (np.diagonal(here.gauss_newton) > 0)
-    unit = np.where(felt, scale, 1.0)
-    return felt, unit, np.where(felt, here.gradient / unit, 0.0), np.where(felt, damping, 1.0)
