@@ -22,7 +22,10 @@ import pytest
 
 from fallline.exceptions import OutputError, TableError
 from fallline.files import atomic_write
-from fallline.table.read import Table, read_table, table_from_frame, write_csv, write_table
+from fallline.table.frames import table_from_frame
+from fallline.table.read import read_table
+from fallline.table.table import Table
+from fallline.table.write import write_csv, write_table
 
 NAN = float("nan")
 
@@ -864,7 +867,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path, m
     def refuse(*_):
         raise problem
 
-    monkeypatch.setattr("fallline.table.read.write_csv", refuse)
+    monkeypatch.setattr("fallline.table.write.write_csv", refuse)
     with pytest.raises(OutputError, match=words):
         write_table(tmp_path / "out.csv", OUT)
     assert (tmp_path / "out.csv").read_bytes() == b"old"
@@ -875,7 +878,7 @@ def test_an_interruption_leaves_nothing_half_written(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fallline.table.read._csv_cells", interrupt)
+    monkeypatch.setattr("fallline.table.write._csv_cells", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_table(tmp_path / "out.csv", OUT)
     assert names_in(tmp_path) == []
@@ -891,7 +894,8 @@ def test_bytes_are_written_whole_with_the_mode_of_the_file_they_replace(tmp_path
 
 def test_importing_the_module_imports_no_reader():
     readers = ("duckdb", "nanoarrow", "narwhals", "pandas")
-    code = f"import sys, fallline.table.read; print([m for m in {readers} if m in sys.modules])"
+    ours = "fallline.table.frames, fallline.table.read, fallline.table.write"
+    code = f"import sys, {ours}; print([m for m in {readers} if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
     assert nanoarrow.__version__

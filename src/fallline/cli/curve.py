@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fallline.sure.curve_fit import CurveFit
-    from fallline.table.read import Table
+    from fallline.table.table import Table
 
 
 class _Named(click.ParamType):

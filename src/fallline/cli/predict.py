@@ -12,7 +12,7 @@ from fallline.cli import printing
 
 if TYPE_CHECKING:
     from fallline.model_file import SavedModel
-    from fallline.table.read import Table
+    from fallline.table.table import Table
 
 
 @click.command(short_help="Write a model's predictions beside the rows of a table.")
@@ -32,7 +32,8 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
     from fallline.cli.rows import read_otherwise
     from fallline.exceptions import ModelFileError, OutputError
     from fallline.model_file import load_model
-    from fallline.table.read import read_table, write_csv, write_table
+    from fallline.table.read import read_table
+    from fallline.table.write import write_csv, write_table
     from fallline.words import counted, free_name
 
     saved = load_model(model)

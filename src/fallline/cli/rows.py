@@ -14,7 +14,7 @@ from fallline.exceptions import SettingsError, TableError
 from fallline.fit.figures import figures_of
 from fallline.model_file import SavedModel
 from fallline.table.columns import Columns
-from fallline.table.read import Table
+from fallline.table.table import Table
 from fallline.words import counted, listed, percent, written
 
 # How a column was read, where both cannot be right of one column.

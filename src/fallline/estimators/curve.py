@@ -15,7 +15,7 @@ from fallline.exceptions import DescentWarning, SettingsError, TableError
 from fallline.model.curve import Curve
 from fallline.model.formula import Formula, read_formula
 from fallline.sure.curve_fit import fit_curve
-from fallline.table.read import table_from_frame
+from fallline.table.frames import table_from_frame
 
 
 class CurveRegressor(RegressorMixin, BaseEstimator):

@@ -30,7 +30,8 @@ from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.rows.memory import InMemory
 from fallline.sure.fitted_intervals import FittedIntervals, IntervalsOnDemand
 from fallline.table.columns import Columns
-from fallline.table.read import Table, table_from_frame
+from fallline.table.frames import table_from_frame
+from fallline.table.table import Table
 from fallline.walk.loop import Progress
 from fallline.walk.path import DescentPath
 

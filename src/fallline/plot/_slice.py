@@ -129,7 +129,8 @@ def seen(model: Any, X: Any, names: Sequence[str] | None = None) -> Seen:
 
 
 def _saved(model: Any, X: Any) -> Seen:
-    from fallline.table.read import Table, table_from_frame
+    from fallline.table.frames import table_from_frame
+    from fallline.table.table import Table
 
     table = X if isinstance(X, Table) else table_from_frame(X)
     columns = model.columns
@@ -161,7 +162,8 @@ def under(feature: str, held: str) -> str:
 def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
     """y as numbers (n, outputs); where it is None, the target columns of a table that a saved model is shown."""
     if y is None and hasattr(model, "columns") and hasattr(model, "fitted"):
-        from fallline.table.read import Table, table_from_frame
+        from fallline.table.frames import table_from_frame
+        from fallline.table.table import Table
 
         table = X if isinstance(X, Table) else table_from_frame(X)
         return np.asarray(model.columns.target_values(table.columns))
