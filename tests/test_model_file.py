@@ -19,7 +19,8 @@ from fallline.plot import PathDisplay
 from fallline.rows.memory import InMemory
 from fallline.sure.fitted_intervals import FittedIntervals
 from fallline.sure.intervals import Member, intervals_of
-from fallline.table.columns import Columns, Scaling
+from fallline.table.columns import Columns
+from fallline.table.scaling import Scaling
 from fallline.walk.loop import descend
 
 

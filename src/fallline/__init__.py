@@ -39,7 +39,7 @@ _HOME = {
     "Rprop": "fallline.descent.rprop",
     "SavedModel": "fallline.model_file",
     "SavedPath": "fallline.model_file",
-    "Scaling": "fallline.table.columns",
+    "Scaling": "fallline.table.scaling",
     "Surface": "fallline.landscape.surface",
     "Transformation": "fallline.descent.transformation",
     "descend": "fallline.walk.loop",

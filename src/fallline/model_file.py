@@ -24,7 +24,8 @@ from fallline.fit.fitted import FittedNetwork
 from fallline.model.network import Network
 from fallline.sure.fitted_intervals import FittedIntervals
 from fallline.sure.intervals import Intervals
-from fallline.table.columns import Columns, Scaling
+from fallline.table.columns import Columns
+from fallline.table.scaling import Scaling
 from fallline.walk.path import Recorded
 
 SUFFIX = ".fallline"

@@ -10,7 +10,7 @@ from fallline.fit.fitted import FittedNetwork
 from fallline.fit.network_fit import fit_network
 from fallline.fit.settings import Settings, hidden_sizes, starts_asked
 from fallline.model.network import Network
-from fallline.table.columns import Scaling
+from fallline.table.scaling import Scaling
 
 
 def test_a_division_is_a_partition_in_the_shares_asked_for(random):

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from fallline.exceptions import ShapeError, TableError
-from fallline.table.columns import MOST_CATEGORIES, Columns, Scaling
+from fallline.table.columns import Columns
+from fallline.table.roles import MOST_CATEGORIES
+from fallline.table.scaling import Scaling
 
 NAN = float("nan")
 

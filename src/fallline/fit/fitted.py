@@ -8,7 +8,7 @@ import numpy as np
 from fallline.fit.average import Start, Starts
 from fallline.model.network import Layer, Network
 from fallline.rows.memory import InMemory
-from fallline.table.columns import Scaling
+from fallline.table.scaling import Scaling
 
 _PREDICT_ROWS = 1 << 16  # a block of predictions: bounded memory however long the table
 

@@ -22,7 +22,7 @@ from fallline.fit.fitted import FittedNetwork, mean_of
 from fallline.fit.settings import LIGHT_DECAY, Settings, starts_asked
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
-from fallline.table.columns import Scaling
+from fallline.table.scaling import Scaling
 from fallline.threads import Task, Workers
 from fallline.walk.loop import Progress, descend
 from fallline.walk.path import DescentPath

@@ -19,7 +19,7 @@ from fallline.fit.settings import Settings
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
 from fallline.sure.intervals import Intervals, Member, enough_rows, intervals_of
-from fallline.table.columns import Scaling
+from fallline.table.scaling import Scaling
 from fallline.threads import side_by_side
 from fallline.walk.loop import descend
 from fallline.walk.path import DescentPath
