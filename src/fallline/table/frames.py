@@ -67,10 +67,6 @@ def _values_of(series: Any, column: str, table: str) -> np.ndarray:
     missing = series.is_null().to_numpy().astype(bool)
     if missing.all():  # as in a file: a column without values is of no type, and stands as numbers
         return np.full(len(missing), np.nan)
-    if kind.is_numeric():
-        numbers = series.cast(nw.Float64).fill_null(0.0).to_numpy().astype(np.float64)
-        numbers[missing] = np.nan
-        return numbers
     if kind in (nw.Categorical, nw.Enum):
         series = series.cast(nw.String)
     if kind == nw.Datetime or kind == nw.Date:
@@ -80,7 +76,8 @@ def _values_of(series: Any, column: str, table: str) -> np.ndarray:
     if kind == nw.Duration:
         spans = series.to_numpy().astype("timedelta64[us]")
         return np.where(missing, np.nan, spans.astype(np.int64) / 1e6)
-    if kind in (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Object, nw.Time, nw.Unknown):
+    plain = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Object, nw.Time, nw.Unknown)
+    if kind.is_numeric() or kind in plain:
         cells = [None if gone else cell for cell, gone in zip(series.to_list(), missing, strict=True)]
         return _from_objects(cells, column, table, str(kind))
     raise unreadable_column(f"the {table}", column, str(kind))
