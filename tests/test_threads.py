@@ -186,12 +186,24 @@ def until_stopped():
 
 
 def test_an_interrupt_ends_all_tasks_and_keeps_what_arrived():
-    with Workers(2) as workers:
+    with Workers(3) as workers:
         given = [workers.give(task) for task in (lambda: "arrived", *[until_stopped] * 4)]
         threading.Timer(0.2, _thread.interrupt_main).start()
         found = [task.result() for task in given]
-    assert found == ["arrived", "ended", "ended", None, None]
+    assert found[0] == "arrived"
+    assert set(found[1:]) == {"ended", None}
     assert workers.interrupted
+
+
+def test_the_thread_that_waits_takes_a_task_that_nobody_has_begun():
+    hold, main = threading.Event(), threading.get_ident()
+    with Workers(2) as workers:
+        first = workers.give(hold.wait)  # keeps the other thread busy
+        second = workers.give(threading.get_ident)
+        here = workers.give(threading.get_ident, here=True)
+        assert second.result() == here.result() == main
+        hold.set()
+        assert first.result()
 
 
 def test_an_interrupt_of_tasks_side_by_side_is_raised_when_they_have_ended():
@@ -199,7 +211,7 @@ def test_an_interrupt_of_tasks_side_by_side_is_raised_when_they_have_ended():
     threading.Timer(0.2, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         side_by_side([lambda: ended.append(until_stopped())] * 4, n_jobs=2)
-    assert ended == ["ended", "ended"]
+    assert set(ended) <= {"ended"}
 
 
 def test_an_interrupt_of_the_only_thread_ends_what_follows():
@@ -275,4 +287,4 @@ def test_an_exception_of_what_was_said_is_raised_where_it_is_heard_and_ends_all(
         given = [workers.give(lambda: workers.say(fail) or ended.append(until_stopped())) for _ in range(2)]
         with pytest.raises(ValueError, match="in a callback"):
             given[0].result()
-    assert ended == ["ended", "ended"]
+    assert set(ended) <= {"ended"}

@@ -103,8 +103,9 @@ def stopping() -> bool:
 
 
 class Workers:
-    """Threads that take tasks in the order in which they were given; with one thread a task runs when its result is asked for.
+    """Threads that take tasks in the order in which they were given; one of them is the thread that waits for results.
 
+    A task that nobody has begun runs in that thread when its result is asked for; so does one that is given to run ``here``.
     What a task returns must not depend on the others, so that the number of threads and their timing change nothing.
     """
 
@@ -121,12 +122,15 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def give(self, call: Callable[[], _T]) -> "Task[_T]":
-        """Have this called by the next thread that is free."""
+    def give(self, call: Callable[[], _T], *, here: bool = False) -> "Task[_T]":
+        """Have this called by the next thread that is free.
+
+        here: by the thread that waits. Steps of microseconds are slower side by side, as they wait for Python's lock.
+        """
         task = Task(self, call)
-        if self._count > 1:
+        if self._count > 1 and not here:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._count, "fallline")
+                self._pool = ThreadPoolExecutor(self._count - 1, "fallline")
             task.future = self._pool.submit(task.run)
         return task
 
@@ -136,7 +140,7 @@ class Workers:
         A task that is not waited for yet is heard when its turn comes.
         """
         task = getattr(_thread, "task", None)
-        if task is None:
+        if task is None or task.waited_for:
             call()
         else:
             task.said.append(call)
@@ -149,6 +153,7 @@ class Task(Generic[_T]):
         self.workers, self._call, self._dropped = workers, call, False
         self.future: Future[_T | None] | None = None
         self.said: collections.deque[Callable[[], Any]] = collections.deque(maxlen=1)
+        self.waited_for = False  # by the very thread that runs it
 
     @property
     def over(self) -> bool:
@@ -177,7 +182,9 @@ class Task(Generic[_T]):
         Ctrl-C, which comes to the main thread alone, stops all tasks, and the ends they come to are waited for.
         """
         workers = self.workers
-        while self.future is not None:
+        if self.future is None or self.future.cancel():
+            return self._run_here()
+        while True:
             try:
                 done = wait([self.future], _LOOK_SECONDS).done
                 if self.said:
@@ -187,11 +194,19 @@ class Task(Generic[_T]):
             else:
                 if done:
                     return self.future.result()
+
+    def _run_here(self) -> _T | None:
+        """Make the call, in the thread that waits for it; beside others it does not call for more threads."""
+        self.waited_for = True
+        before = getattr(_thread, "task", None)
+        _thread.task = self if self.future is not None else before
         try:
             return None if self.over else self._call()
         except KeyboardInterrupt:
-            workers.stopped = workers.interrupted = True
+            self.workers.stopped = self.workers.interrupted = True
             return None
+        finally:
+            _thread.task = before
 
 
 def side_by_side(tasks: Sequence[Callable[[], _T]], n_jobs: int | None = None) -> list[_T]:

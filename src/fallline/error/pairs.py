@@ -110,13 +110,9 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
                     product[:, h, :, : under.shape[1]] += xp.permute_dims(part, (0, 2, 1))
             if k > i + 1:
                 turned = coefs[k] @ turned
-        above, at = _room("above", (_count(units), u.shape[-1]), u), 0
-        for h in range(units):
-            later = above[at : at + units - h]
-            _times(coefs[i + 1][h:], turned[h], later)
-            later *= slopes[i][h:]
-            later[0] += bends[i][h]
-            at += units - h
+        above = (coefs[i + 1] @ turned) * slopes[i]
+        above[every, every] += bends[i]
+        above = above[_round(units)]
         under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
         products[i, i] = above @ under.T
     squares = slopes[last] ** 2 if s is None else slopes[last] ** 2 * s
@@ -147,13 +143,22 @@ def put_together(network: Network, products: Products) -> np.ndarray:
 
 
 def pairs(a: Any, room: str | None = None) -> Any:
-    """a_i a_k for each pair i ≤ k: (size, n) to (size (size + 1)/2, n), in the ``room`` of that name if one is given."""
+    """a_i a_k for each pair once: (size, n) to (pairs, n), in the ``room`` of that name if one is given.
+
+    Around a circle, k = i, then k = i + 1, i + 2, … to halfway round: all pairs are then one product, and what threads wait
+    for each other with is the number of operations.
+    """
     size, n = a.shape
-    found, at = _room(room, (_count(size), n), a), 0
-    for i in range(size):
-        _multiply(a[i:], a[i], found[at : at + size - i])
-        at += size - i
-    return found
+    turns = size // 2 + 1
+    around = a.__array_namespace__().concat([a, a[:turns]])
+    found = _room(room, (turns, size, n), a)
+    if isinstance(around, np.ndarray):
+        step, along = around.strides
+        np.multiply(np.ndarray((turns, size, n), around.dtype, around, 0, (step, step, along)), a, out=found)
+    else:
+        for turn in range(turns):
+            found[turn, ...] = around[turn : turn + size] * a
+    return _flat(found)
 
 
 def _outer(a: Any, b: Any) -> Any:
@@ -186,20 +191,21 @@ def _multiply(a: Any, b: Any, out: Any) -> Any:
     return out
 
 
-def _times(a: Any, b: Any, out: Any) -> None:
-    if isinstance(out, np.ndarray):
-        np.matmul(a, b, out=out)
-    else:
-        out[...] = a @ b
-
-
 def input_pairs(network: Network, x: Any) -> Any:
     """The pairs of what stands below the first layer, for rows x (n, inputs)."""
     return pairs(_with_one(x.T, network.bias))
 
 
 def _count(size: int) -> int:
-    return size * (size + 1) // 2
+    """How many pairs ``pairs`` makes of so many: for an even number, those halfway round twice."""
+    return size * (size // 2 + 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _round(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """i and k of the pairs that ``pairs`` makes, in its order."""
+    turn, i = np.divmod(np.arange(_count(size)), size)
+    return i, (i + turn) % size
 
 
 def _shapes(network: Network) -> list[tuple[int, int]]:
@@ -225,5 +231,5 @@ def _places(inputs: int, units: int) -> np.ndarray:
 
 def _pair(i: Any, k: Any, size: int) -> Any:
     """The number of the pair (i, k) among ``pairs``."""
-    low, high = np.minimum(i, k), np.maximum(i, k)
-    return low * size - low * (low - 1) // 2 + high - low
+    ahead, behind = (k - i) % size, (i - k) % size
+    return np.where(ahead <= size // 2, ahead * size + i, behind * size + k)

@@ -35,6 +35,7 @@ _WORTH = 2.0  # by so much the log evidence must rise: a unit that does nothing 
 # Starts begin from a strong and from a light penalty in turn; one whose log evidence is lower by so much a row is left out.
 _FIRST, _LOWER = (Evidence.first, 1e-3), 0.25
 _CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED)
+_QUICK = 1.5e7  # products of a pass, up to which starts walk one after the other: side by side they are no sooner there
 _ENOUGH_FOR_EVIDENCE = 10  # rows: fewer say nothing of the noise
 
 # Mini-batches go in single precision from so many rows · weights on: half the time, and the noise of a batch is far larger.
@@ -148,7 +149,9 @@ class _Fit:
             functools.partial(self._walk, network, begins, number, arrived)
             for number in range(len(known), len(begins))
         ]
-        return _Starts([self.workers.give(call) for call in calls], list(known), arrived)
+        work = self.rows.count * network.outputs * network.n_weights**2
+        here = work <= _QUICK or len(begins) == 1
+        return _Starts([self.workers.give(call, here=here) for call in calls], list(known), arrived)
 
     def results(self, starts: "_Starts") -> list[DescentPath]:
         """The paths of these starts, in their order; fewer where the fit was to stop."""
