@@ -272,7 +272,7 @@ def test_verbose_prints_the_error(waves, capsys):
         ({"activation": "sigmoid"}, "choose one of identity, logistic, tanh"),
         ({"hidden_layer_sizes": (0,)}, r"such as \(20,\), \(\) for none, or 'auto'"),
         ({"hidden_layer_sizes": "20"}, r"such as \(20,\)"),
-        ({"descent": "newton"}, "levenberg-marquardt, l-bfgs, gauss-newton, rprop, gradient"),
+        ({"descent": "newton"}, "levenberg-marquardt, l-bfgs, rprop, gradient"),
         ({"alpha": -1}, "alpha=-1"),
         (
             {"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2},
