@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Generic, TypeVar
 
+from fallline.exceptions import SettingsError
+
 _T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.1  # between two looks of the calling thread at what the others say
@@ -85,10 +87,14 @@ def processors() -> int:
 
 
 def workers_for(n_jobs: int | None) -> int:
-    """How many threads ``n_jobs`` asks for: −1 or None one a processor, −2 one less, as in scikit-learn."""
+    """How many threads ``n_jobs`` asks for: −1 or None one a processor, −2 one less, as in scikit-learn. Raises SettingsError."""
     if n_jobs is None:
         return processors()
-    return max(processors() + 1 + n_jobs, 1) if n_jobs < 0 else max(n_jobs, 1)
+    if isinstance(n_jobs, (bool, str)) or int(n_jobs) != n_jobs or n_jobs == 0:
+        raise SettingsError(
+            f"n_jobs={n_jobs!r} is not possible: give a number of threads from 1 up, or None or -1 for one a processor."
+        )
+    return max(processors() + 1 + int(n_jobs), 1) if n_jobs < 0 else int(n_jobs)
 
 
 def is_side_by_side() -> bool:

@@ -279,6 +279,8 @@ def test_verbose_prints_the_error(waves, capsys):
             "leave rows to train on",
         ),
         ({"max_iter": 0.5}, "max_iter=0.5"),
+        ({"n_jobs": 0}, "n_jobs=0 is not possible: give a number of threads from 1 up"),
+        ({"n_jobs": "all"}, "n_jobs='all' is not possible"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_a_sentence(settings, message, waves):
