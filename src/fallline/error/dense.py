@@ -20,6 +20,9 @@ class Dense:
 
     def __init__(self, network: Network, weights: Any, x: Any) -> None:
         self.network, self.layers, self.xp = network, network.layers(weights), x.__array_namespace__()
+        self.linear_outputs = (
+            network.output_activation == "identity"
+        )  # their slope is 1, and not multiplied by
         last = len(self.layers) - 1
         self.activations = [
             ACTIVATIONS[network.output_activation if number == last else network.activation]
@@ -57,7 +60,7 @@ class Dense:
 
         Source: Rumelhart, Hinton & Williams (1986), Nature 323:533.
         """
-        delta, parts = u * self.slopes[-1], []
+        delta, parts = u if self.linear_outputs else u * self.slopes[-1], []
         for number in range(len(self.layers) - 1, -1, -1):
             parts.append(self._to_weights(self.below[number], delta))
             if number:
@@ -107,7 +110,9 @@ class Dense:
         delta = xp.eye(outputs, dtype=self.predicted.dtype)[:, :, None] * self.slopes[-1][None]
         deltas = [delta]
         for number in range(len(self.layers) - 1, 0, -1):
-            delta = (self.layers[number].coef @ delta) * self.slopes[number - 1][None]
+            coef = self.layers[number].coef
+            direct = self.linear_outputs and number == len(self.layers) - 1
+            delta = (coef.T[:, :, None] if direct else coef @ delta) * self.slopes[number - 1][None]
             deltas.insert(0, delta)
         return deltas
 

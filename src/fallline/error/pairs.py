@@ -48,7 +48,7 @@ def products_of(sweep: Dense, s: Any, first_pairs: Any = None) -> Products:
     """
     xp, network = sweep.xp, sweep.network
     below = [_with_one(a, network.bias) for a in sweep.below]
-    deltas, top = sweep.sensitivities(), sweep.slopes[-1]
+    deltas, top = sweep.sensitivities(), None if sweep.linear_outputs else sweep.slopes[-1]
     last = len(below) - 1
     products: Products = {}
     for i in range(last):
@@ -64,12 +64,15 @@ def products_of(sweep: Dense, s: Any, first_pairs: Any = None) -> Products:
             both = (
                 xp.sum(deltas[i][:, :, None, :] * deltas[k][:, None, :, :], axis=0)
                 if k < last
-                else xp.permute_dims(deltas[i] * top[:, None, :], (1, 0, 2))
+                else xp.permute_dims(deltas[i] if top is None else deltas[i] * top[:, None, :], (1, 0, 2))
             )
             both = both if s is None else both * s
             products[i, k] = _flat(both) @ _flat(_outer(below[i], below[k])).T
-    squares = top * top if s is None else top * top * s
-    products[last, last] = (squares[:, None, :] * below[-1][None]) @ below[-1].T
+    squares = None if top is None else top * top
+    if s is not None:
+        squares = s[None] if squares is None else squares * s
+    over = below[-1][None] if squares is None else squares[:, None, :] * below[-1][None]
+    products[last, last] = over @ below[-1].T  # one for all outputs where they are linear
     return products
 
 

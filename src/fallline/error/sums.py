@@ -140,7 +140,11 @@ def merged(first: Sums, second: Sums) -> Sums:
 
 def finished(model: Model, sums: Sums) -> Sums:
     """The sums over all rows, JᵀJ or H put together of the products it was left in."""
-    return Sums(*(put_together(model, each) if isinstance(each, dict) else each for each in sums))  # type: ignore[arg-type]
+    if isinstance(sums.gauss_newton, dict):
+        return sums._replace(gauss_newton=put_together(model, sums.gauss_newton))  # type: ignore[arg-type]
+    if isinstance(sums.product, dict):
+        return sums._replace(product=put_together(model, sums.product))  # type: ignore[arg-type]
+    return sums
 
 
 def residuals(model: Model, weights: Any, block: Block) -> Any:
