@@ -58,7 +58,7 @@ def products_of(sweep: Dense, s: Any, first_pairs: Any = None) -> Products:
         if s is not None:
             above *= s
         under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
-        products[i, i] = above @ under.T
+        products[i, i] = under @ above.T
         for k in range(i + 1, last + 1):
             # An output unit j feels its own ŷ_j alone.
             both = (
@@ -117,7 +117,7 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
         above[every, every] += bends[i]
         above = above[_round(units)]
         under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
-        products[i, i] = above @ under.T
+        products[i, i] = under @ above.T
     squares = slopes[last] ** 2 if s is None else slopes[last] ** 2 * s
     products[last, last] = ((squares + bends[last])[:, None, :] * below[last][None]) @ below[last].T
     return products
@@ -229,7 +229,7 @@ def _flat(terms: Any) -> Any:
 def _places(inputs: int, units: int) -> np.ndarray:
     """Where the products of pairs have the entry (i h, i' h') of JᵀJ: (inputs · units, inputs · units)."""
     i, h = np.divmod(np.arange(inputs * units), units)
-    return _pair(h[:, None], h[None, :], units) * _count(inputs) + _pair(i[:, None], i[None, :], inputs)
+    return _pair(i[:, None], i[None, :], inputs) * _count(units) + _pair(h[:, None], h[None, :], units)
 
 
 def _pair(i: Any, k: Any, size: int) -> Any:
