@@ -35,6 +35,7 @@ class Complaint(click.ClickException):
 
 
 def console(stderr: bool = False) -> "Console":
+    """A console of rich on standard output or error; as wide as a page where it is no terminal."""
     from rich.console import Console
 
     found = Console(stderr=stderr)

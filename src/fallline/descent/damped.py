@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fallline.descent.penalty import Penalised, with_diagonal
-from fallline.lapack import cholesky, solve_by_root
+from fallline.native.lapack import cholesky, solve_by_root
 
 
 class Damped(NamedTuple):

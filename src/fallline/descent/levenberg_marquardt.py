@@ -15,7 +15,7 @@ from fallline.descent.damped import Damped, by_cholesky, by_qr
 from fallline.descent.penalty import Penalised, Penalty, penalise, reestimated
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
-from fallline.lapack import solve_by_root
+from fallline.native.lapack import solve_by_root
 
 # The damping is in units of the scaled curvature, whose diagonal is 1. At the floor the step is Gauss–Newton's;
 # at Nielsen's ceiling it is a gradient step 1e16 times shorter than the scale of the surface: no step helps any more.

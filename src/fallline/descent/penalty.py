@@ -13,8 +13,8 @@ import numpy as np
 
 from fallline.error.sums import Sums
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.lapack import cholesky, inverse_of_root
 from fallline.model.network import Model
+from fallline.native.lapack import cholesky, inverse_of_root
 
 _LEAST, _MOST = 1e-10, 1e8
 _TINY = float(np.finfo(np.float64).tiny)

@@ -106,6 +106,7 @@ def _key(text: str) -> str:
 
 
 def spelled_boolean(value: float) -> str:
+    """A 1 or 0 as a person writes it."""
     return "true" if value else "false"
 
 

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from fallline.lapack import cholesky, inverse_of_root, solve_by_root
+from fallline.native.lapack import cholesky, inverse_of_root, solve_by_root
 
 
 @pytest.fixture

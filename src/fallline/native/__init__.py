@@ -1,0 +1,1 @@
+"""Native functions, called through ctypes so that other threads go on meanwhile."""
