@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fallline.cli.table_fit import fit_table, prepare
+from fallline.cli.rows import prepare
+from fallline.cli.table_fit import fit_table
 from fallline.report import figures
 from fallline.table.read import read_table
 
