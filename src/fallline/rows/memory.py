@@ -207,10 +207,9 @@ class InMemory:
         found = self._cut.get(size)
         if found is None:
             keeps = 4 * self.x.shape[1] * self.x.nbytes <= _KEPT_BYTES
+            s, parts = self.sample_weight, [slice(at, at + size) for at in range(0, len(self.x), size)]
             found = self._cut[size] = [
-                Block(self.x[part], self.y[part], None if s is None else s[part], keeps)
-                for s in (self.sample_weight,)
-                for part in (slice(at, at + size) for at in range(0, len(self.x), size))
+                Block(self.x[part], self.y[part], None if s is None else s[part], keeps) for part in parts
             ]
         return found
 

@@ -1,7 +1,6 @@
 """When a walk ends that does not end by itself: one rule for all of them."""
 
 import math
-from typing import Any
 
 from fallline.descent import Stop
 from fallline.exceptions import SettingsError
@@ -59,9 +58,3 @@ class Stopping:
     def best_error(self) -> float:
         """The error it was chosen by."""
         return self._judged if self._chosen else self.best.error
-
-    def to_numbers(self) -> dict[str, Any]:
-        """What must be remembered to go on: for a checkpoint."""
-        return {
-            "reference": self._reference, "news_at": self._news_at, "judged": self._judged, "judged_at": self._judged_at
-        }  # fmt: skip
