@@ -6,22 +6,27 @@ functions behind them are called through ctypes, which lets go of it.
 
 import ctypes
 import functools
+import importlib
 from typing import Any
 
 import numpy as np
 
 
 @functools.cache
-def _function(name: str, arguments: int) -> Any:
-    """A function of LAPACK, from the table of pointers that SciPy offers to Cython."""
-    from scipy.linalg import cython_lapack
-
-    capsule = cython_lapack.__pyx_capi__[name]
+def address_of(module: str, name: str) -> int:
+    """Where a function of BLAS or LAPACK stands, from the table of pointers that ``scipy.linalg.<module>`` offers to Cython."""
+    capsule = importlib.import_module(f"scipy.linalg.{module}").__pyx_capi__[name]
     named = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))
     pointed = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(pointed(capsule, named(capsule)))
+    return int(pointed(capsule, named(capsule)))
+
+
+@functools.cache
+def _function(name: str, arguments: int) -> Any:
+    """A function of LAPACK."""
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address_of("cython_lapack", name))
 
 
 _LOWER, _NOT_UNIT = (ctypes.create_string_buffer(letter) for letter in (b"L", b"N"))

@@ -18,6 +18,7 @@ from fallline.error.pairs import by_pairs, widest
 from fallline.error.sums import Block, Request, Sums, finished, merged, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Model, Network
+from fallline.native import kernels as native
 from fallline.threads import is_side_by_side, one_blas_thread, processors
 
 _T = TypeVar("_T")
@@ -32,6 +33,7 @@ _GROUPS = 64  # runs of blocks that threads take in turn: few enough for their s
 _LARGEST_KEPT = (32 << 20) - (1 << 13)  # bytes: the most that it keeps, with what it adds to a block
 _KEPT_BYTES = 64 << 20  # of what is kept of all rows for the next pass
 _WORTH_THREADS = 2e7  # multiplications: a pass of fewer is over before threads have begun
+_PART, _SQUARE_PART = 5e6, 1e8  # the same of what one native call does of a pass: of E and g, and of JᵀJ, which is put together
 _WINDOW_BYTES = 1 << 19  # of batches laid out together
 
 
@@ -156,10 +158,14 @@ class InMemory:
         """The sums asked for, over all rows."""
         _keep_freed_memory()
         n, p = len(self.x), model.n_weights
-        blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
         square = request.kind in ("gauss_newton", "triangle", "hessian")
         work = n * p * (p if square and request.direction is None else directions)
+        in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) else None
+        if in_c is not None:
+            parts = min(max(int(work / (_SQUARE_PART if square else _PART)), 1), _GROUPS)
+            return self._fold(lambda block: Sums(block.count, *in_c(block)), self._blocks(-(-n // parts)), work)
+        blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:

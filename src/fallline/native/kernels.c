@@ -1,0 +1,606 @@
+/* The sums over rows of a dense network, and walks that are made of nothing else.
+
+   Compiled once for each level of the processor and each number type: REAL, SUFFIX and BYTES are given. Everything here has a
+   twin in Python that says what it means (error/, descent/, walk/); where they differ by more than rounding, this is wrong.
+
+   A block of rows lies across: what stands below layer l is a[l], (units, room), a row of ones at its end where there are
+   biases. So a layer's coefficients and biases, one after the other in the vector of weights, are one matrix (units below + 1,
+   units), and its gradient has the same shape. Rows that fill up a block have s = 0. */
+#include "vectors.h"
+
+enum { IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, SOFTPLUS, SOFTSIGN, ELU, SILU, SINE, GAUSSIAN };
+
+enum { MOST_LAYERS = 16 };
+
+typedef void (*Gemm)(char *, char *, int *, int *, int *, REAL *, const REAL *, int *, const REAL *, int *, REAL *, REAL *, int *);
+
+typedef struct { /* rows where they lie: x (n, inputs), y (n, outputs), s (n) or null; strides in numbers; order or null */
+  const REAL *x, *y, *s;
+  int64_t x_row, x_column, y_row, y_column, n;
+  const int64_t *order;
+  Gemm gemm;
+} Rows;
+
+typedef struct { /* a network and the room to sweep a block of rows through it */
+  int64_t layers, hidden, output, bias, p, room;
+  const int64_t *sizes;
+  int64_t begins[MOST_LAYERS]; /* where the weights of each layer begin */
+  REAL *w, *a[MOST_LAYERS + 1], *slope[MOST_LAYERS], *delta, *other, *y, *s;
+  void *memory;
+} Sweep;
+
+static int64_t up(int64_t n) { return (n + WIDTH - 1) / WIDTH * WIDTH; }
+static int64_t below(const Sweep *t, int64_t l) { return t->sizes[l] + t->bias; }
+
+static void *aligned(int64_t bytes, void **memory) {
+  *memory = malloc((size_t)bytes + 64);
+  return *memory ? (void *)(((uintptr_t)*memory + 63) & ~(uintptr_t)63) : 0;
+}
+
+/* shape: layers, f of the hidden layers, f of the outputs, bias, sizes. */
+static void network(Sweep *t, const int64_t *shape) {
+  memset(t, 0, sizeof *t);
+  t->layers = shape[0], t->hidden = shape[1], t->output = shape[2], t->bias = shape[3], t->sizes = shape + 4;
+  for (int64_t l = 0; l < t->layers; l++) t->begins[l] = t->p, t->p += below(t, l) * t->sizes[l + 1];
+}
+
+/* Room for sweeps through blocks of so many rows; ``more``: numbers to a row for other uses, at *extra. 0: no memory. */
+static int furnish(Sweep *t, int64_t room, int64_t more, REAL **extra) {
+  int64_t widest = 1, numbers = t->sizes[t->layers] + 1 + more;
+  t->room = room = up(room);
+  for (int64_t l = 0; l <= t->layers; l++) {
+    numbers += below(t, l) + (l ? t->sizes[l] : 0);
+    if (t->sizes[l] > widest) widest = t->sizes[l];
+  }
+  REAL *at = aligned((int64_t)sizeof(REAL) * (up(t->p) + room * (numbers + 2 * widest)), &t->memory);
+  if (!at) return 0;
+  t->w = at, at += up(t->p);
+  for (int64_t l = 0; l <= t->layers; l++) {
+    t->a[l] = at, at += room * below(t, l);
+    if (l) t->slope[l - 1] = at, at += room * t->sizes[l];
+    if (t->bias)
+      for (int64_t b = 0; b < room; b++) t->a[l][t->sizes[l] * room + b] = 1;
+  }
+  t->delta = at, at += room * widest;
+  t->other = at, at += room * widest;
+  t->y = at, at += room * t->sizes[t->layers];
+  t->s = at, at += room;
+  if (extra) *extra = at;
+  return 1;
+}
+
+static void weigh(Sweep *t, const double *weights) {
+  for (int64_t k = 0; k < t->p; k++) t->w[k] = (REAL)weights[k];
+}
+
+/* Rows from on, ``count`` of them, as the block to sweep; returns how many rows it is filled up to. */
+static int64_t take(Sweep *t, const Rows *rows, int64_t from, int64_t count, REAL *x, REAL *y, REAL *s) {
+  int64_t full = up(count), inputs = t->sizes[0], outputs = t->sizes[t->layers];
+  for (int64_t b = 0; b < full; b++) {
+    int64_t r = rows->order && b < count ? rows->order[from + b] : from + b;
+    if (b < count) {
+      const REAL *place = rows->x + r * rows->x_row;
+      for (int64_t i = 0; i < inputs; i++) x[i * t->room + b] = place[i * rows->x_column];
+      for (int64_t j = 0; j < outputs; j++) y[j * t->room + b] = rows->y[r * rows->y_row + j * rows->y_column];
+      s[b] = rows->s ? rows->s[r] : 1;
+    } else {
+      for (int64_t i = 0; i < inputs; i++) x[i * t->room + b] = 0;
+      for (int64_t j = 0; j < outputs; j++) y[j * t->room + b] = 0;
+      s[b] = 0;
+    }
+  }
+  return full;
+}
+
+/* ---- the three products of a sweep ---- */
+
+/* out[u, b] = Σ_k w[u · w_u + k · w_k] a[k, b] over a tile of units × vectors, for b < n. */
+INLINE void combine_tile(int units, int vectors, REAL *out, int64_t K, const REAL *w, int64_t w_u, int64_t w_k, const REAL *a, int64_t room) {
+  vec sum[4][3];
+  for (int u = 0; u < units; u++)
+    for (int v = 0; v < vectors; v++) sum[u][v] = (vec){0};
+  for (int64_t k = 0; k < K; k++) {
+    vec from[3];
+    for (int v = 0; v < vectors; v++) from[v] = AT(a + k * room + v * WIDTH);
+    for (int u = 0; u < units; u++) {
+      vec by = every(w[u * w_u + k * w_k]);
+      for (int v = 0; v < vectors; v++) sum[u][v] += by * from[v];
+    }
+  }
+  for (int u = 0; u < units; u++)
+    for (int v = 0; v < vectors; v++) AT(out + u * room + v * WIDTH) = sum[u][v];
+}
+
+#define BY_UNITS(vectors)                                                                     \
+  switch (U - u) {                                                                            \
+    case 1: combine_tile(1, vectors, out + u * room + b, K, w + u * w_u, w_u, w_k, a + b, room); break; \
+    case 2: combine_tile(2, vectors, out + u * room + b, K, w + u * w_u, w_u, w_k, a + b, room); break; \
+    case 3: combine_tile(3, vectors, out + u * room + b, K, w + u * w_u, w_u, w_k, a + b, room); break; \
+    default: combine_tile(4, vectors, out + u * room + b, K, w + u * w_u, w_u, w_k, a + b, room);       \
+  }
+
+static void combine(REAL *out, int64_t U, int64_t K, const REAL *w, int64_t w_u, int64_t w_k, const REAL *a, int64_t room, int64_t n) {
+  for (int64_t b = 0; b < n; b += 3 * WIDTH) {
+    int64_t vectors = (n - b) / WIDTH;
+    for (int64_t u = 0; u < U; u += 4) {
+      if (vectors >= 3) { BY_UNITS(3) }
+      else if (vectors == 2) { BY_UNITS(2) }
+      else { BY_UNITS(1) }
+    }
+  }
+}
+
+/* out[i, h] += Σ_b a[i, b] d[h, b] over a tile. */
+INLINE void products_tile(int is, int hs, double *out, int64_t ld, const REAL *a, const REAL *d, int64_t room, int64_t n) {
+  vec sum[4][4];
+  for (int i = 0; i < is; i++)
+    for (int h = 0; h < hs; h++) sum[i][h] = (vec){0};
+  for (int64_t b = 0; b < n; b += WIDTH) {
+    vec with[4];
+    for (int h = 0; h < hs; h++) with[h] = AT(d + h * room + b);
+    for (int i = 0; i < is; i++) {
+      vec from = AT(a + i * room + b);
+      for (int h = 0; h < hs; h++) sum[i][h] += from * with[h];
+    }
+  }
+  for (int i = 0; i < is; i++)
+    for (int h = 0; h < hs; h++) out[i * ld + h] += (double)added_up(sum[i][h]);
+}
+
+#define BY_OTHERS(is)                                                              \
+  switch (H - h) {                                                                 \
+    case 1: products_tile(is, 1, out + i * ld + h, ld, a + i * room, d + h * room, room, n); break; \
+    case 2: products_tile(is, 2, out + i * ld + h, ld, a + i * room, d + h * room, room, n); break; \
+    case 3: products_tile(is, 3, out + i * ld + h, ld, a + i * room, d + h * room, room, n); break; \
+    default: products_tile(is, 4, out + i * ld + h, ld, a + i * room, d + h * room, room, n);       \
+  }
+
+static void products(double *out, int64_t ld, int64_t I, const REAL *a, int64_t H, const REAL *d, int64_t room, int64_t n) {
+  for (int64_t i = 0; i < I; i += 3)
+    for (int64_t h = 0; h < H; h += 4)
+      switch (I - i) {
+        case 1: BY_OTHERS(1) break;
+        case 2: BY_OTHERS(2) break;
+        default: BY_OTHERS(3)
+      }
+}
+
+/* ---- f and f′ ---- */
+
+/* z becomes f(z), n numbers of it; slope f′(z), where it is asked for. */
+static void activate(int64_t f, REAL *values, REAL *slope, int64_t n) {
+  const REAL half = (REAL)0.5;
+#define EACH(value, derivative)                   \
+  for (int64_t k = 0; k < n; k += WIDTH) {        \
+    vec z = AT(values + k), a = value;            \
+    AT(values + k) = a;                           \
+    if (slope) AT(slope + k) = derivative;        \
+    (void)z;                                      \
+  }                                               \
+  break;
+#define ONE_BY_ONE(value, derivative)             \
+  for (int64_t k = 0; k < n; k++) {               \
+    double z = (double)values[k];                 \
+    values[k] = (REAL)(value);                    \
+    if (slope) slope[k] = (REAL)(derivative);     \
+  }                                               \
+  break;
+  switch (f) {
+    case IDENTITY: EACH(z, every(1))
+    case LOGISTIC: EACH(logistic_of(z), a * (1 - a))
+    case TANH: EACH(tanh_of(z), 1 - a * a)
+    case RELU: EACH(pick(z > 0, z, every(0)), pick(z > 0, every(1), every(0)))
+    case LEAKY_RELU: EACH(pick(z > 0, z, z * (REAL)0.01), pick(z > 0, every(1), every((REAL)0.01)))
+    case SOFTPLUS: ONE_BY_ONE((z > 0 ? z : 0) + log1p(exp(-fabs(z))), 0.5 * tanh(0.5 * z) + 0.5)
+    case SOFTSIGN: EACH(z / (1 + absolute(z)), 1 / ((1 + absolute(z)) * (1 + absolute(z))))
+    case ELU: EACH(pick(z > 0, z, expm1_of(z)), pick(z > 0, every(1), a + 1))
+    case SILU: EACH(z * logistic_of(z), logistic_of(z) * (1 + z * (1 - logistic_of(z))))
+    case SINE: ONE_BY_ONE(sin(z), cos(z))
+    case GAUSSIAN: EACH(exp_of(-z * z), -2 * z * a)
+  }
+  (void)half;
+}
+
+/* ---- E and its gradient ---- */
+
+static void forward(Sweep *t, int64_t n, int slopes) {
+  for (int64_t l = 0; l < t->layers; l++) {
+    int64_t units = t->sizes[l + 1], last = l == t->layers - 1, f = last ? t->output : t->hidden;
+    combine(t->a[l + 1], units, below(t, l), t->w + t->begins[l], 1, units, t->a[l], t->room, n);
+    if (f == IDENTITY && last) continue; /* its slope is 1, and not multiplied by */
+    for (int64_t u = 0; u < units; u++)
+      activate(f, t->a[l + 1] + u * t->room, slopes ? t->slope[l] + u * t->room : 0, n);
+  }
+}
+
+static const REAL *top_slope(const Sweep *t, int64_t j) {
+  return t->output == IDENTITY ? 0 : t->slope[t->layers - 1] + j * t->room;
+}
+
+/* E of the block swept; delta becomes ∂E/∂z of the outputs, where it is asked for. */
+static double error_there(Sweep *t, int64_t n, int wants_delta) {
+  double error = 0;
+  for (int64_t j = 0; j < t->sizes[t->layers]; j++) {
+    const REAL *predicted = t->a[t->layers] + j * t->room, *y = t->y + j * t->room, *slope = top_slope(t, j);
+    REAL *delta = t->delta + j * t->room;
+    vec sum = {0};
+    for (int64_t b = 0; b < n; b += WIDTH) {
+      vec r = AT(predicted + b) - AT(y + b), weighted = r * AT(t->s + b);
+      sum += r * weighted;
+      if (wants_delta) AT(delta + b) = slope ? weighted * AT(slope + b) : weighted;
+    }
+    error += (double)added_up(sum);
+  }
+  return 0.5 * error;
+}
+
+/* From delta, ∂E/∂z of layer l, to that of the layer below it. */
+static void step_down(Sweep *t, int64_t l, int64_t n) {
+  int64_t units = t->sizes[l + 1], under = t->sizes[l];
+  combine(t->other, under, units, t->w + t->begins[l], units, 1, t->delta, t->room, n);
+  for (int64_t i = 0; i < under; i++)
+    for (int64_t b = 0; b < n; b += WIDTH) AT(t->other + i * t->room + b) *= AT(t->slope[l - 1] + i * t->room + b);
+  REAL *swap = t->delta;
+  t->delta = t->other, t->other = swap;
+}
+
+/* E of the block in a[0], y and s; its gradient is added to g, where it is asked for. */
+static double sweep_block(Sweep *t, int64_t n, double *g) {
+  forward(t, n, g != 0);
+  double error = error_there(t, n, g != 0);
+  for (int64_t l = t->layers - 1; g && l >= 0; l--) {
+    int64_t units = t->sizes[l + 1];
+    products(g + t->begins[l], units, below(t, l), t->a[l], units, t->delta, t->room, n);
+    if (l) step_down(t, l, n);
+  }
+  return error;
+}
+
+/* A network without hidden layers, over rows that are not copied: one unit after the other, rows as they lie. */
+static double sweep_lying(Sweep *t, const Rows *rows, int64_t from, int64_t n, double *g) {
+  int64_t inputs = t->sizes[0], outputs = t->sizes[1], whole = inputs / WIDTH * WIDTH, full = up(n);
+  const REAL *x = rows->x + from * rows->x_row;
+  double error = 0;
+  for (int64_t j = 0; j < outputs; j++) {
+    REAL *w = t->other, *z = t->a[1], bias = t->bias ? t->w[inputs * outputs + j] : 0;
+    for (int64_t i = 0; i < inputs; i++) w[i] = t->w[i * outputs + j];
+    for (int64_t b = 0; b < n; b++) {
+      const REAL *row = x + b * rows->x_row;
+      vec sum = {0};
+      for (int64_t i = 0; i < whole; i += WIDTH) sum += AT(w + i) * *(const loose *)(row + i);
+      REAL value = bias + added_up(sum);
+      for (int64_t i = whole; i < inputs; i++) value += w[i] * row[i];
+      z[b] = value;
+    }
+    for (int64_t b = 0; b < full; b++) {
+      if (b >= n) z[b] = 0;
+      t->y[b] = b < n ? rows->y[(from + b) * rows->y_row + j * rows->y_column] : 0;
+      t->s[b] = b < n ? (rows->s ? rows->s[from + b] : 1) : 0;
+    }
+    if (t->output != IDENTITY) activate(t->output, z, t->slope[0], full);
+    vec sum = {0}, total = {0};
+    for (int64_t b = 0; b < full; b += WIDTH) {
+      vec r = AT(z + b) - AT(t->y + b), weighted = r * AT(t->s + b);
+      sum += r * weighted;
+      if (t->output != IDENTITY) weighted *= AT(t->slope[0] + b);
+      AT(t->delta + b) = weighted;
+      total += weighted;
+    }
+    error += (double)added_up(sum);
+    if (!g) continue;
+    if (t->bias) g[inputs * outputs + j] += (double)added_up(total);
+    for (int64_t i = 0; i < whole;) {
+      int64_t vectors = (whole - i) / WIDTH < 4 ? (whole - i) / WIDTH : 4;
+      vec add[4] = {{0}, {0}, {0}, {0}};
+      if (vectors == 4)
+        for (int64_t b = 0; b < n; b++) {
+          vec by = every(t->delta[b]);
+          for (int v = 0; v < 4; v++) add[v] += by * *(const loose *)(x + b * rows->x_row + i + v * WIDTH);
+        }
+      else if (vectors >= 2)
+        for (int64_t b = 0; b < n; b++) {
+          vec by = every(t->delta[b]);
+          for (int v = 0; v < 2; v++) add[v] += by * *(const loose *)(x + b * rows->x_row + i + v * WIDTH);
+        }
+      else
+        for (int64_t b = 0; b < n; b++) add[0] += every(t->delta[b]) * *(const loose *)(x + b * rows->x_row + i);
+      int64_t done = vectors == 4 ? 4 : vectors >= 2 ? 2 : 1;
+      for (int v = 0; v < done; v++)
+        for (int64_t k = 0; k < WIDTH; k++) g[(i + v * WIDTH + k) * outputs + j] += (double)add[v][k];
+      i += done * WIDTH;
+    }
+    for (int64_t i = whole; i < inputs; i++)
+      for (int64_t b = 0; b < n; b++) g[i * outputs + j] += (double)(t->delta[b] * x[b * rows->x_row + i]);
+  }
+  return 0.5 * error;
+}
+
+/* ---- JᵀJ ---- */
+
+typedef struct { /* room for what JᵀJ is made of, and what has been added up of it */
+  REAL *delta[MOST_LAYERS], *kept, *made, *part; /* sensitivities ∂ŷ_j/∂z: (outputs, units, room) */
+  double *sums;                                  /* products of pairs, one after the other; or JᵀJ itself */
+  void *memory, *summed;
+  int by_pairs;
+} Square;
+
+typedef struct { /* rows of pairs (u, v): s Σ_j one[u, v, j] two[v, j], each (n); ``half``: v from u on; two, s: 1 where null */
+  int64_t first, second, half, outputs;
+  const REAL *one, *two, *s;
+  int64_t one_u, one_v, one_j, two_v, two_j;
+} Pairs;
+
+static int64_t pairs_of(int64_t n) { return n * (n + 1) / 2; }
+static int64_t count_of(const Pairs *side) { return side->half ? pairs_of(side->first) : side->first * side->second; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static void pair(REAL *out, const Pairs *side, int64_t u, int64_t v, int64_t n) {
+  for (int64_t j = 0; j < side->outputs; j++) {
+    const REAL *one = side->one + u * side->one_u + v * side->one_v + j * side->one_j;
+    const REAL *two = side->two ? side->two + v * side->two_v + j * side->two_j : 0;
+    for (int64_t r = 0; r < n; r += WIDTH) {
+      vec both = AT(one + r);
+      if (two) both *= AT(two + r);
+      if (side->s) both *= AT(side->s + r);
+      if (j) both += AT(out + r);
+      AT(out + r) = both;
+    }
+  }
+}
+
+static void next(const Pairs *side, int64_t *u, int64_t *v) {
+  if (++*v == side->second) ++*u, *v = side->half ? *u : 0;
+}
+
+enum { TALL = BYTES == 64 ? 5 : 4, WIDE = BYTES == 64 ? 5 : 3 }; /* of a tile: so many sums stay in registers */
+
+/* out[i, h] += Σ_b a_i[b] d_h[b] for TALL × WIDE rows; of those beyond I and H the last is taken, and not kept. */
+static void large_tile(double *out, int64_t out_i, int64_t out_h, int64_t I, int64_t H, const REAL *a, const REAL *d, int64_t room, int64_t n) {
+  const REAL *from[TALL], *with[WIDE];
+  vec sum[TALL][WIDE];
+  for (int i = 0; i < TALL; i++) from[i] = a + least(i, I - 1) * room;
+  for (int h = 0; h < WIDE; h++) with[h] = d + least(h, H - 1) * room;
+  for (int i = 0; i < TALL; i++)
+    for (int h = 0; h < WIDE; h++) sum[i][h] = (vec){0};
+  for (int64_t b = 0; b < n; b += WIDTH) {
+    vec across[WIDE];
+    for (int h = 0; h < WIDE; h++) across[h] = AT(with[h] + b);
+    for (int i = 0; i < TALL; i++) {
+      vec down = AT(from[i] + b);
+      for (int h = 0; h < WIDE; h++) sum[i][h] += down * across[h];
+    }
+  }
+  for (int i = 0; i < I && i < TALL; i++)
+    for (int h = 0; h < H && h < WIDE; h++) out[i * out_i + h * out_h] += (double)added_up(sum[i][h]);
+}
+
+/* out (under, above) += the products of all pairs of one side with all of the other. The fewer are kept, the others are made
+   a few at a time, so that both stay in the cache. */
+static double *add_products(double *out, const Pairs *under, const Pairs *above, Square *q, int64_t room, int64_t n) {
+  int64_t a = count_of(under), b = count_of(above), few = a <= b, kept = few ? a : b, made = few ? b : a;
+  const Pairs *stays = few ? under : above, *goes = few ? above : under;
+  int64_t step_kept = few ? b : 1, step_made = few ? 1 : b;
+  for (int64_t k = 0, u = 0, v = 0; k < kept; k++, next(stays, &u, &v)) pair(q->kept + k * room, stays, u, v, n);
+  for (int64_t m = 0, u = 0, v = 0; m < made; m += WIDE) {
+    int64_t now = least(WIDE, made - m);
+    for (int64_t k = 0; k < now; k++, next(goes, &u, &v)) pair(q->made + k * room, goes, u, v, n);
+    for (int64_t k = 0; k < kept; k += TALL)
+      large_tile(out + k * step_kept + m * step_made, step_kept, step_made, kept - k, now, q->kept + k * room, q->made, room, n);
+  }
+  return out + a * b;
+}
+
+/* Whether pairs are worth it: not where a layer is much wider than the next, or the reverse. */
+static int worth_pairs(const Sweep *t) {
+  for (int64_t l = 0; l < t->layers - 1; l++) {
+    int64_t a = below(t, l), b = t->sizes[l + 1];
+    if (pairs_of(a) + pairs_of(b) > 4 * a * b) return 0;
+  }
+  return 1;
+}
+
+/* Numbers that are added up of all blocks; ``kept``: how many rows of pairs, or columns of J, are kept of a block. */
+static int64_t products_in_all(const Sweep *t, int64_t *kept) {
+  int64_t last = t->layers - 1, all = 0;
+  *kept = most(below(t, last), WIDE);
+  if (!worth_pairs(t)) return *kept = t->p, t->p * t->p;
+  for (int64_t i = 0; i < last; i++) {
+    int64_t a = pairs_of(below(t, i)), b = pairs_of(t->sizes[i + 1]);
+    all += a * b, *kept = most(*kept, least(a, b));
+    for (int64_t k = i + 1; k <= last; k++) {
+      a = below(t, i) * below(t, k), b = t->sizes[i + 1] * t->sizes[k + 1];
+      all += a * b, *kept = most(*kept, least(a, b));
+    }
+  }
+  return all + t->sizes[t->layers] * below(t, last) * below(t, last);
+}
+
+static int furnish_square(Square *q, const Sweep *t) {
+  int64_t kept, outputs = t->sizes[t->layers], all = products_in_all(t, &kept), units = 0;
+  q->by_pairs = worth_pairs(t);
+  for (int64_t l = 0; l < t->layers; l++) units += t->sizes[l + 1];
+  int64_t part = q->by_pairs || IS_DOUBLE ? 0 : all;
+  REAL *at = aligned((int64_t)sizeof(REAL) * (t->room * (kept + WIDE + outputs * units) + part), &q->memory);
+  q->sums = aligned(8 * all, &q->summed);
+  if (!at || !q->sums) return 0;
+  memset(q->sums, 0, (size_t)(8 * all));
+  q->kept = at, at += t->room * kept;
+  q->made = at, at += t->room * WIDE;
+  for (int64_t l = 0; l < t->layers; l++) q->delta[l] = at, at += t->room * outputs * t->sizes[l + 1];
+  q->part = at;
+  return 1;
+}
+
+/* δ of all layers but the last, for the block swept. */
+static void sensitivities(Sweep *t, Square *q, int64_t n) {
+  int64_t last = t->layers - 1, outputs = t->sizes[t->layers], room = t->room;
+  for (int64_t l = last; l > 0; l--) {
+    int64_t units = t->sizes[l + 1], under = t->sizes[l];
+    const REAL *w = t->w + t->begins[l];
+    for (int64_t j = 0; j < outputs; j++) {
+      REAL *out = q->delta[l - 1] + j * under * room;
+      if (l < last) combine(out, under, units, w, units, 1, q->delta[l] + j * units * room, room, n);
+      const REAL *top = l == last ? top_slope(t, j) : 0;
+      for (int64_t h = 0; h < under; h++)
+        for (int64_t b = 0; b < n; b += WIDTH) {
+          vec slope = AT(t->slope[l - 1] + h * room + b);
+          if (l < last) slope *= AT(out + h * room + b);
+          else slope *= every(w[h * units + j]);
+          if (top) slope *= AT(top + b);
+          AT(out + h * room + b) = slope;
+        }
+    }
+  }
+}
+
+/* JᵀJ from the columns of √s J themselves, (p, n) for each output. */
+static void add_columns(Sweep *t, Square *q, int64_t n, Gemm gemm) {
+  int64_t room = t->room, last = t->layers - 1, outputs = t->sizes[t->layers];
+  char turned = 'T', plain = 'N';
+  int p = (int)t->p, rows = (int)n, ld = (int)room;
+  REAL one = 1, add = IS_DOUBLE ? 1 : 0, *to = IS_DOUBLE ? (REAL *)q->sums : q->part;
+  for (int64_t b = 0; b < n; b++) t->other[b] = (REAL)sqrt((double)t->s[b]);
+  for (int64_t j = 0; j < outputs; j++) {
+    REAL *column = q->kept;
+    for (int64_t l = 0; l <= last; l++) {
+      int64_t units = t->sizes[l + 1];
+      for (int64_t i = 0; i < below(t, l); i++)
+        for (int64_t h = 0; h < units; h++, column += room)
+          for (int64_t b = 0; b < n; b += WIDTH) {
+            vec delta = every(l < last || h == j);
+            if (l < last) delta = AT(q->delta[l] + (j * units + h) * room + b);
+            else if (top_slope(t, j)) delta *= AT(top_slope(t, j) + b);
+            AT(column + b) = AT(t->a[l] + i * room + b) * delta * AT(t->other + b);
+          }
+    }
+    gemm(&turned, &plain, &p, &p, &rows, &one, q->kept, &ld, q->kept, &ld, &add, to, &p);
+    for (int64_t k = 0; !IS_DOUBLE && k < t->p * t->p; k++) q->sums[k] += (double)q->part[k];
+  }
+}
+
+static void add_square(Sweep *t, Square *q, int64_t n, Gemm gemm) {
+  int64_t room = t->room, last = t->layers - 1, outputs = t->sizes[t->layers];
+  double *to = q->sums;
+  sensitivities(t, q, n);
+  if (!q->by_pairs) {
+    add_columns(t, q, n, gemm);
+    return;
+  }
+  for (int64_t i = 0; i < last; i++) {
+    int64_t units = t->sizes[i + 1], size = below(t, i);
+    Pairs inputs = {size, size, 1, 1, t->a[i], t->a[i], 0, room, 0, 0, room, 0};
+    Pairs deltas = {units, units, 1, outputs, q->delta[i], q->delta[i], t->s, room, 0, units * room, room, units * room};
+    to = add_products(to, &inputs, &deltas, q, room, n);
+    for (int64_t k = i + 1; k <= last; k++) {
+      int64_t others = t->sizes[k + 1], over = below(t, k);
+      Pairs both = {size, over, 0, 1, t->a[i], t->a[k], 0, room, 0, 0, room, 0};
+      Pairs through = {units, others, 0, outputs, q->delta[i], q->delta[k], t->s, room, 0, units * room, room, others * room};
+      /* An output feels its own ŷ alone. */
+      Pairs to_outputs = {units, outputs, 0, 1, q->delta[i], top_slope(t, 0), t->s, room, units * room, 0, room, 0};
+      to = add_products(to, &both, k < last ? &through : &to_outputs, q, room, n);
+    }
+  }
+  int64_t size = below(t, last);
+  for (int64_t j = 0; j < outputs; j++) {
+    for (int64_t r = 0; r < n; r += WIDTH) {
+      AT(t->other + r) = AT(t->s + r);
+      if (top_slope(t, j)) AT(t->other + r) *= AT(top_slope(t, j) + r) * AT(top_slope(t, j) + r);
+    }
+    Pairs counted = {size, 1, 0, 1, t->a[last], 0, t->other, room, 0, 0, 0, 0};
+    Pairs plain = {size, 1, 0, 1, t->a[last], 0, 0, room, 0, 0, 0, 0};
+    to = add_products(to, &counted, &plain, q, room, n);
+  }
+}
+
+/* JᵀJ (p, p) put together of the products of all blocks. */
+static void put_together(const Sweep *t, const Square *q, double *square) {
+  int64_t last = t->layers - 1, p = t->p, outputs = t->sizes[t->layers];
+  const double *from = q->sums;
+  memset(square, 0, (size_t)(8 * p * p));
+  if (!q->by_pairs) {
+    memcpy(square, from, (size_t)(8 * p * p));
+    return;
+  }
+  for (int64_t i = 0; i < last; i++) {
+    int64_t units = t->sizes[i + 1], size = below(t, i), at = t->begins[i], both = pairs_of(units);
+    for (int64_t c = 0; c < size; c++)
+      for (int64_t d = c; d < size; d++, from += both) {
+        const double *pair = from;
+        for (int64_t h = 0; h < units; h++)
+          for (int64_t g = h; g < units; g++, pair++) {
+            double *ch = square + (at + c * units + h) * p + at, *cg = square + (at + c * units + g) * p + at;
+            double *dh = square + (at + d * units + h) * p + at, *dg = square + (at + d * units + g) * p + at;
+            ch[d * units + g] = cg[d * units + h] = dh[c * units + g] = dg[c * units + h] = *pair;
+          }
+      }
+    for (int64_t k = i + 1; k <= last; k++) {
+      int64_t others = t->sizes[k + 1], over = below(t, k), there = t->begins[k];
+      for (int64_t c = 0; c < size; c++)
+        for (int64_t d = 0; d < over; d++)
+          for (int64_t h = 0; h < units; h++)
+            for (int64_t g = 0; g < others; g++, from++) {
+              int64_t one = at + c * units + h, two = there + d * others + g;
+              square[one * p + two] = square[two * p + one] = *from;
+            }
+    }
+  }
+  for (int64_t j = 0; j < outputs; j++)
+    for (int64_t c = 0; c < below(t, last); c++)
+      for (int64_t d = 0; d < below(t, last); d++, from++)
+        square[(t->begins[last] + c * outputs + j) * p + t->begins[last] + d * outputs + j] = *from;
+}
+
+/* ---- what Python calls ---- */
+
+#ifndef SQUARE_BYTES
+#define SQUARE_BYTES (1<<20)
+#endif
+static int64_t clipped(int64_t n, int64_t low, int64_t high) { return n < low ? low : n > high ? high : n; }
+
+/* Rows of a block: so many that what a sweep reads and writes of them, ``numbers`` to a row, stays in the cache; nearly equal. */
+static int64_t rows_of_block(int64_t n, int64_t numbers, int64_t bytes) {
+  int64_t fitting = clipped(bytes / ((int64_t)sizeof(REAL) * numbers) / WIDTH * WIDTH, 8 * WIDTH, 4096);
+  int64_t blocks = (n + fitting - 1) / fitting;
+  return up((n + blocks - 1) / blocks);
+}
+
+static int64_t numbers_of_sweep(const Sweep *t) {
+  int64_t numbers = 2 + 2 * t->sizes[t->layers];
+  for (int64_t l = 0; l <= t->layers; l++) numbers += below(t, l) + (l ? 2 * t->sizes[l] : 0);
+  return numbers;
+}
+
+/* E, and where they are asked for the gradient (p) and JᵀJ (p, p), at weights (p). 0 where there was no memory. */
+int64_t API(sums)(const int64_t *shape, const Rows *rows, const double *weights, double *error, double *gradient, double *square) {
+  Sweep t;
+  Square q = {0};
+  network(&t, shape);
+  int64_t numbers = numbers_of_sweep(&t), room, fine;
+  int lies = !square && t.layers == 1 && rows->x_column == 1 && !rows->order && t.sizes[0] >= WIDTH / 2;
+  if (square) {
+    int64_t kept;
+    products_in_all(&t, &kept);
+    room = rows_of_block(rows->n, numbers + kept, SQUARE_BYTES);
+  } else
+    room = rows_of_block(rows->n, lies ? t.sizes[0] + 4 : numbers, 1 << (lies ? 15 : 18));
+  fine = furnish(&t, most(room, lies ? t.sizes[0] : 0), 0, 0) && (!square || furnish_square(&q, &t));
+  if (fine) {
+    weigh(&t, weights);
+    *error = 0;
+    if (gradient) memset(gradient, 0, (size_t)(8 * t.p));
+    for (int64_t from = 0; from < rows->n; from += room) {
+      int64_t count = rows->n - from < room ? rows->n - from : room;
+      if (lies) {
+        *error += sweep_lying(&t, rows, from, count, gradient);
+        continue;
+      }
+      int64_t n = take(&t, rows, from, count, t.a[0], t.y, t.s);
+      *error += sweep_block(&t, n, gradient);
+      if (square) add_square(&t, &q, n, rows->gemm);
+    }
+    if (square) put_together(&t, &q, square);
+  }
+  free(t.memory), free(q.memory), free(q.summed);
+  return fine;
+}
