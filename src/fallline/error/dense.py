@@ -8,6 +8,7 @@ comes back through the network is whatever one asks about its outputs.
 import itertools
 from typing import Any
 
+from fallline.arrays import namespace
 from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Network
 
@@ -19,7 +20,7 @@ class Dense:
     """
 
     def __init__(self, network: Network, weights: Any, x: Any) -> None:
-        self.network, self.layers, self.xp = network, network.layers(weights), x.__array_namespace__()
+        self.network, self.layers, self.xp = network, network.layers(weights), namespace(x)
         self.linear_outputs = (
             network.output_activation == "identity"
         )  # their slope is 1, and not multiplied by
@@ -107,12 +108,13 @@ class Dense:
     def sensitivities(self) -> list[Any]:
         """δ = ∂ŷ_j/∂z_h of each layer, from the first: (outputs, units, n)."""
         xp, outputs = self.xp, self.network.outputs
-        delta = xp.eye(outputs, dtype=self.predicted.dtype)[:, :, None] * self.slopes[-1][None]
+        one = xp.eye(outputs, dtype=self.predicted.dtype, device=self.predicted.device)
+        delta = one[:, :, None] * self.slopes[-1][None, ...]
         deltas = [delta]
         for number in range(len(self.layers) - 1, 0, -1):
             coef = self.layers[number].coef
             direct = self.linear_outputs and number == len(self.layers) - 1
-            delta = (coef.T[:, :, None] if direct else coef @ delta) * self.slopes[number - 1][None]
+            delta = (coef.T[:, :, None] if direct else coef @ delta) * self.slopes[number - 1][None, ...]
             deltas.insert(0, delta)
         return deltas
 
@@ -145,15 +147,13 @@ class Dense:
 
 def turned(coef: Any) -> Any:
     """The transpose of each matrix of a stack."""
-    return coef.__array_namespace__().permute_dims(
-        coef, (*range(coef.ndim - 2), coef.ndim - 1, coef.ndim - 2)
-    )
+    return namespace(coef).permute_dims(coef, (*range(coef.ndim - 2), coef.ndim - 1, coef.ndim - 2))
 
 
 def layers_of(network: Network, directions: Any) -> list[tuple[Any, Any]]:
     """Directions (…, p) layer by layer: coefficients (…, inputs, units), biases (…, units) or None."""
     found, at, first = [], 0, directions.shape[:-1]
-    xp = directions.__array_namespace__()
+    xp = namespace(directions)
     for inputs, units in itertools.pairwise(network.sizes):
         coef = xp.reshape(directions[..., at : at + inputs * units], (*first, inputs, units))
         at += inputs * units

@@ -5,6 +5,7 @@ What enters the first units is one product for all of them; the layers above are
 
 from typing import Any
 
+from fallline.arrays import namespace
 from fallline.error.dense import layers_of, turned
 from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Network
@@ -12,7 +13,7 @@ from fallline.model.network import Network
 
 def errors_and_gradients(network: Network, weights: Any, block: Any) -> tuple[Any, Any]:
     """E (m,) and ∂E/∂w (m, p) at weights (m, p), over a block of rows."""
-    xp, layers, x = weights.__array_namespace__(), layers_of(network, weights), block.x.T
+    xp, layers, x = namespace(weights), layers_of(network, weights), block.x.T
     last, m = len(layers) - 1, weights.shape[0]
     below, slopes, a = [], [], x
     for number, (coef, bias) in enumerate(layers):

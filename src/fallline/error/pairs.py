@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from fallline.arrays import namespace, taken
 from fallline.error.dense import Dense
 from fallline.model.network import Network
 
@@ -52,9 +53,9 @@ def products_of(sweep: Dense, s: Any, first_pairs: Any = None) -> Products:
     last = len(below) - 1
     products: Products = {}
     for i in range(last):
-        above = pairs(deltas[i][0], "above")
-        for delta in deltas[i][1:]:
-            above += pairs(delta, "another output")
+        above = pairs(deltas[i][0, ...], "above")
+        for j in range(1, network.outputs):
+            above += pairs(deltas[i][j, ...], "another output")
         if s is not None:
             above *= s
         under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
@@ -70,8 +71,8 @@ def products_of(sweep: Dense, s: Any, first_pairs: Any = None) -> Products:
             products[i, k] = _flat(both) @ _flat(_outer(below[i], below[k])).T
     squares = None if top is None else top * top
     if s is not None:
-        squares = s[None] if squares is None else squares * s
-    over = below[-1][None] if squares is None else squares[:, None, :] * below[-1][None]
+        squares = s[None, :] if squares is None else squares * s
+    over = below[-1][None, ...] if squares is None else squares[:, None, :] * below[-1][None, ...]
     products[last, last] = over @ below[-1].T  # one for all outputs where they are linear
     return products
 
@@ -91,7 +92,6 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
     products: Products = {}
     for i in range(last):
         units = coefs[i].shape[1]
-        every = xp.arange(units)
         # How z of the layers above i changes as z of each unit of layer i does, (units, others, n).
         moves = [coefs[i + 1][:, :, None] * slopes[i][:, None, :]]
         for k in range(i + 2, last + 1):
@@ -105,21 +105,26 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
             product = products[i, k] = xp.reshape(product, (units, others, below[i].shape[0], -1))
             if k == i + 1:
                 part = _flat(_outer(slopes[i], deltas[k])) @ below[i].T
-                product[every, :, :, every] += xp.reshape(part, (units, others, -1))
+                part = xp.reshape(part, (units, others, -1))
+                for h in range(units):
+                    product[h, :, :, h] += part[h, ...]
             else:
                 under = slopes[k - 1] * moves[k - i - 2]
                 for h in range(others):
-                    part = xp.reshape(_flat(under * deltas[k][h]) @ below[i].T, (units, under.shape[1], -1))
+                    part = xp.reshape(
+                        _flat(under * deltas[k][h, :]) @ below[i].T, (units, under.shape[1], -1)
+                    )
                     product[:, h, :, : under.shape[1]] += xp.permute_dims(part, (0, 2, 1))
             if k > i + 1:
                 turned = coefs[k] @ turned
         above = (coefs[i + 1] @ turned) * slopes[i]
-        above[every, every] += bends[i]
-        above = above[_round(units)]
+        for h in range(units):
+            above[h, h, :] += bends[i][h, :]
+        above = taken(_flat(above), _round(units))
         under = first_pairs if i == 0 and first_pairs is not None else pairs(below[i], "below")
         products[i, i] = under @ above.T
     squares = slopes[last] ** 2 if s is None else slopes[last] ** 2 * s
-    products[last, last] = ((squares + bends[last])[:, None, :] * below[last][None]) @ below[last].T
+    products[last, last] = ((squares + bends[last])[:, None, :] * below[last][None, ...]) @ below[last].T
     return products
 
 
@@ -151,47 +156,38 @@ def pairs(a: Any, room: str | None = None) -> Any:
     Around a circle, k = i, then k = i + 1, i + 2, … to halfway round: all pairs are then one product, and what threads wait
     for each other with is the number of operations.
     """
-    size, n = a.shape
+    xp, (size, n) = namespace(a), a.shape
     turns = size // 2 + 1
-    around = a.__array_namespace__().concat([a, a[:turns]])
-    found = _room(room, (turns, size, n), a)
-    if isinstance(around, np.ndarray):
-        step, along = around.strides
-        np.multiply(np.ndarray((turns, size, n), around.dtype, around, 0, (step, step, along)), a, out=found)
-    else:
-        for turn in range(turns):
-            found[turn, ...] = around[turn : turn + size] * a
+    around = xp.concat([a, a[:turns, :]])
+    if xp is not np:
+        return xp.concat([around[turn : turn + size, :] * a for turn in range(turns)])
+    found, (step, along) = _room(room, (turns, size, n), a.dtype), around.strides
+    np.multiply(np.ndarray((turns, size, n), a.dtype, around, 0, (step, step, along)), a, out=found)
     return _flat(found)
 
 
 def _outer(a: Any, b: Any) -> Any:
     """a_i b_k: (inputs, n) and (sources, n) to (inputs, sources, n)."""
-    found = _room("outer", (a.shape[0], *b.shape), a)
-    return _multiply(a[:, None, :], b[None], found)
+    if not isinstance(a, np.ndarray):
+        return a[:, None, :] * b[None, ...]
+    return np.multiply(a[:, None, :], b[None], out=_room("outer", (len(a), *b.shape), a.dtype))
 
 
 _rooms = threading.local()
 
 
-def _room(name: str | None, shape: tuple[int, ...], like: Any) -> Any:
-    """An array not filled: for NumPy the same memory each time that a thread asks for that name.
+def _room(name: str | None, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array not filled, in the same memory each time that a thread asks for that name.
 
     Blocks of megabytes that are given back to the system after every pass cost more in page faults than all products.
     """
-    if name is None or not isinstance(like, np.ndarray):
-        return like.__array_namespace__().empty(shape, dtype=like.dtype)
+    if name is None:
+        return np.empty(shape, dtype)
     size = math.prod(shape)
     held = _rooms.__dict__.get(name)
-    if held is None or held.dtype != like.dtype or held.size < size:
-        held = _rooms.__dict__[name] = np.empty(size, like.dtype)
-    return held[:size].reshape(shape)
-
-
-def _multiply(a: Any, b: Any, out: Any) -> Any:
-    if isinstance(out, np.ndarray):
-        return np.multiply(a, b, out=out)
-    out[...] = a * b
-    return out
+    if held is None or held.dtype != dtype or held.size < size:
+        held = _rooms.__dict__[name] = np.empty(size, dtype)
+    return np.asarray(held[:size].reshape(shape))
 
 
 def input_pairs(network: Network, x: Any) -> Any:
@@ -205,10 +201,10 @@ def _count(size: int) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _round(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """i and k of the pairs that ``pairs`` makes, in its order."""
+def _round(size: int) -> np.ndarray:
+    """size · i + k of the pairs that ``pairs`` makes, in its order."""
     turn, i = np.divmod(np.arange(_count(size)), size)
-    return i, (i + turn) % size
+    return size * i + (i + turn) % size
 
 
 def _shapes(network: Network) -> list[tuple[int, int]]:
@@ -217,12 +213,12 @@ def _shapes(network: Network) -> list[tuple[int, int]]:
 
 
 def _with_one(a: Any, bias: bool) -> Any:
-    xp = a.__array_namespace__()
-    return xp.concat([a, xp.ones((1, a.shape[1]), dtype=a.dtype)]) if bias else a
+    xp = namespace(a)
+    return xp.concat([a, xp.ones((1, a.shape[1]), dtype=a.dtype, device=a.device)]) if bias else a
 
 
 def _flat(terms: Any) -> Any:
-    return terms.__array_namespace__().reshape(terms, (-1, terms.shape[-1]))
+    return namespace(terms).reshape(terms, (-1, terms.shape[-1]))
 
 
 @functools.lru_cache(maxsize=64)

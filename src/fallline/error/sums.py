@@ -8,11 +8,13 @@ E, g and G are in the triangle R of [√s J | √s r] = Q R, too, with twice the
 mean: it grows with the number of rows. Where the rows come from, and what is done with the sums, is not known here.
 """
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fallline.arrays import namespace, put, to_numpy, widest
 from fallline.error.dense import Dense
 from fallline.error.direct import Direct
 from fallline.error.many import errors_and_gradients
@@ -38,10 +40,10 @@ class Block:
     keeps: bool = False
     kept: dict[Any, Any] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def count(self) -> float:
         """Σ s."""
-        return float(self.x.shape[0] if self.s is None else self.s.sum(dtype=np.float64))
+        return float(self.x.shape[0] if self.s is None else _total(self.s))
 
 
 class Request(NamedTuple):
@@ -77,8 +79,8 @@ class Sums(NamedTuple):
 
 def sweep_of(model: Model, weights: Any, block: Block) -> Dense | Direct:
     """The model swept over a block. Raises ShapeError where y has another shape than what is predicted."""
-    sweep = _sweep(model, weights.astype(block.x.dtype, copy=False), block.x)
-    predicted = sweep.predicted.shape[::-1]
+    sweep = _sweep(model, put(weights, block.x), block.x)
+    predicted = tuple(sweep.predicted.shape[::-1])
     if predicted != tuple(block.y.shape):  # (b,) against (b, 1) would broadcast to (b, b) in silence
         raise ShapeError(
             f"y has shape {tuple(block.y.shape)}, but the model predicts {predicted} (rows, outputs). "
@@ -98,31 +100,35 @@ def sums_of_block(model: Model, request: Request, block: Block) -> Sums:
     if kind not in KINDS:
         raise SettingsError(f"a pass of kind {kind!r} is not known: choose one of {', '.join(KINDS)}.")
     with np.errstate(all="ignore"):
-        if kind == "plane":
-            return Sums(block.count, error=_on_plane(model, request, block))
-        if kind == "gradient" and request.weights.ndim == 2 and isinstance(model, Network):
-            weights = request.weights.astype(block.x.dtype, copy=False)
-            return Sums(block.count, *map(_wide, errors_and_gradients(model, weights, block)))
-        sweep, s = sweep_of(model, request.weights, block), block.s
-        r = sweep.predicted - block.y.T
-        weighted = r if s is None else r * s
-        if kind == "triangle":
-            return _with_triangle(sweep, r, block)
-        error = 0.5 * float((r * weighted).sum(dtype=np.float64))
-        sums = Sums(block.count, error)
-        if kind == "error":
-            return sums
-        if kind in ("curvature", "bend"):
-            direction = request.direction.astype(block.x.dtype, copy=False)
-            along = sweep.along(direction)
-            if kind == "bend":
-                along = _bend(model, sweep, along, request, block)
-            return sums._replace(product=_wide(sweep.back(along if s is None else along * s)))
-        sums = sums._replace(gradient=_wide(sweep.back(weighted)))
-        if kind == "hessian":
-            return sums._replace(product=_bent(sweep, weighted, request.direction, block))
-        if kind == "gauss_newton":
-            return sums._replace(gauss_newton=_square(sweep, block))
+        return Sums(*map(_wide, _summed(model, request, block)))
+
+
+def _summed(model: Model, request: Request, block: Block) -> Sums:
+    """The sums in the arithmetic of the rows, where these lie: on a device each operation begins while others go on."""
+    kind = request.kind
+    if kind == "plane":
+        return Sums(block.count, error=_on_plane(model, request, block))
+    if kind == "gradient" and request.weights.ndim == 2 and isinstance(model, Network):
+        return Sums(block.count, *errors_and_gradients(model, put(request.weights, block.x), block))
+    sweep, s = sweep_of(model, request.weights, block), block.s
+    r = sweep.predicted - block.y.T
+    weighted = r if s is None else r * s
+    if kind == "triangle":
+        return _with_triangle(sweep, r, block)
+    sums = Sums(block.count, 0.5 * _total(r * weighted))
+    if kind == "error":
+        return sums
+    if kind in ("curvature", "bend"):
+        direction = put(request.direction, block.x)
+        along = sweep.along(direction)
+        if kind == "bend":
+            along = _bend(model, sweep, along, request, block)
+        return sums._replace(product=sweep.back(along if s is None else along * s))
+    sums = sums._replace(gradient=sweep.back(weighted))
+    if kind == "hessian":
+        return sums._replace(product=_bent(sweep, weighted, request.direction, block))
+    if kind == "gauss_newton":
+        return sums._replace(gauss_newton=_square(sweep, block))
     return sums
 
 
@@ -169,29 +175,38 @@ def _plus(a: Any, b: Any) -> Any:
     return {key: a[key] + b[key] for key in a} if isinstance(a, dict) else a + b
 
 
-def _wide(array: Any) -> Any:
-    """In float64, where sums lose no digits."""
-    return np.asarray(array, np.float64)
+def _wide(part: Any) -> Any:
+    """Sums as NumPy has them, in float64, where adding them loses no digits: a number, an array, or several by name."""
+    if part is None or isinstance(part, float):
+        return part
+    if isinstance(part, dict):
+        return {key: _wide(each) for key, each in part.items()}
+    return np.asarray(to_numpy(part), np.float64) if part.ndim else float(part)
+
+
+def _total(terms: Any) -> Any:
+    """The sum of all terms, in float64 where their device has it."""
+    if isinstance(terms, np.ndarray):
+        return float(terms.sum(dtype=np.float64))
+    return namespace(terms).sum(terms, dtype=widest(terms))
 
 
 def _square(sweep: Any, block: Block) -> Any:
     if isinstance(sweep, Dense) and by_pairs(sweep.network):
-        found = products_of(sweep, block.s, _first_pairs(sweep.network, block))
-        return {key: _wide(part) for key, part in found.items()}
+        return products_of(sweep, block.s, _first_pairs(sweep.network, block))
     columns = _counted_jacobian(sweep, block.s)
-    return _wide(columns.T @ columns)
+    return columns.T @ columns
 
 
 def _bent(sweep: Any, u: Any, directions: Any, block: Block) -> Any:
     """H times each of the directions (c, p), or H; u (outputs, b) is ∂E/∂ŷ."""
     if directions is None and isinstance(sweep, Dense):
-        found = hessian_products_of(sweep, u, block.s, _first_pairs(sweep.network, block))
-        return {key: _wide(part) for key, part in found.items()}
+        return hessian_products_of(sweep, u, block.s, _first_pairs(sweep.network, block))
     if directions is None:
         directions = np.eye(len(sweep.weights))
-    directions = directions.astype(block.x.dtype, copy=False)
+    directions = put(directions, block.x)
     changes = _changes(sweep, directions)
-    return _wide(sweep.turned_back(u, changes if block.s is None else changes * block.s, directions))
+    return sweep.turned_back(u, changes if block.s is None else changes * block.s, directions)
 
 
 def _first_pairs(network: Network, block: Block) -> Any:
@@ -206,17 +221,18 @@ def _first_pairs(network: Network, block: Block) -> Any:
 def _counted_jacobian(sweep: Any, s: Any) -> Any:
     """√s J, (b · outputs, p)."""
     j = sweep.jacobian()
+    xp = namespace(j)
     if s is not None:
-        j = j * np.sqrt(s)[:, None, None]
-    return j.reshape(-1, j.shape[-1])
+        j = j * xp.sqrt(s)[:, None, None]
+    return xp.reshape(j, (-1, j.shape[-1]))
 
 
 def _with_triangle(sweep: Any, r: Any, block: Block) -> Sums:
-    columns = _counted_jacobian(sweep, block.s)
-    right = (r if block.s is None else r * np.sqrt(block.s)).T.reshape(-1, 1)
-    stacked, side = np.concatenate([columns, right], axis=1), columns.shape[1] + 1
-    if np.isfinite(stacked).all():
-        factor = np.linalg.qr(stacked, mode="r")
+    xp, columns = namespace(r), _counted_jacobian(sweep, block.s)
+    right = xp.reshape((r if block.s is None else r * xp.sqrt(block.s)).T, (-1, 1))
+    stacked, side = xp.concat([columns, right], axis=1), columns.shape[1] + 1
+    if xp.all(xp.isfinite(stacked)):
+        factor = np.linalg.qr(stacked, mode="r") if xp is np else to_numpy(xp.linalg.qr(stacked).R)
         triangle = np.zeros((side, side))
         triangle[: len(factor)] = factor
     else:
@@ -247,21 +263,21 @@ def _bend(model: Model, sweep: Any, along: Any, request: Request, block: Block) 
     return (2.0 / _ALONG) * ((ahead - sweep.predicted) / _ALONG - along)
 
 
-def _on_plane(model: Model, request: Request, block: Block) -> np.ndarray:
+def _on_plane(model: Model, request: Request, block: Block) -> Any:
     """E of a block at the points of a plane: (m,).
 
     What enters the first units of a network is linear in the weights: along a plane it is a sum of three arrays, formed once.
     """
-    corners, points = (_wide(each).astype(block.x.dtype) for each in (request.weights, request.direction))
-    y, s, x, errors = block.y.T, block.s, block.x.T, np.empty(len(points))
+    xp, x, y, s, errors = namespace(block.x), block.x.T, block.y.T, block.s, []
+    corners, points = put(request.weights, block.x), np.asarray(request.direction).tolist()
+    origin, first, second = (corners[at, :] for at in range(3))
     network = model if isinstance(model, Network) else None
     if network is not None:
-        xp, hidden = block.x.__array_namespace__(), ACTIVATIONS[network.activation]
-        output = ACTIVATIONS[network.output_activation]
-        entering = [_entering(network.layers(corner)[0], x) for corner in corners]
+        hidden, output = ACTIVATIONS[network.activation], ACTIVATIONS[network.output_activation]
+        entering = [_entering(network.layers(corner)[0], x) for corner in (origin, first, second)]
     base, before = None, None
-    for at, (a, b) in enumerate(points):
-        weights = corners[0] + a * corners[1] + b * corners[2]
+    for a, b in points:
+        weights = origin + a * first + b * second
         if network is None:
             predicted = model.predict(weights, block.x).T
         else:
@@ -272,8 +288,8 @@ def _on_plane(model: Model, request: Request, block: Block) -> np.ndarray:
                 z = _entering(layer, hidden.value(z, xp))
             predicted = output.value(z, xp)
         r = predicted - y
-        errors[at] = 0.5 * (r * (r if s is None else r * s)).sum(dtype=np.float64)
-    return errors
+        errors.append(0.5 * _total(r * (r if s is None else r * s)))
+    return np.array(errors) if xp is np else xp.stack(errors)
 
 
 def _entering(layer: Any, below: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fallline.arrays import namespace, put, widened
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.activations import ACTIVATIONS, RECTIFIERS, check_activation
 from fallline.words import counted
@@ -116,9 +117,9 @@ class Network:
                 f"weights have shape {tuple(weights.shape)}, but a network of sizes {self.sizes} "
                 f"{'with' if self.bias else 'without'} biases has {self.n_weights}: pass a vector of shape ({self.n_weights},)."
             )
-        layers, at = [], 0
+        xp, layers, at = namespace(weights), [], 0
         for inputs, outputs in itertools.pairwise(self.sizes):
-            coef = weights[at : at + inputs * outputs].reshape(inputs, outputs)
+            coef = xp.reshape(weights[at : at + inputs * outputs], (inputs, outputs))
             at += inputs * outputs
             intercept = weights[at : at + outputs] if self.bias else None
             at += outputs if self.bias else 0
@@ -215,7 +216,10 @@ class Network:
                 f"x has shape {tuple(x.shape)}, but the network takes (rows, inputs) = (n, {self.inputs}). "
                 "For a single input, pass x[:, None]; for a single row, x[None, :]."
             )
-        xp = x.__array_namespace__()
+        xp = namespace(x)
+        if isinstance(weights, np.ndarray) and xp is not np:
+            x = x if xp.isdtype(x.dtype, "real floating") else widened(x)
+            weights = put(weights, x)
         hidden, output = ACTIVATIONS[self.activation], ACTIVATIONS[self.output_activation]
         layers = self.layers(weights)
         for number, (coef, intercept) in enumerate(layers):

@@ -10,11 +10,12 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from fallline.error.pairs import by_pairs, widest
+from fallline.arrays import namespace, on_device, put, taken, to_numpy, widened, widest
+from fallline.error import pairs
 from fallline.error.sums import Block, Request, Sums, finished, merged, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Model, Network
@@ -33,7 +34,10 @@ _GROUPS = 64  # runs of blocks that threads take in turn: few enough for their s
 _LARGEST_KEPT = (32 << 20) - (1 << 13)  # bytes: the most that it keeps, with what it adds to a block
 _KEPT_BYTES = 64 << 20  # of what is kept of all rows for the next pass
 _WORTH_THREADS = 2e7  # multiplications: a pass of fewer is over before threads have begun
-_PART, _SQUARE_PART = 5e6, 1e8  # the same of what one native call does of a pass: of E and g, and of JᵀJ, which is put together
+_PART, _SQUARE_PART = (
+    5e6,
+    1e8,
+)  # the same of what one native call does of a pass: of E and g, and of JᵀJ, which is put together
 _WINDOW_BYTES = 1 << 19  # of batches laid out together
 
 
@@ -43,9 +47,9 @@ def block_rows(model: Model, request: Request, rows: int, itemsize: int = 8) -> 
     wide, directions = max(sizes[1:]), request.direction
     bent = request.kind == "hessian"
     if isinstance(model, Network) and (
-        (bent and directions is None) or (request.kind == "gauss_newton" and by_pairs(model))
+        (bent and directions is None) or (request.kind == "gauss_newton" and pairs.by_pairs(model))
     ):
-        wide, room = widest(model), _PAIR_BYTES
+        wide, room = pairs.widest(model), _PAIR_BYTES
     elif request.kind in ("gauss_newton", "triangle") or not isinstance(model, Network):
         wide = model.n_weights * model.outputs
     elif bent:
@@ -54,20 +58,19 @@ def block_rows(model: Model, request: Request, rows: int, itemsize: int = 8) -> 
     return -(-rows // -(-rows // fitting))
 
 
-_CHECKED = 1 << 18  # numbers looked at together
+def _first_bad_row(array: Any, together: int) -> int | None:
+    """The first row that holds NaN or infinity, found without a copy of the array; None if there is none.
 
-
-def _first_bad_row(array: np.ndarray) -> int | None:
-    """The first row that holds NaN or infinity, found without a copy of the array; None if there is none."""
-    step = max(_CHECKED // max(array.shape[1], 1), 1)
-    for at in range(0, len(array), step):
-        block = array[at : at + step]
-        with np.errstate(all="ignore"):
-            finite = np.isfinite(
-                block.sum()
-            )  # NaN and infinity stay in a sum; large numbers may overflow in it
-        if not finite and not (rows := np.isfinite(block).all(axis=1)).all():
-            return at + int(np.argmin(rows))
+    ``together``: numbers looked at at once.
+    """
+    xp, (n, width) = namespace(array), array.shape
+    step = max(together // max(width, 1), 1)
+    for at in range(0, n, step):
+        block = array[at : min(at + step, n), :]
+        with np.errstate(all="ignore"):  # NaN and infinity stay in a sum; large numbers may overflow in it
+            finite = bool(xp.isfinite(xp.sum(block)))
+        if not finite and not bool(xp.all(rows := xp.all(xp.isfinite(block), axis=1))):
+            return at + int(xp.argmin(xp.astype(rows, xp.int8)))
     return None
 
 
@@ -77,8 +80,9 @@ class InMemory:
 
     x (n, inputs) and y (n, outputs), finite numbers; ``sample_weight`` (n,), how often each row
     counts, 1 by default. Kept in ``dtype``: without one, float32 where x and y are float32, else float64.
-    An array of that type is not copied, so leave it as it is until the descent is over. Raises ShapeError where the lengths
-    differ or an array has the wrong rank, TableError for NaN, infinities, negative row weights, or no row at all.
+    An array of that type is not copied, so leave it as it is until the descent is over. Arrays of CuPy or PyTorch on a GPU
+    stay there and are summed there. Raises ShapeError where the lengths differ or an array has the wrong rank, TableError
+    for NaN, infinities, negative row weights, or no row at all.
     """
 
     x: np.ndarray
@@ -86,41 +90,58 @@ class InMemory:
     sample_weight: np.ndarray | None = None
     dtype: Any = None
     _cut: dict[int, list[Block]] = field(default_factory=dict, init=False, repr=False)
+    _CHECKED: ClassVar[int] = 1 << 18  # numbers looked at together
 
-    def __post_init__(self) -> None:
-        x, y = np.asarray(self.x), np.asarray(self.y)
+    def __new__(cls, x: Any, y: Any, sample_weight: Any = None, dtype: Any = None) -> Self:
+        """``OnDevice`` where NumPy cannot read one of the arrays where it lies."""
+        if not any(map(on_device, (x, y, sample_weight))):
+            return object.__new__(cls)
+        from fallline.rows.device import OnDevice
+
+        return object.__new__(OnDevice)  # type: ignore[return-value]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or what is pickled, is made anew, without the blocks that are at hand here."""
+        return InMemory, (self.x, self.y, self.sample_weight, self.dtype)
+
+    def _arrays(self) -> tuple[Any, Any, Any, np.dtype[Any]]:
+        """x, y and the row weights as they are kept, and their type."""
+        x, y, s = np.asarray(self.x), np.asarray(self.y), self.sample_weight
         single = x.dtype == np.float32 and y.dtype == np.float32
         dtype = np.dtype((np.float32 if single else np.float64) if self.dtype is None else self.dtype)
-        x, y = np.asarray(x, dtype), np.asarray(y, dtype)
+        return np.asarray(x, dtype), np.asarray(y, dtype), None if s is None else np.asarray(s, dtype), dtype
+
+    def __post_init__(self) -> None:
+        x, y, s, dtype = self._arrays()
         if x.ndim != 2 or y.ndim != 2:
             raise ShapeError(
-                f"x has shape {x.shape} and y {y.shape}: expected (rows, inputs) and (rows, outputs). "
+                f"x has shape {tuple(x.shape)} and y {tuple(y.shape)}: expected (rows, inputs) and (rows, outputs). "
                 "For a single column, pass x[:, None] or y[:, None]."
             )
-        if len(x) != len(y):
+        n = x.shape[0]
+        if y.shape[0] != n:
             raise ShapeError(
-                f"x has {len(x)} rows and y has {len(y)}: give one target row for each input row."
+                f"x has {n} rows and y has {y.shape[0]}: give one target row for each input row."
             )
-        if len(x) == 0:
+        if n == 0:
             raise TableError("there are no rows: a descent needs at least one row to sum over.")
         for name, array in (("x", x), ("y", y)):
-            row = _first_bad_row(array)
+            row = _first_bad_row(array, self._CHECKED)
             if row is not None:
                 raise TableError(
                     f"{name} contains NaN or infinity, first in row {row} (counted from 0): fill or leave out such rows first."
                 )
-        s = self.sample_weight
         if s is not None:
-            s = np.asarray(s, dtype)
-            if s.shape != (len(x),):
+            if tuple(s.shape) != (n,):
                 raise ShapeError(
-                    f"sample_weight has shape {s.shape}: expected one number for each of the {len(x)} rows."
+                    f"sample_weight has shape {tuple(s.shape)}: expected one number for each of the {n} rows."
                 )
-            if not np.isfinite(s).all() or (s < 0).any():
+            xp = namespace(s)
+            if not xp.all(xp.isfinite(s)) or xp.any(s < 0):
                 raise TableError(
                     "sample_weight must be finite and not negative: it says how often each row counts."
                 )
-            if not (s > 0).any():
+            if not xp.any(s > 0):
                 raise TableError("sample_weight is 0 for every row: at least one row must count.")
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)
@@ -128,7 +149,7 @@ class InMemory:
         object.__setattr__(self, "dtype", dtype)
 
     def __len__(self) -> int:
-        return len(self.x)
+        return int(self.x.shape[0])
 
     @property
     def count(self) -> float:
@@ -136,23 +157,30 @@ class InMemory:
         return float(len(self.x) if self.sample_weight is None else self.sample_weight.sum(dtype=np.float64))
 
     @property
-    def counts(self) -> np.ndarray:
+    def counts(self) -> Any:
         """How often each row counts: (n,) float64."""
         if self.sample_weight is None:
-            return np.ones(len(self.x))
-        return np.asarray(self.sample_weight, np.float64)
+            return namespace(self.x).ones(len(self), dtype=widest(self.x), device=self.x.device)
+        return widened(self.sample_weight)
 
     @property
     def error_of_mean(self) -> float:
         """E of predicting each target's mean: what the rows vary; never 0, so that it may divide."""
-        s, y = self.counts, np.asarray(self.y, np.float64)
-        whole = 0.5 * float(s @ np.sum((y - np.average(y, axis=0, weights=s)) ** 2, axis=1))
-        return whole or 0.5 * float(s @ np.sum(y**2, axis=1)) or 1.0
+        xp, s, y = namespace(self.y), self.counts[:, None], widened(self.y)
+        mean = xp.sum(s * y, axis=0) / xp.sum(s)
+        return 0.5 * float(xp.sum(s * (y - mean) ** 2)) or self.error_of_zero or 1.0
+
+    @property
+    def error_of_zero(self) -> float:
+        """½ Σ s ‖y‖², E where nothing is predicted."""
+        xp, s, y = namespace(self.y), self.counts[:, None], widened(self.y)
+        return 0.5 * float(xp.sum(s * y**2))
 
     @property
     def input_sizes(self) -> np.ndarray:
         """The root mean square of each input: (inputs,)."""
-        return np.sqrt((np.asarray(self.x, np.float64) ** 2).mean(axis=0))
+        xp = namespace(self.x)
+        return to_numpy(xp.sqrt(xp.mean(widened(self.x) ** 2, axis=0)))
 
     def total(self, request: Request, model: Model) -> Sums:
         """The sums asked for, over all rows."""
@@ -164,7 +192,9 @@ class InMemory:
         in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) else None
         if in_c is not None:
             parts = min(max(int(work / (_SQUARE_PART if square else _PART)), 1), _GROUPS)
-            return self._fold(lambda block: Sums(block.count, *in_c(block)), self._blocks(-(-n // parts)), work)
+            return self._fold(
+                lambda block: Sums(block.count, *in_c(block)), self._blocks(-(-n // parts)), work
+            )
         blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
 
@@ -194,12 +224,12 @@ class InMemory:
 
     def weighted(self, factor: np.ndarray) -> Self:
         """The same rows, each counting ``factor`` (n,) times as often; nothing else is copied."""
-        return replace(self, sample_weight=self.counts * factor)
+        return replace(self, sample_weight=self.counts * put(factor, self.counts))
 
     def taking(self, which: np.ndarray) -> Self:
         """Some of the rows: those where ``which`` (n,) is True, or those of these numbers."""
-        s = None if self.sample_weight is None else self.sample_weight[which]
-        return replace(self, x=self.x[which], y=self.y[which], sample_weight=s)
+        s = None if self.sample_weight is None else taken(self.sample_weight, which)
+        return replace(self, x=taken(self.x, which), y=taken(self.y, which), sample_weight=s)
 
     def wide(self) -> Self:
         """The rows in float64, themselves where they are: what is judged by small differences of E needs its digits."""
