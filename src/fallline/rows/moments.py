@@ -21,9 +21,11 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from fallline.arrays import namespace, put, to_numpy, widened
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
 from fallline.model.network import Model
+from fallline.rows.device import OnDevice
 from fallline.rows.memory import InMemory
 from fallline.threads import is_side_by_side, one_blas_thread, processors
 from fallline.words import listed
@@ -33,6 +35,7 @@ from fallline.words import listed
 _BLOCK_BYTES = 200_000
 _BLOCKS_TO_A_PIECE = 64
 _BLOCKS_TO_A_CALL = 4
+_DEVICE_BYTES = 1 << 27  # of a block of rows on a device, as they are copied
 # Columns are shifted before the products are formed where the mean is larger than so many spreads; a smaller mean
 # costs the products at most the square of this in rounding.
 _SHIFT = 2.0
@@ -248,11 +251,19 @@ def error_at(moments: Moments, weights: np.ndarray) -> np.ndarray:
 
 def _shift(rows: InMemory) -> np.ndarray:
     """Numbers near the means of x and y (d + k,), from some rows, to form products about; 0 where that gains nothing."""
-    some = slice(None, None, max(len(rows) // _SAMPLE, 1))
-    part = np.column_stack([rows.x[some][:_SAMPLE], rows.y[some][:_SAMPLE]]).astype(np.float64)
-    mean = np.mean(part, axis=0)
-    spread = np.sqrt(np.mean((part - mean) ** 2, axis=0))
+    xp, step = namespace(rows.x), max(len(rows) // _SAMPLE, 1)
+    some = slice(None, min(step * _SAMPLE, len(rows)), step)
+    part = widened(xp.concat([rows.x[some, :], rows.y[some, :]], axis=1))
+    mean = xp.mean(part, axis=0)
+    spread = to_numpy(xp.sqrt(xp.mean((part - mean) ** 2, axis=0)))
+    mean = to_numpy(mean)
     return np.where(np.abs(mean) > _SHIFT * spread, mean, 0.0)
+
+
+def _over_blocks(of: Callable[[Any, Any, Any], Any], rows: OnDevice) -> np.ndarray:
+    """Σ of(x, y, s of a block) over rows on a device, in order."""
+    size = max(_DEVICE_BYTES // (8 * (rows.x.shape[1] + rows.y.shape[1] + 1)), 1)
+    return np.asarray(sum(to_numpy(of(block.x, block.y, block.s)) for block in rows._blocks(size)))
 
 
 def _over_pieces(work: Callable[[int, slice], np.ndarray], rows: InMemory) -> np.ndarray:
@@ -276,6 +287,16 @@ def _cut(piece: slice, size: int) -> Iterator[slice]:
 def _products(rows: InMemory, shift: np.ndarray) -> np.ndarray:
     """Sums of the shifted rows, (d + k, d + k + 1): Σ s [x y]ᵀ [x y 1]."""
     d, k = rows.x.shape[1], rows.y.shape[1]
+    if isinstance(rows, OnDevice):
+
+        def of(x: Any, y: Any, s: Any) -> Any:
+            xp = namespace(x)
+            columns = widened(xp.concat([x, y], axis=1))
+            columns = columns - put(shift, columns)
+            right = xp.concat([columns, xp.ones_like(columns[:, :1])], axis=1)
+            return (columns if s is None else columns * s[:, None]).T @ right
+
+        return _over_blocks(of, rows)
     # To a multiple of four: BLAS is a quarter faster then.
     width = -(-(d + k + 1) // 4) * 4
 
@@ -309,13 +330,18 @@ def _products(rows: InMemory, shift: np.ndarray) -> np.ndarray:
 def _residuals(rows: InMemory, x_mean: np.ndarray, y_mean: np.ndarray, best: np.ndarray) -> np.ndarray:
     """With r = y − ȳ − (x − x̄) W*: Σ s (x − x̄) rᵀ, then Σ s r, then Σ s r², stacked as (d + 2, k)."""
 
-    def work(block: int, piece: slice) -> np.ndarray:
-        total = np.zeros((len(x_mean) + 2, len(y_mean)))
-        for at in _cut(piece, block):
-            x = rows.x[at] - x_mean
-            r = (rows.y[at] - y_mean) - x @ best
-            weighed = r if rows.sample_weight is None else r * rows.sample_weight[at, None]
-            total += np.concatenate([x.T @ weighed, weighed.sum(0)[None], (weighed * r).sum(0)[None]])
-        return total
+    def of(x: Any, y: Any, s: Any) -> Any:
+        xp, x, y = namespace(x), widened(x), widened(y)
+        x = x - put(x_mean, x)
+        r = (y - put(y_mean, y)) - x @ put(best, x)
+        weighed = r if s is None else r * s[:, None]
+        return xp.concat(
+            [x.T @ weighed, xp.sum(weighed, axis=0)[None, :], xp.sum(weighed * r, axis=0)[None, :]]
+        )
 
-    return _over_pieces(work, rows)
+    def work(block: int, piece: slice) -> np.ndarray:
+        s = rows.sample_weight
+        parts = (of(rows.x[at], rows.y[at], None if s is None else s[at]) for at in _cut(piece, block))
+        return np.asarray(sum(parts))
+
+    return _over_blocks(of, rows) if isinstance(rows, OnDevice) else _over_pieces(work, rows)
