@@ -25,8 +25,19 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 NATIVE = Path("src", "fallline", "native")
 INSTALL = "install one (gcc or clang) and run pip install again"
 LEFT_OUT = "There is no native library, because FALLLINE_NATIVE was 0 at install: unset it and run pip install again."
-# Only x86-64 has levels, and some compilers take its options elsewhere with a shrug.
-TRIAL = "#if BYTES > 16 && !defined(__x86_64__)\n#error\n#endif\nint trial(void);\nint trial(void) { return 0; }\n"
+# Only x86-64 has levels, and some compilers take its options elsewhere with a shrug. It exports a function, because zig's
+# linker for macOS crashes where there is none.
+TRIAL = """\
+#if BYTES > 16 && !defined(__x86_64__)
+#error
+#endif
+#ifdef _WIN32
+__declspec(dllexport)
+#else
+__attribute__((visibility("default")))
+#endif
+int trial(void) { return 0; }
+"""
 ZIG = [sys.executable, "-m", "ziglang", "cc"]
 ZIG_HAS_WHEELS = r"(linux|macosx|win)\b.*(x86_64|amd64|aarch64|arm64|universal2)"
 

@@ -1,5 +1,6 @@
-"""``fallline show``: what is inside a model file."""
+"""``fallline show``: what is inside a model file, and what fallline runs on."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,23 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Say what is inside a model file.")
-@click.argument("model", type=click.Path(path_type=Path))
-def show(model: Path) -> None:
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--system", is_flag=True, help="Say what fallline runs on instead, as the report of a bug needs it."
+)
+def show(model: Path | None, system: bool) -> None:
     """Say what is inside MODEL: network, columns, figures, how it was made."""
+    if (model is None) != system:
+        raise click.UsageError(
+            "Give either a model file, as `fallline fit` writes it, or --system for what fallline runs on."
+        )
+    if model is None:
+        printing.print_table(printing.facts(_system()))
+    else:
+        _show_model(model)
+
+
+def _show_model(model: Path) -> None:
     from fallline.cli.rows import column_lines
     from fallline.exceptions import ModelFileError
     from fallline.model_file import load_model
@@ -62,3 +77,59 @@ def _facts(saved: "SavedModel") -> dict[str, object]:
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
         "Command": about.get("command"),
     }
+
+
+def _system() -> dict[str, object]:
+    """Versions, processors, memory, native code and what else is installed, line by line."""
+    import platform
+
+    import numpy
+    import scipy.linalg  # a BLAS is listed where it is loaded, and SciPy brings one of its own
+    from threadpoolctl import threadpool_info
+
+    from fallline import __version__
+    from fallline.native.library import status
+    from fallline.threads import processors
+    from fallline.words import counted
+
+    blas = [
+        f"{found['internal_api']} {found['version']} of {Path(found['filepath']).parent.name}, "
+        f"{counted(found['num_threads'], 'thread')}"
+        for found in threadpool_info()
+        if found["user_api"] == "blas"
+    ]
+    return {
+        "fallline": __version__,
+        "Python": f"{platform.python_version()}, {platform.platform()}",
+        "NumPy": numpy.__version__,
+        "SciPy": scipy.__version__,
+        "BLAS": "; ".join(blas),
+        "Native code": status().sentence,
+        "Processors": f"{processors()} of {os.cpu_count()}",
+        "Memory": _memory(),
+        **{
+            name: _installed(module)
+            for name, module in (("JAX", "jax"), ("CuPy", "cupy"), ("PyTorch", "torch"))
+        },
+    }
+
+
+def _memory() -> str | None:
+    from fallline.words import in_bytes
+
+    try:
+        return in_bytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError):  # Windows cannot be asked like this
+        return None
+
+
+def _installed(module: str) -> str:
+    """The version of a module that may be there, found without its import, which takes seconds."""
+    from importlib import metadata, util
+
+    if util.find_spec(module) is None:
+        return "not installed"
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:  # CuPy comes in packages of other names
+        return "installed"

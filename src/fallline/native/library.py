@@ -76,13 +76,13 @@ def _typed(library: ctypes.CDLL, name: str, arguments: tuple[Any, ...], result: 
 def _found() -> tuple[Status, ctypes.CDLL | None]:
     asked = os.environ.get("FALLLINE_NATIVE", "")
     if asked == "0":
-        return Status(None, "Native code is left out, because FALLLINE_NATIVE is 0: unset it."), None
+        return Status(None, "Not in use, because FALLLINE_NATIVE is 0: unset it."), None
     library, problem = opened(Path(os.environ.get("FALLLINE_NATIVE_LIBRARY") or HERE / FILE))
     if library is None:
         return Status(None, problem), None
     best = list(LEVELS)[library.fallline_level()]
     level = min(best, asked, key=list(LEVELS).index) if asked in LEVELS else best
-    sentence = f"Native code is in use (level {level})."
+    sentence = f"In use, at level {level}."
     if asked not in ("", "1", *LEVELS):
         sentence += (
             f" FALLLINE_NATIVE={asked} is no level: write base, avx2 or avx512, or 0 for no native code."
