@@ -10,8 +10,9 @@ import pytest
 from fallline import InMemory, Network
 from fallline.descent import Stop
 from fallline.fit.network_fit import fit_network
+from fallline.fit.settings import Settings
 from fallline.sure import fitted_intervals
-from fallline.sure.fitted_intervals import FittedIntervals, IntervalsOnDemand, intervals_of_fit, members_of
+from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
 from fallline.sure.intervals import intervals_of
 from fallline.threads import stopping
 
@@ -26,7 +27,7 @@ def waves(random, n=100, noise=0.2):
 def made(x, y, s=None, unseen=None, **settings):
     fitted, path = fit_network(x, y, sample_weight=s, **SETTINGS | settings)
     unseen = None if unseen is None else fitted.rows(*unseen)
-    return fitted, intervals_of_fit(fitted, path, fitted.rows(x, y, s), unseen=unseen, seed=0)
+    return fitted, intervals_of_fit(fitted, path, fitted.rows(x, y, s), Settings(seed=0), unseen)
 
 
 def test_they_are_in_the_users_units(random):
@@ -62,8 +63,8 @@ def test_where_the_network_is_flexible_fits_without_the_row_widen_them():
     x, y = waves(random, 80)
     fitted, path = fit_network(x, y, **SETTINGS | {"hidden_layer_sizes": (8,), "alpha": 1e-3})
     rows, new = fitted.rows(x, y), fitted.rows(*waves(random, 2000))
-    alone = intervals_of(fitted.alone().network, members_of(fitted, path), rows)
-    got = intervals_of_fit(fitted, path, rows, seed=0).scaled
+    alone = intervals_of(fitted.alone().network, fitted.averages(), rows)
+    got = intervals_of_fit(fitted, path, rows, Settings(seed=0)).scaled
     # Leave-one-out says that new rows are nearer than they are, and rows of further fits say it less.
     assert alone.further_off(new) > 1.15
     assert 0.9 < got.further_off(new) < 0.95 * alone.further_off(new)
@@ -79,14 +80,14 @@ def test_further_fits_begin_from_the_strength_that_the_fit_found(random, monkeyp
 
     monkeypatch.setattr(fitted_intervals, "descend", descend)
     fitted, path = fit_network(x, y, **SETTINGS | {"alpha": "evidence", "n_starts": 1})
-    intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
+    intervals_of_fit(fitted, path, fitted.rows(x, y), Settings(seed=0))
     assert len(begun) == 5
     for alpha, further in begun:
         assert alpha.first * path.n_rows == pytest.approx(path.strength.max())
         assert further.strength.max() != path.strength.max()  # and is found anew
     begun.clear()
     fitted, path = fit_network(x, y, **SETTINGS | {"n_starts": 3})
-    intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
+    intervals_of_fit(fitted, path, fitted.rows(x, y), Settings(seed=0))
     # A mean of several is judged by means of two.
     assert [alpha for alpha, _ in begun] == [SETTINGS["alpha"]] * 10
 
@@ -95,7 +96,7 @@ def test_neither_the_number_of_threads_nor_their_timing_changes_them(random):
     x, y = waves(random, 60)
     fitted, path = fit_network(x, y, **SETTINGS | {"n_starts": 3})
     one, two, three = (
-        intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0, n_jobs=jobs).interval(x)
+        intervals_of_fit(fitted, path, fitted.rows(x, y), Settings(seed=0, n_jobs=jobs)).interval(x)
         for jobs in (1, 2, 3)
     )
     np.testing.assert_array_equal(one, two)
@@ -118,7 +119,7 @@ def test_ctrl_c_in_a_further_fit_ends_them_all(n_jobs, random, monkeypatch):
 
     monkeypatch.setattr(fitted_intervals, "descend", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0, n_jobs=n_jobs)
+        intervals_of_fit(fitted, path, fitted.rows(x, y), Settings(seed=0, n_jobs=n_jobs))
     assert next(begun) <= n_jobs  # no other fit began
 
 
@@ -126,8 +127,8 @@ def test_where_it_is_stiff_leave_one_out_is_enough(random, monkeypatch):
     x, y = waves(random, 600)
     fitted, path = fit_network(x, y, **SETTINGS)
     monkeypatch.setattr(fitted_intervals, "descend", None)  # no further fit
-    got = intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
-    alone = intervals_of(fitted.alone().network, members_of(fitted, path), fitted.rows(x, y))
+    got = intervals_of_fit(fitted, path, fitted.rows(x, y), Settings(seed=0))
+    alone = intervals_of(fitted.alone().network, fitted.averages(), fitted.rows(x, y))
     np.testing.assert_array_equal(got.scaled.std(x), alone.std(x))
 
 
@@ -154,22 +155,11 @@ def test_any_descent_has_intervals(descent, random):
     assert np.isfinite(got.interval(x)).all()
 
 
-def test_on_demand_they_are_made_once_and_the_rows_let_go(random):
-    x, y = waves(random)
-    fitted, path = fit_network(x, y, **SETTINGS)
-    lazy = IntervalsOnDemand(fitted, path, (x, y, None), seed=0)
-    first = lazy.get()
-    assert lazy.get() is first
-    assert lazy._given is None
-    expected = intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
-    np.testing.assert_array_equal(first.interval(x), expected.interval(x))
-
-
 def test_they_say_what_they_are_made_of_and_what_is_undetermined(random):
     x, y = waves(random)
     x = np.column_stack([x, x[:, 0]])
     fitted, path = fit_network(x, y, **SETTINGS | {"hidden_layer_sizes": (), "alpha": 0.0})
-    got = intervals_of_fit(fitted, path, fitted.rows(x, y), seed=0)
+    got = intervals_of_fit(fitted, path, fitted.rows(x, y), Settings(seed=0))
     assert isinstance(got, FittedIntervals)
     assert "undetermined: " in got.says(["a->y", "b->y", "c->y", "bias->y"])
     assert "a->y" in got.says(["a->y", "b->y", "c->y", "bias->y"])

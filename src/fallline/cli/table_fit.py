@@ -128,8 +128,7 @@ def _intervals(
     """How far predictions may be off; None after a descent that ended badly, where rows are too few, or after Ctrl-C."""
     if path.stop in _ENDED_BADLY:
         return None
-    given = {name: getattr(asked, name) for name in ("max_iter", "tol", "n_iter_no_change", "seed", "n_jobs")}
     try:
-        return intervals_of_fit(fitted, path, rows, **given)
+        return intervals_of_fit(fitted, path, rows, asked)
     except (TableError, KeyboardInterrupt):
         return None

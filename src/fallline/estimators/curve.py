@@ -1,21 +1,19 @@
 """The scikit-learn face of curves: validates, calls ``curve_fit.py`` and stores what it found."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fallline.descent import Stop
-from fallline.exceptions import DescentWarning, SettingsError, TableError
+from fallline.estimators.common import store, warn_of
+from fallline.exceptions import SettingsError, TableError
 from fallline.model.curve import Curve
 from fallline.model.formula import Formula, read_formula
 from fallline.sure.curve_fit import fit_curve
-from fallline.table.frames import table_from_frame
+from fallline.table.frames import table_if_frame
 
 
 class CurveRegressor(RegressorMixin, BaseEstimator):
@@ -83,14 +81,7 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         max_iter: int = 1000,
         random_state: Any = None,
     ) -> None:
-        self.curve = curve
-        self.start = start
-        self.fixed = fixed
-        self.bounds = bounds
-        self.absolute_sigma = absolute_sigma
-        self.descent = descent
-        self.max_iter = max_iter
-        self.random_state = random_state
+        store(locals())
 
     def fit(self, X: Any, y: Any, sigma: Any = None) -> Self:
         """Find the parameters for rows X (n, columns) and y (n,).
@@ -113,18 +104,9 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
             x = _numbers(frame, self._columns)
         seed = 0 if self.random_state is None else check_random_state(self.random_state).randint(2**31 - 1)
         fit = fit_curve(
-            curve,
-            x,
-            y,
-            start=self.start,
-            fixed=self.fixed,
-            bounds=self.bounds,
-            sigma=sigma,
-            absolute_sigma=self.absolute_sigma,
-            descent=self.descent,
-            max_iter=self.max_iter,
-            seed=seed,
-        )
+            curve, x, y, start=self.start, fixed=self.fixed, bounds=self.bounds, sigma=sigma, seed=seed,
+            absolute_sigma=self.absolute_sigma, descent=self.descent, max_iter=self.max_iter,
+        )  # fmt: skip
         self.fit_, self.curve_, self.names_ = fit, fit.curve, fit.curve.names
         self.weights_, self.covariance_ = fit.values, fit.covariance
         self.parameters_ = dict(zip(self.names_, fit.values.tolist(), strict=True))
@@ -135,10 +117,7 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         self.n_iter_, self.n_passes_ = max(fit.path.n_iter, 1), fit.path.n_passes
         self.stop_reason_ = fit.said
         self._weighted = sigma is not None
-        if fit.path.stop in (Stop.DIVERGED, Stop.INTERRUPTED):
-            warnings.warn(fit.said, DescentWarning, stacklevel=2)
-        elif fit.path.stop == Stop.MAX_ITER:
-            warnings.warn(fit.said, ConvergenceWarning, stacklevel=2)
+        warn_of(fit.path.stop, fit.said, 2)
         return self
 
     def predict(
@@ -205,16 +184,11 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
 
 def _frame_columns(X: Any) -> dict[str, np.ndarray] | None:
     """The columns of a data frame by name, or None if X is something else."""
-    if isinstance(X, (np.ndarray, list, tuple)):
-        return None
-    import narwhals as nw
-
-    frame = nw.from_native(X, pass_through=True)
-    if not isinstance(frame, (nw.DataFrame, nw.LazyFrame)):
-        return None
     # Columns that are numbers have no names, as scikit-learn sees it.
-    named = isinstance(frame, nw.LazyFrame) or all(isinstance(name, str) for name in frame.columns)
-    return dict(table_from_frame(X).columns) if named else None
+    if hasattr(X, "iloc") and not all(isinstance(name, str) for name in X.columns):
+        return None
+    table = table_if_frame(X)
+    return None if table is None else table.columns
 
 
 def _array_columns(curve: Any, k: int) -> tuple[str, ...]:

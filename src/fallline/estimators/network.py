@@ -4,6 +4,7 @@ Nothing is computed here. What a fit needs stands in ``fit/``, with its own test
 """
 
 import dataclasses
+import functools
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -12,13 +13,13 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
 from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
+from fallline.estimators.common import store, warn_of
 from fallline.estimators.simplex import probabilities
 from fallline.exceptions import DescentWarning, SettingsError, ShapeError, TableError
 from fallline.fit.division import Division, divide
@@ -28,9 +29,10 @@ from fallline.fit.part import fit_part
 from fallline.fit.settings import Settings
 from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.rows.memory import InMemory
-from fallline.sure.fitted_intervals import FittedIntervals, IntervalsOnDemand
+from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
+from fallline.sure.intervals import enough_rows
 from fallline.table.columns import Columns
-from fallline.table.frames import table_from_frame
+from fallline.table.frames import table_if_frame
 from fallline.table.table import Table
 from fallline.walk.loop import Progress
 from fallline.walk.path import DescentPath
@@ -42,6 +44,18 @@ class _Targets(NamedTuple):
     values: np.ndarray  # (n, outputs), float64
     said: dict[str, Any]  # the attributes that say what y was
     classes: np.ndarray | None = None  # (n,), the number of each row's class
+
+
+class _Rows(NamedTuple):
+    """Encoded inputs (n, inputs), targets (n, outputs) and row weights (n,) or None, in the user's units."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None
+
+    def part(self, which: np.ndarray) -> "_Rows":
+        """Those of these numbers."""
+        return _Rows(self.x[which], self.y[which], None if self.weights is None else self.weights[which])
 
 
 class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
@@ -78,25 +92,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         n_jobs: int | None = None,
         verbose: bool = False,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.descent = descent
-        self.alpha = alpha
-        self.n_starts = n_starts
-        self.average = average
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.output_activation = output_activation
-        self.bias = bias
-        self.scale = scale
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.verbose = verbose
+        store(locals())
 
     @abstractmethod
     def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
@@ -112,90 +108,55 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """Find the weights for rows X and y; called by a ``fit`` that stands in scikit-learn's ``with_callbacks``."""
         columns, x, y = self._training_rows(X, y)
         targets = self._targets(y)
-        weights = self._row_weights(sample_weight, x, targets)
+        rows = _Rows(x, targets.values, self._row_weights(sample_weight, x, targets))
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        parts, judge, watched = Division(np.arange(len(x)), *(np.arange(0),) * 2), None, {}
+        parts = Division(np.arange(len(x)))
         if self.early_stopping:
-            parts = divide(
-                len(x),
-                self.validation_fraction,
-                self.test_fraction,
-                np.random.default_rng(seed),
-                targets.classes,
-            )
-            judge = "validation" if len(parts.validation) else None
-            sets = {"validation": parts.validation, "test": parts.test}
-            watched = {
-                name: (x[part], targets.values[part], *([] if weights is None else [weights[part]]))
-                for name, part in sets.items()
-                if len(part)
-            }
+            shares, random = (self.validation_fraction, self.test_fraction), np.random.default_rng(seed)
+            parts = divide(len(x), *shares, random, targets.classes)
+        held = {"validation": parts.validation, "test": parts.test}
+        watched = {name: rows.part(part) for name, part in held.items() if len(part)}
         context = self._init_callback_context(max_subtasks=self.max_iter)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         context.call_on_fit_task_begin(estimator=self, **given)
 
         def stored(fitted: FittedNetwork) -> dict[str, Any]:
-            return {
-                "_fitted": fitted,
-                "columns_": columns,
-                **targets.said,
-                **_folded(fitted),
-            }
+            return {"_fitted": fitted, "columns_": columns} | targets.said | _folded(fitted)
 
         progress: Any = _print_progress if self.verbose else None
         if stepwise := bool(getattr(self, "_skl_callbacks", [])):
             progress = _StepTasks(self, context, stored, **given)
+        train, settings = rows.part(parts.train), self._settings(columns, seed)
         fitted, path = fit_network(
-            x[parts.train],
-            targets.values[parts.train],
-            self._settings(columns, seed),
-            sample_weight=None if weights is None else weights[parts.train],
-            watched=watched,
-            judge=judge,
-            before=getattr(self, "_fitted", None) if self.warm_start else None,
-            progress=progress,
-            every_step=stepwise,
-        )
+            train.x, train.y, settings, sample_weight=train.weights, watched=watched,
+            judge="validation" if "validation" in watched else None,
+            before=getattr(self, "_fitted", None) if self.warm_start else None, progress=progress, every_step=stepwise,
+        )  # fmt: skip
         passes = sum(start.passes for start in fitted.starts or ())
-        for name, value in (
-            stored(fitted) | _told(path) | {"starts_": fitted.starts, "n_passes_": passes}
-        ).items():
-            setattr(self, name, value)
+        self.__dict__.update(stored(fitted) | _told(path), starts_=fitted.starts, n_passes_=passes)
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
-        self._to_judge: Any = (x, targets.values, weights)
+        self._to_judge: Any = rows
         if self._knows_intervals:
-            held = parts.test if len(parts.test) else parts.validation
-
-            def rows_of(part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-                return x[part], targets.values[part], None if weights is None else weights[part]
-
-            self._intervals: Any = IntervalsOnDemand(
-                fitted,
-                path,
-                rows_of(parts.train),
-                rows_of(held) if len(held) else None,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                n_iter_no_change=self.n_iter_no_change,
-                seed=seed,
-                n_jobs=self.n_jobs,
-            )
+            unseen = watched.get("test", watched.get("validation"))
+            kept = enough_rows(fitted.rows(*train))
+            apart = None if unseen is None else enough_rows(fitted.rows(*unseen))
+            self._intervals: Any = functools.partial(intervals_of_fit, fitted, path, kept, settings, apart)
         context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
-        _warn(path.stop, path.stop_message)
+        warn_of(path.stop, path.stop_message, 3)
         return self
 
     def _settings(self, columns: Columns | None, seed: int | None = None) -> Settings:
         """What a fit is told of the parameters."""
-        names = getattr(self, "feature_names_in_", None) if columns is None else columns.encoded_names
         own = {field.name for field in dataclasses.fields(Settings)} & set(self.get_params(deep=False))
         return Settings(
-            **{name: getattr(self, name) for name in own},
-            one_target_scale=self._one_target_scale,
-            indicators=None if columns is None else columns.indicators,
-            seed=seed,
-            input_names=names,
-        )
+            **{name: getattr(self, name) for name in own}, one_target_scale=self._one_target_scale, seed=seed,
+            indicators=None if columns is None else columns.indicators, input_names=self._input_names(columns),
+        )  # fmt: skip
+
+    def _input_names(self, columns: Columns | None) -> Any:
+        """What the inputs of the network are called, where they have names."""
+        return getattr(self, "feature_names_in_", None) if columns is None else columns.encoded_names
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, known: np.ndarray | None = None) -> Self:
         """One epoch of mini-batches over rows X and y, from where the last call stopped."""
@@ -209,15 +170,10 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         before, standing = getattr(self, "_memory", (None, None))
         standing = standing if before == kind else None  # another descent has another memory
         fitted, path, standing = fit_part(
-            x,
-            targets.values,
-            self._settings(columns),
-            sample_weight=weights,
-            seed=check_random_state(self.random_state).randint(2**31 - 1),
-            before=getattr(self, "_fitted", None),
+            x, targets.values, self._settings(columns), sample_weight=weights,
+            seed=check_random_state(self.random_state).randint(2**31 - 1), before=getattr(self, "_fitted", None),
             standing=standing,
-        )
-        self._intervals = None
+        )  # fmt: skip
         told = _told(path)
         if not first:
             told["loss_curve_"] = [*self.loss_curve_, *told["loss_curve_"][1:]]
@@ -225,11 +181,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             told["n_passes_"] = self.n_passes_ + path.n_passes
         else:
             told |= targets.said
-        self._fitted, self.columns_ = fitted, columns
-        self._memory = (kind, standing)
-        for name, value in (_folded(fitted) | told | {"starts_": fitted.starts}).items():
-            setattr(self, name, value)
-        self._to_judge = None
+        self.__dict__.update(_folded(fitted) | told, _fitted=fitted, columns_=columns, starts_=fitted.starts)
+        self._memory, self._intervals, self._to_judge = (kind, standing), None, None
         none = np.arange(0)
         self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
         if path.stop == Stop.DIVERGED:
@@ -256,13 +209,12 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """
         check_is_fitted(self)
         _, x, y = self._further_rows(X, y)
-        train = self.train_rows_
-        given = sum(len(part) for part in (train, self.validation_rows_, self.test_rows_))
+        given = sum(map(len, (self.train_rows_, self.validation_rows_, self.test_rows_)))
         if len(x) != given:
             raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
         targets = self._targets(y, getattr(self, "classes_", None))
-        s = self._row_weights(sample_weight, x, targets)
-        return self._fitted.rows(x[train], targets.values[train], None if s is None else s[train])
+        rows = _Rows(x, targets.values, self._row_weights(sample_weight, x, targets))
+        return self._fitted.rows(*rows.part(self.train_rows_))
 
     @property
     def verdict_(self) -> Verdict:
@@ -274,9 +226,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 "verdict_of(fit.path_, fit.descended_rows(X, y))."
             )
         if not isinstance(seen, Verdict):
-            x, y, s = seen
-            train = self.train_rows_
-            rows = self._fitted.rows(x[train], y[train], None if s is None else s[train])
+            rows = self._fitted.rows(*seen.part(self.train_rows_))
             seen = self._to_judge = verdict_of(self.path_, rows)
         return seen
 
@@ -289,14 +239,14 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _encoded(self, X: Any) -> np.ndarray:
         """x (n, inputs) of a data frame whose columns are not plain numbers, encoded as at the first fit."""
-        columns: Any = self.columns_
-        table = _as_table(X)
+        columns: Columns = self.columns_
+        table = table_if_frame(X)
         if table is None:
             raise TableError(
                 "this network was fitted to a data frame with columns that are not plain numbers: pass a data frame "
                 f"with the columns {', '.join(use.name for use in columns.uses if use.encoded)}."
             )
-        return np.asarray(columns.encode(table.columns))
+        return columns.encode(table.columns)
 
     def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
         """What ``_training_rows`` gives, with the columns and encoding of the rows before."""
@@ -312,7 +262,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self, X: Any, y: Any, known: np.ndarray | None = None
     ) -> tuple[Columns | None, np.ndarray, np.ndarray]:
         """The columns' encoding (None for plain numbers), x (n, inputs) and y, checked."""
-        table = _as_table(X)
+        table = table_if_frame(X)
         if table is None or _numbers_without_gaps(table):
             x, y = validate_data(self, X, y, dtype=np.float64, **self._checks_of_y)
             return None, x, y
@@ -469,9 +419,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
             answers += [intervals.std(x)] if return_std else []
             answers += [] if return_interval is None else [intervals.interval(x, return_interval)]
             if not all(np.isfinite(answer).all() for answer in answers[1:]):
-                warnings.warn(
-                    f"some intervals have no end. {intervals.says(self._weight_names())}", stacklevel=2
-                )
+                names = self._fitted.alone().network.weight_names(self._input_names(self.columns_))
+                warnings.warn(f"some intervals have no end. {intervals.says(names)}", stacklevel=2)
         if self._one_dimensional:
             answers = [answer[:, 0] for answer in answers]
         return tuple(answers) if len(answers) > 1 else answers[0]
@@ -482,18 +431,14 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         Made when it is first asked for. Raises NotFittedError before ``fit``, ValueError after ``partial_fit``.
         """
         check_is_fitted(self)
-        found: IntervalsOnDemand | None = self._intervals
-        if found is None:
+        if self._intervals is None:
             raise SettingsError(
                 "intervals are read off all rows of a fit, and partial_fit keeps none: call fit, or ask for the prediction alone."
             )
-        return found.get()
-
-    def _weight_names(self) -> Any:
-        names = (
-            getattr(self, "feature_names_in_", None) if self.columns_ is None else self.columns_.encoded_names
-        )
-        return self._fitted.alone().network.weight_names(None if names is None else list(names))
+        if not isinstance(self._intervals, FittedIntervals):
+            self._intervals = self._intervals()
+        found: FittedIntervals = self._intervals
+        return found
 
     def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
         targets = np.asarray(y, np.float64)
@@ -529,16 +474,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
     ----------
     classes_ : ndarray (k,), the labels in their order; a column of ``predict_proba`` each
     coefs_ : list of ndarray (inputs, outputs) of each layer, in the user's units; one output for two classes
-    intercepts_ : list of ndarray (outputs,) of each layer
-    path_ : DescentPath, the way the descent went, in scaled weights
-    weights_ : ndarray (n_weights,), the weights chosen on that path
-    network_ : Network; scaling_ : Scaling; columns_ : Columns, or None where the columns were plain numbers
-    loss_curve_ : list of float, F/n at each step, scaled units; best_loss_ : the loss of the weights chosen
-    validation_loss_curve_ : list of float, E/n on the validation part, or None
-    alpha_ : float or "evidence", the weight decay used
-    n_iter_ : int, steps, or epochs by mini-batches; n_passes_ : int, sums over the rows; stop_reason_ : str, one sentence
-    train_rows_, validation_rows_, test_rows_ : ndarray of row numbers
-    n_features_in_, feature_names_in_, n_outputs_, n_layers_, out_activation_ : as in scikit-learn
+    all others : as in ``NetworkRegressor``
 
     Notes
     -----
@@ -585,28 +521,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         n_jobs: int | None = None,
         verbose: bool = False,
     ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            descent=descent,
-            alpha=alpha,
-            n_starts=n_starts,
-            average=average,
-            max_iter=max_iter,
-            tol=tol,
-            n_iter_no_change=n_iter_no_change,
-            output_activation=output_activation,
-            bias=bias,
-            scale=scale,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            test_fraction=test_fraction,
-            warm_start=warm_start,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+        store(locals())
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -790,13 +705,9 @@ class _StepTasks:
         if progress.steps == 0 or (progress.start, progress.steps) <= self._at:
             return False  # a pass that was no step
         self._at = (progress.start, progress.steps)
-        task = self._context.subcontext(task_name="step")
+        task, attributes = self._context.subcontext(task_name="step"), lambda: self._stored(standing())
         task.call_on_fit_task_begin(**self._given)
-        return bool(
-            task.call_on_fit_task_end(
-                **self._given, reconstruction_attributes=lambda: self._stored(standing())
-            )
-        )
+        return bool(task.call_on_fit_task_end(**self._given, reconstruction_attributes=attributes))
 
 
 def _print_progress(progress: Progress, _: Any) -> None:
@@ -805,25 +716,6 @@ def _print_progress(progress: Progress, _: Any) -> None:
     )
     start = f"start {progress.start} of {progress.n_starts}, " if progress.n_starts > 1 else ""
     print(f"{start}step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
-
-
-def _warn(stop: Stop, message: str) -> None:
-    if stop in (Stop.DIVERGED, Stop.INTERRUPTED):
-        warnings.warn(message, DescentWarning, stacklevel=4)
-    elif stop == Stop.MAX_ITER:
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)
-
-
-def _as_table(X: Any) -> Table | None:
-    """The columns of a data frame, or None if X is something else."""
-    if isinstance(X, (np.ndarray, list, tuple)) or not hasattr(X, "__class__"):
-        return None
-    import narwhals as nw
-
-    frame = nw.from_native(X, pass_through=True)
-    if isinstance(frame, nw.DataFrame):
-        return table_from_frame(frame)
-    return table_from_frame(X) if isinstance(frame, nw.LazyFrame) else None
 
 
 def _numbers_without_gaps(table: Table) -> bool:

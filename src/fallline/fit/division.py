@@ -1,6 +1,6 @@
 """Which rows each part of a fit gets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,8 +12,8 @@ class Division:
     """Which rows each part got, as row numbers in ascending order: descended on, judging when to stop, kept apart."""
 
     train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    validation: np.ndarray = field(default_factory=lambda: np.arange(0))
+    test: np.ndarray = field(default_factory=lambda: np.arange(0))
 
 
 def divide(

@@ -16,7 +16,6 @@ from fallline.descent.penalty import Evidence
 from fallline.exceptions import TableError
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.settings import Settings
-from fallline.model.network import Network
 from fallline.rows.memory import InMemory
 from fallline.sure.intervals import Intervals, Member, enough_rows, intervals_of
 from fallline.table.scaling import Scaling
@@ -71,82 +70,29 @@ class FittedIntervals:
         return np.concatenate(blocks) if blocks else np.empty((0, self.scaled.model.outputs, *last))
 
 
-class IntervalsOnDemand:
-    """The intervals of a fit, made when they are first asked for: until then the rows they are made of are kept.
-
-    x, y, s: rows, targets and row weights of the fit in the user's units, of a long table as many as are needed;
-    ``unseen``: the same of rows that the fit has not seen. The settings are those of ``intervals_of_fit``.
-    """
-
-    def __init__(
-        self,
-        fitted: FittedNetwork,
-        path: DescentPath,
-        rows: tuple[np.ndarray, np.ndarray, np.ndarray | None],
-        unseen: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
-        **settings: Any,
-    ) -> None:
-        self._given: Any = (fitted, path, enough_rows(fitted.rows(*rows)), settings)
-        self._unseen = None if unseen is None else enough_rows(fitted.rows(*unseen))
-        self._found: FittedIntervals | None = None
-
-    def get(self) -> FittedIntervals:
-        """The intervals. Raises what ``intervals_of_fit`` raises."""
-        if self._found is None:
-            fitted, path, rows, settings = self._given
-            self._found = intervals_of_fit(fitted, path, rows, unseen=self._unseen, **settings)
-            self._given = self._unseen = None
-        return self._found
-
-
-def members_of(fitted: FittedNetwork, path: DescentPath) -> list[Member]:
-    """The starts that a fit is the mean of, each with its own weight decay."""
-    if fitted.starts is None:
-        return [Member(fitted.weights, path.strength)]
-    return [Member(start.weights, start.strength) for start in fitted.averages()]
-
-
 def intervals_of_fit(
     fitted: FittedNetwork,
     path: DescentPath,
     rows: InMemory,
-    *,
+    settings: Settings,
     unseen: InMemory | None = None,
-    max_iter: int = Settings.max_iter,
-    tol: float = Settings.tol,
-    n_iter_no_change: int = Settings.n_iter_no_change,
-    seed: int | None = None,
-    n_jobs: int | None = None,
 ) -> FittedIntervals:
     """How far predictions of a fit may be off. ``rows`` are those it descended on, scaled, as ``FittedNetwork.rows`` has them.
 
     Leave-one-out residuals hold a row against a minimum that was found with it. Where the network is flexible, so that the
     rows determine more than one weight for twenty of them, five more fits from new starts (two each, where the fit is the mean
     of several) leave out a fifth each, and the intervals are widened by as much as the rows left out are further off. ``unseen``
-    rows, which the fit has not seen (a test part), take their place. Of more than 10 000 rows as many stand for all. n_jobs:
-    threads, None for one a processor; the other arguments are those of the fit. Raises what ``intervals_of`` raises, and
-    KeyboardInterrupt at Ctrl-C.
+    rows, which the fit has not seen (a test part), take their place. Of more than 10 000 rows as many stand for all. The
+    settings are those of the fit. Raises what ``intervals_of`` raises, and KeyboardInterrupt at Ctrl-C.
     """
-    network, rows = fitted.alone().network, enough_rows(rows)
-    found = intervals_of(network, members_of(fitted, path), rows, n_jobs)
+    rows = enough_rows(rows)
+    found = intervals_of(fitted.alone().network, fitted.averages(), rows, settings.n_jobs)
+    factor: Any = 1.0
     if unseen is not None:
         factor = found.further_off(unseen)
-    elif rows.count - found.freedom > _FLEXIBLE * rows.count and max_iter > 0:
-        walk = partial(
-            _walk, network, descent=path.descent, seed=seed, max_iter=max_iter, tol=tol, n_iter_no_change=n_iter_no_change,
-            alpha=_as_found(path),
-        )  # fmt: skip
-        factor = _further_off_in_folds(network, rows, walk, seed, min(len(found.weights), _STARTS), n_jobs)
-    else:
-        factor = np.ones(network.outputs)
+    elif rows.count - found.freedom > _FLEXIBLE * rows.count and settings.max_iter > 0:
+        factor = _further_off_in_folds(path, rows, settings, min(len(found.weights), _STARTS))
     return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted.scaling)
-
-
-def _walk(network: Network, rows: InMemory, weights: np.ndarray, **settings: Any) -> DescentPath:
-    path = descend(network, rows, weights=weights, **settings)
-    if path.stop == Stop.INTERRUPTED:
-        raise KeyboardInterrupt
-    return path
 
 
 def _as_found(path: DescentPath) -> Any:
@@ -161,21 +107,26 @@ def _as_found(path: DescentPath) -> Any:
     return Evidence(float(held.mean()) / path.n_rows)
 
 
-def _further_off_in_folds(
-    network: Network,
-    rows: InMemory,
-    walk: Callable[..., DescentPath],
-    seed: int | None,
-    starts: int,
-    n_jobs: int | None,
-) -> np.ndarray:
+def _further_off_in_folds(path: DescentPath, rows: InMemory, settings: Settings, starts: int) -> np.ndarray:
     """How many times further off (k,) rows are from fits without their fifth than leave-one-out says of those fits."""
+    network: Any = path.model
+    seed: Any = settings.seed
     part, counts = (rows.content_keys(seed) * _FOLDS).astype(int), rows.counts > 0
     divided = [(counts & (part != k), counts & (part == k)) for k in range(_FOLDS)]
     folds = [(rows.taking(a), rows.taking(b)) for a, b in divided if a.any() and b.any()]
     random = np.random.default_rng(None if seed is None else (seed, _FOLDS))
+
+    def walk(teaches: InMemory, begin: np.ndarray) -> DescentPath:
+        way = descend(
+            network, teaches, path.descent, weights=begin, seed=seed, max_iter=settings.max_iter, tol=settings.tol,
+            n_iter_no_change=settings.n_iter_no_change, alpha=_as_found(path),
+        )  # fmt: skip
+        if way.stop == Stop.INTERRUPTED:
+            raise KeyboardInterrupt
+        return way
+
     tasks = [partial(walk, teaches, network.initial(random)) for teaches, _ in folds for _ in range(starts)]
-    ways = side_by_side(tasks, n_jobs)
+    ways = side_by_side(tasks, settings.n_jobs)
 
     def further_off(fold: int) -> np.ndarray:
         teaches, judges = folds[fold]
@@ -186,12 +137,10 @@ def _further_off_in_folds(
         except TableError:  # four fifths of the rows may leave nothing to see the noise by
             return np.full(network.outputs, np.nan)
 
-    found = side_by_side([partial(further_off, fold) for fold in range(len(folds))], n_jobs)
-    factors, judged = (
-        np.reshape(found, (-1, network.outputs)),
-        np.array([judges.count for _, judges in folds]),
-    )
+    found = side_by_side([partial(further_off, fold) for fold in range(len(folds))], settings.n_jobs)
+    factors = np.reshape(found, (-1, network.outputs))
     known = np.isfinite(factors).all(axis=1)
     if not known.any():
         return np.ones(network.outputs)
+    judged = np.array([judges.count for _, judges in folds])
     return np.asarray(np.average(factors[known], axis=0, weights=judged[known]))

@@ -13,6 +13,7 @@ import numpy as np
 
 from fallline.error.sums import Block, residuals
 from fallline.exceptions import SettingsError, TableError
+from fallline.fit.average import Start
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.sure.uncertainty import (
@@ -209,7 +210,9 @@ _ARRAYS = tuple(field.name for field in fields(Intervals) if field.name != "mode
 
 
 @one_blas_thread()
-def intervals_of(model: Model, starts: Sequence[Member], rows: Rows, n_jobs: int | None = None) -> Intervals:
+def intervals_of(
+    model: Model, starts: Sequence[Member | Start], rows: Rows, n_jobs: int | None = None
+) -> Intervals:
     """Intervals around the average of ``starts``, each at a minimum of E + ½ Σ strength w² on these ``rows``.
 
     The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is
@@ -274,7 +277,7 @@ class _Known(NamedTuple):
     inverse: Inverse | None
 
 
-def _known(model: Model, start: Member, rows: InMemory, kept: bool) -> _Known:
+def _known(model: Model, start: Member | Start, rows: InMemory, kept: bool) -> _Known:
     if model.n_weights <= _MOST_WEIGHTS:
         found = uncertainty_of(model, start.weights, rows, strength=start.strength)
         inverse = found.inverse if kept else None

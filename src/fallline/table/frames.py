@@ -15,13 +15,15 @@ _EPOCH = datetime.date(1970, 1, 1)
 
 
 def table_from_frame(frame: Any, name: str = "data frame") -> Table:
-    """The columns of a pandas, Polars (also lazy), PyArrow or DuckDB table, or another narwhals knows.
+    """The columns of a pandas, Polars (also lazy), PyArrow or DuckDB table, or another narwhals knows; a ``Table`` as it is.
 
     Types are taken as they are: text stays text even where it spells numbers. Decimals and nullable
     numbers become float64, categories and enums text, times with a zone UTC, durations seconds.
     Raises TableError, naming column and type, for cells that hold more than one value, and for an object
     that is no table.
     """
+    if isinstance(frame, Table):
+        return frame
     if type(frame).__name__ == "DuckDBPyRelation":  # narwhals would need pyarrow for it
         table = Table(name, from_relation(frame, f"the {name}"))
     else:
@@ -31,6 +33,16 @@ def table_from_frame(frame: Any, name: str = "data frame") -> Table:
     if table.rows == 0:
         raise TableError(f"The {name} has columns and no rows: at least two rows of values are needed.")
     return table
+
+
+def table_if_frame(X: Any) -> Table | None:
+    """The columns of a data frame, or None if X is something else, such as an array."""
+    if isinstance(X, (np.ndarray, list, tuple)):
+        return None
+    import narwhals as nw
+
+    frame = nw.from_native(X, pass_through=True)
+    return table_from_frame(X) if isinstance(frame, (nw.DataFrame, nw.LazyFrame)) else None
 
 
 def _columns_of(frame: Any, name: str) -> Block:
