@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fallline.arrays import namespace
 from fallline.error.sums import Request
 from fallline.exceptions import SettingsError
 from fallline.landscape.planes import Plane
@@ -68,23 +69,17 @@ def check_rows_of(path: DescentPath, rows: InMemory) -> None:
         )
 
 
-def size_of_targets(rows: InMemory) -> float:
-    """½ Σ s ‖y‖², E where nothing is predicted: the rounding of E is a share of it."""
-    squares = rows.each(lambda block: np.sum(np.asarray(block.y, np.float64) ** 2, axis=1))
-    return 0.5 * float(rows.counts @ squares)
-
-
 def predict_alike(model: Model, rows: InMemory, one: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Which of ``others`` (m, p) predict what ``one`` (p,) does: the root of the squared difference, in that of the rows."""
-    limit, counts = _SAME_PREDICTIONS**2 * rows.error_of_mean, rows.counts
+    limit, counts = _SAME_PREDICTIONS**2 * rows.error_of_mean, rows.counts[:, None]
 
-    def predicted(weights: np.ndarray) -> np.ndarray:
-        return np.asarray(rows.each(lambda block: model.predict(weights, block.x)))
+    def predicted(weights: np.ndarray) -> Any:
+        return rows.each(lambda block: model.predict(weights, block.x))
 
     here = predicted(one)
-    return np.array(
-        [0.5 * counts @ np.sum((predicted(each) - here) ** 2, axis=1) <= limit for each in others], bool
-    )
+    total = namespace(here).sum
+    apart = (0.5 * float(total(counts * (predicted(each) - here) ** 2)) for each in others)
+    return np.array([each <= limit for each in apart], bool)
 
 
 def changes_without(

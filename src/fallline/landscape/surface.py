@@ -14,7 +14,7 @@ import numpy as np
 
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
-from fallline.landscape.evaluate import Errors, errors_at, errors_on, size_of_targets
+from fallline.landscape.evaluate import Errors, errors_at, errors_on
 from fallline.landscape.planes import Plane, names_of
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
@@ -201,7 +201,7 @@ def error_surface(
     first, second = (np.linspace(box[k, 0], box[k, 1], grid[k]) for k in (0, 1))
     error = errors(np.stack(np.meshgrid(first, second), axis=-1))
     minimum, local = _lowest_points(errors, first, second, error, inside)
-    rounding = size_of_targets(rows) * float(np.finfo(rows.dtype).eps)
+    rounding = rows.error_of_zero * float(np.finfo(rows.dtype).eps)
 
     def same_rows(weights: np.ndarray, recorded: float) -> bool:
         again = float(errors_at(model, rows, weights, strength)[0])

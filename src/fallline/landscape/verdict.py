@@ -18,7 +18,7 @@ import numpy as np
 
 from fallline.descent import Stop
 from fallline.descent.penalty import weight_decay
-from fallline.landscape.evaluate import Errors, changes_without, check_rows_of, errors_at, size_of_targets
+from fallline.landscape.evaluate import Errors, changes_without, check_rows_of, errors_at
 from fallline.landscape.hessian import (
     DOWN,
     FLAT,
@@ -454,7 +454,7 @@ def _verdict(
     weights = np.asarray(weights, np.float64)
     orbits = _orbits(model, weights, strength)
     ground = (_by_matrix if formed else _by_products)(model, rows, weights, strength, orbits)
-    scale = max(ground.error, _ROUNDING * size_of_targets(rows), _TINY)
+    scale = max(ground.error, _ROUNDING * rows.error_of_zero, _TINY)
     promised, drift = ground.falls.promised / scale, ground.falls.drift / scale
     found = Verdict(
         kind=Kind.MINIMUM,
