@@ -146,20 +146,20 @@ def compiled(
 def make(folder: Path, to: Path) -> str:
     """Have the library of the sources in ``folder`` in the folder ``to``, or a note why there is none, which is returned, too."""
     library = library_of(folder)
-    place = to / library.FILE
-    if not left_out() and library.opened(place, folder)[0] is not None:
+    ready = not left_out() and library.opened(folder / library.FILE, folder)[0] is not None
+    if ready and to == folder:
         return ""
     # Windows does not delete what is loaded
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        room = Path(name)
-        problem = LEFT_OUT if left_out() else _made(library, folder, room)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as room:
+        problem = LEFT_OUT if left_out() else "" if ready else _made(library, folder, Path(room))
+        made, place = (folder if ready else Path(room)) / library.FILE, to / library.FILE
         try:
             if problem:
                 place.unlink(missing_ok=True)
                 put(library.note_of(place), problem.encode())
             else:
-                put(place, (room / library.FILE).read_bytes())
-                put(library.note_of(place), library.note_of(room / library.FILE).read_bytes())
+                put(place, made.read_bytes())
+                put(library.note_of(place), library.note_of(made).read_bytes())
         except OSError as error:
             return f"There is no native library, because {to} cannot be written: {error}"
     return problem
