@@ -344,9 +344,11 @@ class Krylov:
 def krylov(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, most: int) -> Krylov:
     """The Krylov space of ``start`` (n,), of at most ``most`` products v ↦ H v, every vector orthogonal to all before.
 
-    Source: Golub & Meurant (2010), *Matrices, Moments and Quadrature*, ch. 6 and 7.
+    That of 0 is empty. Source: Golub & Meurant (2010), *Matrices, Moments and Quadrature*, ch. 6 and 7.
     """
     n, norm = len(start), float(np.linalg.norm(start))
+    if norm == 0.0:
+        return Krylov(np.zeros(0), np.zeros((0, n)), np.zeros(0))
     room = min(most, n)
     basis, projected = np.zeros((room, n)), np.zeros((room, room))
     following, k = start / norm, 0

@@ -140,22 +140,23 @@ class Verdict:
     @property
     def findings(self) -> str:
         """What it is, with the numbers, in a sentence."""
+        point = self.point if self.point in (Kind.DESCENDING, Kind.RUNNING) else f"a {self.point}"
         if self.kind == Kind.STOPPED:
-            return f"Stopped on purpose: {self.purpose}. By itself the point is {_A[self.point]}: {self._numbers}."
-        return f"{_A[self.kind][0].upper()}{_A[self.kind][1:]}: {self._numbers}."
+            return f"Stopped on purpose: {self.purpose}. By itself the point is {point}: {self._numbers}."
+        return f"{point[0].upper()}{point[1:]}: {self._numbers}."
 
     @property
     def _numbers(self) -> str:
         what, named = self.judged, listed(self.names, _MOST_NAMES)
         match self.point:
             case Kind.MINIMUM | Kind.FLAT_MINIMUM:
-                gain = f"a full Newton step would gain less than {percent(_NEGLIGIBLE)}"
+                sentence = f"a full Newton step would gain less than {percent(_NEGLIGIBLE)}"
                 if self.down:
                     down = f"{self.down:,} of {counted(len(self.weights), 'direction')}"
                     curves = "curves" if self.down == 1 else "curve"
-                    sentence = f"{gain}, as would a push along the {down} that {curves} downwards"
+                    sentence += f", as would a push along the {down} that {curves} downwards"
                 else:
-                    sentence = f"every {'other ' if self.flat else ''}direction curves upwards, and {gain}"
+                    sentence = f"every {'other ' * bool(self.flat)}direction curves upwards, and {sentence}"
                 if self.flat:
                     sentence += f"; {without_effect(self.flat, len(self.weights))} (mostly {named})"
                 if self.symmetries:
@@ -190,38 +191,24 @@ class Verdict:
     @property
     def advice(self) -> str:
         """What to do, in a sentence."""
-        match self.kind:
-            case Kind.MINIMUM:
-                return "Nothing is left to do here; other starts may end in lower minima."
-            case Kind.FLAT_MINIMUM if self.symmetries == self.flat:
-                return "Nothing is left to do here: the predictions are the same all along them."
-            case Kind.FLAT_MINIMUM:
-                return (
-                    "Nothing is left to do here; a smaller network or a larger alpha would do without them."
-                )
-            case Kind.SADDLE:
-                return "Start from other weights (another seed), or go on from a point a little beside these."
-            case Kind.VALLEY if self.plateau:
-                return "Start from smaller weights, and standardise the inputs if they are not."
-            case Kind.VALLEY:
-                return f"A larger alpha gives it a bottom; {self.more} gain little each."
-            case Kind.RUNNING:
-                return "There is no minimum that way: a weight decay, such as alpha = 0.01, makes one."
-            case Kind.STOPPED:
-                return "Nothing is left to do: going on would go past the point that was wanted."
-        return f"Go on with {self.more}."
+        if self.kind == Kind.FLAT_MINIMUM and self.symmetries == self.flat:
+            return "Nothing is left to do here: the predictions are the same all along them."
+        if self.plateau:
+            return "Start from smaller weights, and standardise the inputs if they are not."
+        return _ADVICE[self.kind].format(more=self.more)
 
     def __str__(self) -> str:
         return f"{self.findings} {self.advice}"
 
 
-_A = {
-    Kind.MINIMUM: "a minimum",
-    Kind.FLAT_MINIMUM: "a minimum with flat directions",
-    Kind.SADDLE: "a saddle",
-    Kind.VALLEY: "a flat valley, still moving",
-    Kind.DESCENDING: "still descending",
-    Kind.RUNNING: "running away",
+_ADVICE = {
+    Kind.MINIMUM: "Nothing is left to do here; other starts may end in lower minima.",
+    Kind.FLAT_MINIMUM: "Nothing is left to do here; a smaller network or a larger alpha would do without them.",
+    Kind.SADDLE: "Start from other weights (another seed), or go on from a point a little beside these.",
+    Kind.VALLEY: "A larger alpha gives it a bottom; {more} gain little each.",
+    Kind.DESCENDING: "Go on with {more}.",
+    Kind.RUNNING: "There is no minimum that way: a weight decay, such as alpha = 0.01, makes one.",
+    Kind.STOPPED: "Nothing is left to do: going on would go past the point that was wanted.",
 }
 
 
@@ -234,8 +221,7 @@ def verdict_of(path: DescentPath, rows: Rows, *, matrix: bool | None = None) -> 
     """
     rows = check_fit(path.model, rows).wide()
     check_rows_of(path, rows)
-    with one_blas_thread():
-        found = _verdict(path.model, rows, path.best_weights, path.strength, matrix, path.weight_names)
+    found = _verdict(path.model, rows, path.best_weights, path.strength, matrix, path.weight_names)
     if path.stop == Stop.NO_CHANGE:
         found = replace(found, more="a smaller tol and more steps")
     purpose = _purpose(path)
@@ -260,11 +246,9 @@ def verdict_at(
     Lanczos. Raises ShapeError, TableError or SettingsError for rows, weights or a decay that do not fit,
     FalllineError where the error is not finite.
     """
-    rows = check_fit(model, rows).wide()
     if strength is None:
         strength = weight_decay(model, alpha).strength
-    with one_blas_thread():
-        return _verdict(model, rows, weights, np.asarray(strength, np.float64), matrix, names_of(model))
+    return _verdict(model, rows, weights, np.asarray(strength, np.float64), matrix, names_of(model))
 
 
 def _purpose(path: DescentPath) -> str:
@@ -327,26 +311,21 @@ class _Falls(NamedTuple):
 class _Ground(NamedTuple):
     """What the curvature says of a point, from the whole Hessian or from products with it.
 
-    ways (m, p): where the next steps lead; downward (p,): where F bends downwards most. weigh_flat and weigh_soft (p,): how
-    much each weight has of the flat, and of the moving soft directions. Which directions are flat or soft is told with each
-    weight in units of its own, the length of its row of H, so that the scale of an input or of a penalty does not make
-    the others flat.
+    told: what a ``Verdict`` says of the eigenvalues, by name. ways (m, p): where the next steps lead; downward (p,): where F
+    bends downwards most. weigh_flat and weigh_soft (p,): how much each weight has of the flat, and of the moving soft
+    directions. Which directions are flat or soft is told with each weight in units of its own, the length of its row of H,
+    so that the scale of an input or of a penalty does not make the others flat.
     """
 
     error: float
     gradient: np.ndarray
     falls: _Falls
     ways: np.ndarray
-    largest: float
-    smallest: float
+    told: dict[str, Any]
     downward: np.ndarray
-    down: int
-    flat: int
     unfelt: np.ndarray
     weigh_flat: np.ndarray
     weigh_soft: np.ndarray
-    eigenvalues: np.ndarray | None
-    second_term: float | None
     product: Callable[[np.ndarray], np.ndarray]
 
 
@@ -375,23 +354,17 @@ def _by_matrix(
     square = gauss_newton_matrix(model, rows, weights)
     rest = hessian - np.diag(strength) - square
     size = float(np.linalg.norm(square))
+    told = {
+        "largest": float(raw[0]), "smallest": float(raw[-1]), "down": int(bend.down.sum()),
+        "flat": int(bend.flat.sum()), "eigenvalues": raw,
+        "second_term": float(np.linalg.norm(rest)) / size if size > 0 else None,
+    }  # fmt: skip
     return _Ground(
-        error=error,
-        gradient=gradient,
-        falls=falls,
-        ways=_Falls.of(raw, own @ gradient, own, weights).ways,
-        largest=float(raw[0]),
-        smallest=float(raw[-1]),
-        downward=vectors[-1] / d / np.linalg.norm(vectors[-1] / d),
-        down=int(bend.down.sum()),
-        flat=int(bend.flat.sum()),
-        unfelt=unfelt,
-        weigh_flat=(vectors[bend.flat] ** 2).sum(axis=0),
-        weigh_soft=falls.soft_each @ vectors**2,
-        eigenvalues=raw,
-        second_term=float(np.linalg.norm(rest)) / size if size > 0 else None,
+        error, gradient, falls, _Falls.of(raw, own @ gradient, own, weights).ways, told,
+        downward=vectors[-1] / d / np.linalg.norm(vectors[-1] / d), unfelt=unfelt,
+        weigh_flat=(vectors[bend.flat] ** 2).sum(axis=0), weigh_soft=falls.soft_each @ vectors**2,
         product=lambda v: hessian @ v,
-    )
+    )  # fmt: skip
 
 
 def _by_products(
@@ -413,43 +386,26 @@ def _by_products(
     felt = np.sqrt(np.mean(images**2, axis=0))
     unfelt, d = _units(felt, np.sqrt(np.mean((images - strength * probes) ** 2, axis=0)))
     ends = lanczos(bent_by, p, residual=_LANCZOS_RESIDUAL, most_products=_LANCZOS_PRODUCTS)
-    size, smallest = float(np.abs(ends.values).max()), float(ends.values[1])
-    values, along, vectors = np.zeros(0), np.zeros(0), np.zeros((0, p))
-    if gradient.any():
-        seen = krylov(lambda v: bent_by(v / d) / d, gradient / d, _KRYLOV_PRODUCTS)
-        values, along, vectors = seen.values, seen.along, seen.vectors
-    falls = _Falls.of(values, along, vectors / d, weights)
-    ways = np.zeros((0, p))
-    if gradient.any():
-        seen = krylov(bent_by, gradient, _KRYLOV_PRODUCTS)
-        ways = _Falls.of(seen.values, seen.along, seen.vectors, weights).ways
+    largest, smallest = ends.values.tolist()
+    told = {
+        "largest": largest, "smallest": smallest, "down": int(smallest < -DOWN * max(abs(largest), abs(smallest))),
+        "flat": int(unfelt.sum()) + len(orbits),
+    }  # fmt: skip
+    seen = krylov(lambda v: bent_by(v / d) / d, gradient / d, _KRYLOV_PRODUCTS)
+    falls = _Falls.of(seen.values, seen.along, seen.vectors / d, weights)
+    straight = krylov(bent_by, gradient, _KRYLOV_PRODUCTS)
     return _Ground(
-        error=error,
-        gradient=gradient,
-        falls=falls,
-        ways=ways,
-        largest=float(ends.values[0]),
-        smallest=smallest,
-        downward=ends.vectors[1],
-        down=int(smallest < -DOWN * size),
-        flat=int(unfelt.sum()) + len(orbits),
-        unfelt=unfelt,
-        weigh_flat=unfelt + (orbits**2).sum(axis=0),
-        weigh_soft=falls.soft_each @ vectors**2,
-        eigenvalues=None,
-        second_term=None,
-        product=products.times,
-    )
+        error, gradient, falls, _Falls.of(straight.values, straight.along, straight.vectors, weights).ways, told,
+        downward=ends.vectors[1], unfelt=unfelt, weigh_flat=unfelt + (orbits**2).sum(axis=0),
+        weigh_soft=falls.soft_each @ seen.vectors**2, product=products.times,
+    )  # fmt: skip
 
 
+@one_blas_thread()
 def _verdict(
-    model: Model,
-    rows: InMemory,
-    weights: Any,
-    strength: np.ndarray,
-    matrix: bool | None,
-    names: Sequence[str],
+    model: Model, rows: Rows, weights: Any, strength: np.ndarray, matrix: bool | None, names: Sequence[str]
 ) -> Verdict:
+    rows = check_fit(model, rows).wide()
     formed = model.n_weights <= LARGEST if matrix is None else matrix
     weights = np.asarray(weights, np.float64)
     orbits = _orbits(model, weights, strength)
@@ -466,12 +422,7 @@ def _verdict(
         promised_fall=promised,
         soft_share=ground.falls.soft / ground.falls.promised if ground.falls.promised > 0 else 0.0,
         drift=drift,
-        largest=ground.largest,
-        smallest=ground.smallest,
-        down=ground.down,
-        flat=ground.flat,
-        eigenvalues=ground.eigenvalues,
-        second_term=ground.second_term,
+        **ground.told,
     )
     errors = functools.partial(errors_at, model, rows, strength=strength)
     moving = max(promised, drift) > _NEGLIGIBLE
@@ -479,7 +430,7 @@ def _verdict(
     def called(kind: Kind, matter: np.ndarray, **numbers: Any) -> Verdict:
         return replace(found, kind=kind, point=kind, names=_most(names, matter), **numbers)
 
-    if not moving and ground.down:
+    if not moving and found.down:
         lower = _kicked(errors, weights, ground)
         fall = (ground.error - float(errors(lower)[0])) / scale
         if fall > _NEGLIGIBLE:
@@ -488,15 +439,14 @@ def _verdict(
             return called(Kind.SADDLE, ground.downward**2, kick_fall=fall)
     runs = _running(model, errors, weights, strength, ground, moving)
     if runs is not None:
-        return called(Kind.RUNNING, runs.matter, trend=runs.trend)
+        return called(Kind.RUNNING, runs[0], trend=runs[1])
     if moving:
-        flat = ground.falls.drift + ground.falls.soft >= _VALLEY_SHARE * (
-            ground.falls.drift + ground.falls.promised
-        )
+        falls = ground.falls
+        flat = falls.drift + falls.soft >= _VALLEY_SHARE * (falls.drift + falls.promised)
         return called(Kind.VALLEY if flat else Kind.DESCENDING, ground.weigh_soft)
     if (changes_without(model, rows, weights, ground.unfelt, strength) < -_NEGLIGIBLE).any():
         return called(Kind.VALLEY, ground.unfelt * (1.0 + np.abs(weights)), plateau=True)
-    if not ground.flat:
+    if not found.flat:
         return found
     return called(Kind.FLAT_MINIMUM, ground.weigh_flat, symmetries=len(orbits))
 
@@ -527,31 +477,18 @@ def _followed(
     return lowest
 
 
-class _Runs(NamedTuple):
-    """Weights that run away: how much each takes part (p,), and how F goes on, (k, 2) of times as large and F."""
-
-    matter: np.ndarray
-    trend: np.ndarray
-
-
 def _running(
-    model: Model,
-    errors: Errors,
-    weights: np.ndarray,
-    strength: np.ndarray,
-    ground: _Ground,
-    moving: bool,
-) -> _Runs | None:
+    model: Model, errors: Errors, weights: np.ndarray, strength: np.ndarray, ground: _Ground, moving: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Whether F falls for ever as weights grow: along the next step, or as the weights into one saturated unit do.
 
-    Where the descent still moves, that must be why. What a penalty acts on cannot run away. A unit is saturated where
-    the Hessian sees next to nothing of what its inputs are worth.
+    How much each takes part (p,), and how F goes on, (k, 2) of times as large and F; None where it does not. Where the descent
+    still moves, that must be why. What a penalty acts on cannot run away. A unit is saturated where the Hessian sees next to
+    nothing of what its inputs are worth.
     """
     allowed = _ROUNDING_RISE * ground.error
     factors = 2.0 ** np.arange(_DOUBLINGS + 1)
-    explained = (
-        max(_EXPLAINED_SHARE * ground.falls.promised, _NEGLIGIBLE * ground.falls.drift) if moving else 0.0
-    )
+    explained = max(_EXPLAINED_SHARE * ground.falls.promised, _NEGLIGIBLE * ground.falls.drift) * moving
 
     def falls_for_ever(values: np.ndarray) -> bool:
         level = np.isfinite(values).all() and (np.diff(values) <= allowed).all()
@@ -565,8 +502,7 @@ def _running(
         worth = float(errors(weights - outward)[0]) - ground.error
         if not worth > _NEGLIGIBLE * ground.error:
             continue
-        seen = 0.5 * float(outward @ ground.product(outward))
-        if abs(seen) > _SATURATED_SHARE * worth:
+        if abs(0.5 * float(outward @ ground.product(outward))) > _SATURATED_SHARE * worth:
             continue
         values = errors(weights + (factors - 1.0)[:, None] * outward)
         if falls_for_ever(values):
@@ -574,7 +510,7 @@ def _running(
             if not len(trend) or values[-1] < trend[-1, 1]:
                 trend = np.stack([factors, values], axis=1)
     if len(trend):
-        return _Runs(matter, trend)
+        return matter, trend
     if not moving or strength.any():
         return None
     long = 1.0 + float(np.linalg.norm(weights))
@@ -587,7 +523,7 @@ def _running(
         values = errors(points)
         if falls_for_ever(values):
             times = np.linalg.norm(points, axis=1) / max(float(np.linalg.norm(weights)), _ROUNDING)
-            return _Runs(step**2, np.stack([times, values], axis=1))
+            return step**2, np.stack([times, values], axis=1)
     return None
 
 
