@@ -195,15 +195,13 @@ def test_an_interrupt_ends_all_tasks_and_keeps_what_arrived():
     assert workers.interrupted
 
 
-def test_the_thread_that_waits_takes_a_task_that_nobody_has_begun():
-    hold, main = threading.Event(), threading.get_ident()
+def test_as_many_tasks_run_at_once_as_there_are_workers_beside_the_thread_that_waits():
+    both = threading.Barrier(2, timeout=10)
     with Workers(2) as workers:
-        first = workers.give(hold.wait)  # keeps the other thread busy
-        second = workers.give(threading.get_ident)
+        tasks = [workers.give(both.wait) for _ in range(2)]
         here = workers.give(threading.get_ident, here=True)
-        assert second.result() == here.result() == main
-        hold.set()
-        assert first.result()
+        assert here.result() == threading.get_ident()
+        assert sorted(task.result() for task in tasks) == [0, 1]
 
 
 def test_an_interrupt_of_tasks_side_by_side_is_raised_when_they_have_ended():

@@ -109,9 +109,9 @@ def stopping() -> bool:
 
 
 class Workers:
-    """Threads that take tasks in the order in which they were given; one of them is the thread that waits for results.
+    """Threads that take tasks in the order in which they were given, while the one that gave them waits for results.
 
-    A task that nobody has begun runs in that thread when its result is asked for; so does one that is given to run ``here``.
+    A task that is given to run ``here``, or to one worker alone, runs in the thread that waits when its result is asked for.
     What a task returns must not depend on the others, so that the number of threads and their timing change nothing.
     """
 
@@ -136,7 +136,7 @@ class Workers:
         task = Task(self, call)
         if self._count > 1 and not here:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._count - 1, "fallline")
+                self._pool = ThreadPoolExecutor(self._count, "fallline")
             task.future = self._pool.submit(task.run)
         return task
 
@@ -188,7 +188,7 @@ class Task(Generic[_T]):
         Ctrl-C, which comes to the main thread alone, stops all tasks, and the ends they come to are waited for.
         """
         workers = self.workers
-        if self.future is None or self.future.cancel():
+        if self.future is None:
             return self._run_here()
         while True:
             try:
@@ -202,17 +202,13 @@ class Task(Generic[_T]):
                     return self.future.result()
 
     def _run_here(self) -> _T | None:
-        """Make the call, in the thread that waits for it; beside others it does not call for more threads."""
+        """Make the call, in the thread that waits for it."""
         self.waited_for = True
-        before = getattr(_thread, "task", None)
-        _thread.task = self if self.future is not None else before
         try:
             return None if self.over else self._call()
         except KeyboardInterrupt:
             self.workers.stopped = self.workers.interrupted = True
             return None
-        finally:
-            _thread.task = before
 
 
 def side_by_side(tasks: Sequence[Callable[[], _T]], n_jobs: int | None = None) -> list[_T]:
