@@ -68,7 +68,7 @@ def widest(array: Any) -> Any:
 
 def widened(array: Any) -> Any:
     """The same numbers in the type of ``widest``, where they lie."""
-    if isinstance(array, np.ndarray):
+    if not on_device(array):
         return np.asarray(array, np.float64)
     return namespace(array).astype(array, widest(array), copy=False)
 

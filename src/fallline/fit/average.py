@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fallline.arrays import namespace
 from fallline.descent import Stop
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
@@ -122,9 +123,10 @@ def starts_of(
     """
     ends = [_end(path) for path in paths]
     predicted = [_predicted(network, start.weights, rows) for start in ends]
+    total = namespace(predicted[0]).sum
     lowest: list[int] = []  # of each minimum, its lowest start
     for at in np.argsort([start.penalised_error for start in ends], kind="stable").tolist():
-        apart = [float(np.sum((predicted[at] - predicted[one]) ** 2)) for one in lowest]
+        apart = [float(total((predicted[at] - predicted[one]) ** 2)) for one in lowest]
         same = [k for k, one in enumerate(lowest) if apart[k] <= _SAME**2 * 2.0 * ends[one].error]
         if not same:
             lowest.append(at)
@@ -138,8 +140,8 @@ def starts_of(
     return Starts(network, tuple(ends), int(np.argmax(merits)))
 
 
-def _predicted(network: Network, weights: np.ndarray, rows: InMemory) -> np.ndarray:
-    return np.asarray(rows.each(lambda block: network.predict(weights, block.x)))
+def _predicted(network: Network, weights: np.ndarray, rows: InMemory) -> Any:
+    return rows.each(lambda block: network.predict(weights, block.x))
 
 
 def _end(path: DescentPath) -> Start:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from fallline.arrays import namespace
 from fallline.fit.average import Start, Starts
 from fallline.model.network import Layer, Network
 from fallline.rows.memory import InMemory
@@ -46,19 +48,16 @@ class FittedNetwork:
         all_ = self.members == len(self.starts) or not self.network.hidden
         return self.starts.each if all_ else (self.starts[self.starts.shown],)
 
-    def rows(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> InMemory:
+    def rows(self, x: Any, y: Any, sample_weight: Any = None) -> InMemory:
         """Rows (n, inputs) and targets (n, outputs) in the user's units as the descent sums them: scaled, float64."""
         return InMemory(self.scaling.x(x), self.scaling.y(y), sample_weight, np.float64)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """ŷ of rows (n, inputs) in the user's units: (n, outputs), block by block."""
-        parts = [
-            self.scaling.unscale_y(
-                self.network.predict(self.weights, self.scaling.x(x[at : at + _PREDICT_ROWS]))
-            )
-            for at in range(0, len(x), _PREDICT_ROWS)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, self.network.outputs))
+    def predict(self, x: Any) -> Any:
+        """ŷ of rows (n, inputs) in the user's units: (n, outputs), block by block, where the rows lie."""
+        n, scaling = x.shape[0], self.scaling
+        blocks = (x[at : min(at + _PREDICT_ROWS, n), :] for at in range(0, n, _PREDICT_ROWS))
+        parts = [scaling.unscale_y(self.network.predict(self.weights, scaling.x(block))) for block in blocks]
+        return namespace(x).concat(parts) if parts else np.empty((0, self.network.outputs))
 
 
 def mean_of(network: Network, weights: Sequence[np.ndarray], scaling: Scaling) -> FittedNetwork:

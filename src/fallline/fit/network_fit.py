@@ -40,6 +40,7 @@ _ENOUGH_FOR_EVIDENCE = 10  # rows: fewer say nothing of the noise
 
 # Mini-batches go in single precision from so many rows · weights on: half the time, and the noise of a batch is far larger.
 _SINGLE_FROM = 1e7
+_SUMMED_ROWS = 1 << 20  # of a table: what is made of so many for its means and spreads is held together
 
 
 def fit_network(
@@ -56,6 +57,8 @@ def fit_network(
     **given: Any,
 ) -> tuple[FittedNetwork, DescentPath]:
     """Fit a network to rows x (n, inputs) and y (n, outputs) in the user's units; the way there lives in scaled units.
+
+    Rows of NumPy are computed in float64, those on a GPU in float32 where x and y are.
 
     settings: ``Settings``, or the fields of one by name. The descent begins ``n_starts`` times, from other weights each time;
     the path returned is that of the start shown (``starts_of``).
@@ -78,10 +81,12 @@ def fit_network(
     sets = {name: InMemory(scaling.x(a), scaling.y(b), *s) for name, (a, b, *s) in (watched or {}).items()}
     descent = settings.descent
     if isinstance(descent, str):
-        descent, _ = choose(descent, network, len(x))
+        descent, _ = choose(descent, network, x.shape[0])
     descent = wrapped(descent)
-    single = getattr(descent, "batch_size", None) is not None and len(x) * network.n_weights >= _SINGLE_FROM
-    rows = InMemory(scaling.x(x), scaling.y(y), sample_weight, np.float32 if single else np.float64)
+    single = (
+        getattr(descent, "batch_size", None) is not None and x.shape[0] * network.n_weights >= _SINGLE_FROM
+    )
+    rows = InMemory(scaling.x(x), scaling.y(y), sample_weight, np.float32 if single else None)
     alpha = settings.alpha
     if isinstance(alpha, str) and alpha == "auto":
         found = descent.finds_penalty and judge is None and rows.count >= _ENOUGH_FOR_EVIDENCE
@@ -338,8 +343,10 @@ def scaling_of(
     """The scaling that a new fit of ``network`` to these rows lives in."""
     if not settings.scale:
         return Scaling.identity(x.shape[1], y.shape[1])
+    n, s = x.shape[0], sample_weight
+    parts = (slice(at, min(at + _SUMMED_ROWS, n)) for at in range(0, n, _SUMMED_ROWS))
     return Scaling.fit(
-        [(x, y, sample_weight)],
+        [(x[part, :], y[part, :], None if s is None else s[part]) for part in parts],
         indicators=settings.indicators,
         centre=network.bias,
         scale_targets=network.output_activation == "identity",

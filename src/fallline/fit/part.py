@@ -45,8 +45,8 @@ def fit_part(
         )
     descent, alpha = settings.descent, settings.alpha
     if isinstance(descent, str):
-        descent, _ = choose("mini-batch" if descent == "auto" else descent, network, len(x))
-    descent = by_batches(wrapped(descent), len(x))
+        descent, _ = choose("mini-batch" if descent == "auto" else descent, network, x.shape[0])
+    descent = by_batches(wrapped(descent), x.shape[0])
     if isinstance(alpha, str) and alpha != "auto":
         raise SettingsError(
             f"alpha={alpha!r} needs all rows at once: give partial_fit a number, such as 0.1."

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fallline.arrays import namespace, put, widened
+from fallline.arrays import namespace, put, widest
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.activations import ACTIVATIONS, RECTIFIERS, check_activation
 from fallline.words import counted
@@ -218,7 +218,7 @@ class Network:
             )
         xp = namespace(x)
         if isinstance(weights, np.ndarray) and xp is not np:
-            x = x if xp.isdtype(x.dtype, "real floating") else widened(x)
+            x = x if xp.isdtype(x.dtype, "real floating") else xp.astype(x, widest(x))
             weights = put(weights, x)
         hidden, output = ACTIVATIONS[self.activation], ACTIVATIONS[self.output_activation]
         layers = self.layers(weights)

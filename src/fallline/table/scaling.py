@@ -1,12 +1,13 @@
 """Encoded numbers standardised, and the standardisation folded into the first and last layer of a network."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fallline.arrays import on_device, put, widened
 from fallline.exceptions import ShapeError, TableError
 from fallline.table.sums import Moments
 
@@ -50,9 +51,9 @@ class Scaling:
         """
         inputs = targets = Moments()
         for x, y, weights in blocks:
-            s = None if weights is None else np.asarray(weights, np.float64)
-            inputs += Moments.of(np.asarray(x, np.float64), s)
-            targets += Moments.of(np.asarray(y, np.float64), s)
+            s = None if weights is None else widened(weights)
+            inputs += Moments.of(widened(x), s)
+            targets += Moments.of(widened(y), s)
         if not inputs.weight > 0:
             raise TableError(
                 "No row has a positive weight, so there is nothing to fit: give some rows weight."
@@ -75,15 +76,15 @@ class Scaling:
 
     def x(self, x: Any) -> Any:
         """Inputs (n, d) in the units of the scaled network."""
-        return (x - self.x_mean) / self.x_scale
+        return _where_it_lies(lambda x, mean, scale: (x - mean) / scale, x, self.x_mean, self.x_scale)
 
     def y(self, y: Any) -> Any:
         """Targets (n, k) in the units of the scaled network."""
-        return (y - self.y_mean) / self.y_scale
+        return _where_it_lies(lambda y, mean, scale: (y - mean) / scale, y, self.y_mean, self.y_scale)
 
     def unscale_y(self, y: Any) -> Any:
         """Scaled targets or predictions (n, k) in the users' units."""
-        return y * self.y_scale + self.y_mean
+        return _where_it_lies(lambda y, mean, scale: y * scale + mean, y, self.y_mean, self.y_scale)
 
     def fold(self, layers: Layers) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """The layers (coef (in, out), intercept (out,) or None) of a scaled network, in the users' units.
@@ -139,6 +140,14 @@ def _mean_and_scale(moments: Moments, centre: bool) -> tuple[np.ndarray, np.ndar
     largest = np.maximum(np.abs(moments.low), np.abs(moments.high))
     constant = (moments.low == moments.high) | (scale <= 1e-13 * largest)
     return moments.mean, np.where(constant, 1.0, scale)
+
+
+def _where_it_lies(of: Callable[[Any, Any, Any], Any], values: Any, mean: Any, scale: Any) -> Any:
+    """of(values, mean, scale); on a device computed in float64 there, and given back in the type of the values."""
+    if not on_device(values):
+        return of(values, mean, scale)
+    wide = widened(values)
+    return put(of(wide, put(mean, wide), put(scale, wide)), values)
 
 
 def _moved(intercept: np.ndarray | None, by: np.ndarray, what: str) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fallline.arrays import namespace, to_numpy
 from fallline.exceptions import TableError
 from fallline.table.encoding import DAY, Values, targets_of
 from fallline.table.leaks import Leaks
@@ -104,22 +105,26 @@ class Moments:
     high: Any = -np.inf
 
     @classmethod
-    def of(cls, values: np.ndarray, weights: np.ndarray | None = None) -> "Moments":
-        """Of the rows of ``values``, (n,) or (n, d), with n weights."""
+    def of(cls, values: Any, weights: Any = None) -> "Moments":
+        """Of the rows of ``values``, (n,) or (n, d), with n weights, in NumPy wherever the rows lie."""
         if weights is not None:
             values, weights = values[weights > 0], weights[weights > 0]
-        if len(values) == 0:
+        if values.shape[0] == 0:
             return cls()
+        xp = namespace(values)
 
-        def total(terms: np.ndarray) -> Any:
-            return terms.sum(axis=0) if weights is None else np.tensordot(weights, terms, axes=(0, 0))
+        def total(terms: Any) -> Any:
+            return (
+                xp.sum(terms, axis=0) if weights is None else xp.tensordot(weights, terms, axes=((0,), (0,)))
+            )
 
-        weight = float(len(values) if weights is None else weights.sum())
+        weight = float(values.shape[0] if weights is None else xp.sum(weights))
         # Deviations from a row of the block itself are small where the values agree in their leading digits.
-        shifted = values - values[0]
+        first = values[0, ...]
+        shifted = values - first
         mean = total(shifted) / weight
-        m2 = total(np.square(shifted - mean))
-        return cls(weight, values[0] + mean, m2, values.min(axis=0), values.max(axis=0))
+        found = first + mean, total((shifted - mean) ** 2), xp.min(values, axis=0), xp.max(values, axis=0)
+        return cls(weight, *map(to_numpy, found))
 
     def __add__(self, other: "Moments") -> "Moments":
         """Of the rows of both."""
