@@ -17,6 +17,7 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
+from fallline.arrays import on_device, taken
 from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
 from fallline.estimators.common import store, warn_of
@@ -47,15 +48,15 @@ class _Targets(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Encoded inputs (n, inputs), targets (n, outputs) and row weights (n,) or None, in the user's units."""
+    """Encoded inputs (n, inputs), targets (n, outputs) and row weights (n,) or None, in the user's units, wherever they lie."""
 
-    x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray | None
+    x: Any
+    y: Any
+    weights: Any
 
     def part(self, which: np.ndarray) -> "_Rows":
         """Those of these numbers."""
-        return _Rows(self.x[which], self.y[which], None if self.weights is None else self.weights[which])
+        return _Rows(*(None if each is None else taken(each, which) for each in self))
 
 
 class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
@@ -67,6 +68,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     _checks_of_y: ClassVar[dict[str, Any]]  # what scikit-learn's check of y is told
     _knows_intervals: ClassVar[bool] = False  # whether a fit keeps what its intervals are made of
+    _knows_devices: ClassVar[bool] = False  # whether rows may lie on a GPU
     _one_target_scale: ClassVar[bool] = False
 
     def __init__(
@@ -102,6 +104,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """How often each row counts, (n,), or None where each counts once."""
         if sample_weight is None:
             return None
+        if on_device(x):
+            return InMemory(x, targets.values, sample_weight).sample_weight
         return np.asarray(_check_sample_weight(sample_weight, x, ensure_non_negative=True))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
@@ -110,10 +114,10 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         targets = self._targets(y)
         rows = _Rows(x, targets.values, self._row_weights(sample_weight, x, targets))
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        parts = Division(np.arange(len(x)))
+        parts = Division(np.arange(x.shape[0]))
         if self.early_stopping:
             shares, random = (self.validation_fraction, self.test_fraction), np.random.default_rng(seed)
-            parts = divide(len(x), *shares, random, targets.classes)
+            parts = divide(x.shape[0], *shares, random, targets.classes)
         held = {"validation": parts.validation, "test": parts.test}
         watched = {name: rows.part(part) for name, part in held.items() if len(part)}
         context = self._init_callback_context(max_subtasks=self.max_iter)
@@ -137,11 +141,12 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
         self._to_judge: Any = rows
-        if self._knows_intervals:
+        self._intervals: Any = None
+        if self._knows_intervals and not on_device(x):
             unseen = watched.get("test", watched.get("validation"))
             kept = enough_rows(fitted.rows(*train))
             apart = None if unseen is None else enough_rows(fitted.rows(*unseen))
-            self._intervals: Any = functools.partial(intervals_of_fit, fitted, path, kept, settings, apart)
+            self._intervals = functools.partial(intervals_of_fit, fitted, path, kept, settings, apart)
         context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
         warn_of(path.stop, path.stop_message, 3)
         return self
@@ -184,7 +189,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self.__dict__.update(_folded(fitted) | told, _fitted=fitted, columns_=columns, starts_=fitted.starts)
         self._memory, self._intervals, self._to_judge = (kind, standing), None, None
         none = np.arange(0)
-        self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(len(x)), none, none
+        self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(x.shape[0]), none, none
         if path.stop == Stop.DIVERGED:
             warnings.warn(path.stop_message, DescentWarning, stacklevel=3)
         return self
@@ -194,9 +199,11 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         x = self._inputs(X)
         return self._fitted.predict(x)
 
-    def _inputs(self, X: Any) -> np.ndarray:
-        """Rows X as the network takes them, (n, inputs)."""
+    def _inputs(self, X: Any) -> Any:
+        """Rows X as the network takes them, (n, inputs), on the GPU where they lie there."""
         check_is_fitted(self)
+        if self.columns_ is None and on_device(X):
+            return self._on_device(X, X, reset=False)[0]
         if self.columns_ is None:
             return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
         return self._encoded(X)
@@ -210,8 +217,10 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         _, x, y = self._further_rows(X, y)
         given = sum(map(len, (self.train_rows_, self.validation_rows_, self.test_rows_)))
-        if len(x) != given:
-            raise ShapeError(f"X has {len(x)} rows, but the fit had {given}: pass the X and y of the fit.")
+        if x.shape[0] != given:
+            raise ShapeError(
+                f"X has {x.shape[0]} rows, but the fit had {given}: pass the X and y of the fit."
+            )
         targets = self._targets(y, getattr(self, "classes_", None))
         rows = _Rows(x, targets.values, self._row_weights(sample_weight, x, targets))
         return self._fitted.rows(*rows.part(self.train_rows_))
@@ -248,9 +257,23 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             )
         return columns.encode(table.columns)
 
+    def _on_device(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+        """Rows X and y of which one lies on a GPU, both there, checked as ``InMemory`` checks them."""
+        if not self._knows_devices:
+            raise SettingsError(
+                f"{type(self).__name__} takes rows that NumPy can read, but these lie on a GPU: pass X.get() of CuPy, or X.cpu() "
+                "of PyTorch."
+            )
+        y = y if on_device(y) else np.asarray(y)
+        rows = InMemory(X, y[:, None] if y.ndim == 1 else y)
+        validate_data(self, rows.x, skip_check_array=True, reset=reset)
+        return rows.x, rows.y[:, 0] if y.ndim == 1 else rows.y
+
     def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
         """What ``_training_rows`` gives, with the columns and encoding of the rows before."""
-        if self.columns_ is None:
+        if self.columns_ is None and (on_device(X) or on_device(y)):
+            x, y = self._on_device(X, y, reset=False)
+        elif self.columns_ is None:
             x, y = validate_data(self, X, y, dtype=np.float64, reset=False, **self._checks_of_y)
         else:
             x = self._encoded(X)
@@ -262,6 +285,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self, X: Any, y: Any, known: np.ndarray | None = None
     ) -> tuple[Columns | None, np.ndarray, np.ndarray]:
         """The columns' encoding (None for plain numbers), x (n, inputs) and y, checked."""
+        if on_device(X) or on_device(y):
+            return None, *self._on_device(X, y, reset=True)
         table = table_if_frame(X)
         if table is None or _numbers_without_gaps(table):
             x, y = validate_data(self, X, y, dtype=np.float64, **self._checks_of_y)
@@ -364,7 +389,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     Notes
     -----
     Data frames (pandas, Polars, Arrow, DuckDB) may hold text, booleans, dates and missing values: their columns
-    are encoded as on the command line, and ``columns_`` says how. Arrays must be numbers without gaps.
+    are encoded as on the command line, and ``columns_`` says how. Arrays must be numbers without gaps. Arrays of CuPy or
+    PyTorch on a GPU stay there, and predictions for them are arrays there; float32 is computed in float32.
 
     Examples
     --------
@@ -378,6 +404,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
 
     _checks_of_y: ClassVar = {"multi_output": True, "y_numeric": True}
     _knows_intervals: ClassVar[bool] = True
+    _knows_devices: ClassVar[bool] = True
 
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -415,6 +442,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         x = self._inputs(X)
         answers = [self._fitted.predict(x)]
         if return_std or return_interval is not None:
+            if on_device(x):
+                raise SettingsError("intervals are computed by NumPy: pass X as an array that it can read.")
             intervals = self.intervals()
             answers += [intervals.std(x)] if return_std else []
             answers += [] if return_interval is None else [intervals.interval(x, return_interval)]
@@ -428,12 +457,14 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     def intervals(self) -> FittedIntervals:
         """How far predictions may be off: standard errors and intervals for encoded rows, in the targets' units.
 
-        Made when it is first asked for. Raises NotFittedError before ``fit``, ValueError after ``partial_fit``.
+        Made when it is first asked for. Raises NotFittedError before ``fit``, ValueError after ``partial_fit`` or a ``fit`` to
+        rows on a GPU.
         """
         check_is_fitted(self)
         if self._intervals is None:
             raise SettingsError(
-                "intervals are read off all rows of a fit, and partial_fit keeps none: call fit, or ask for the prediction alone."
+                "intervals are read off all rows of a fit, and partial_fit keeps none: call fit, or ask for the prediction alone. "
+                "Nor does a fit to rows on a GPU: pass them as NumPy arrays."
             )
         if not isinstance(self._intervals, FittedIntervals):
             self._intervals = self._intervals()
@@ -441,7 +472,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         return found
 
     def _targets(self, y: np.ndarray, known: np.ndarray | None = None) -> _Targets:
-        targets = np.asarray(y, np.float64)
+        targets = y if on_device(y) else np.asarray(y, np.float64)
         return _Targets(targets[:, None] if y.ndim == 1 else targets, {"_one_dimensional": y.ndim == 1})
 
 
