@@ -463,8 +463,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         check_is_fitted(self)
         if self._intervals is None:
             raise SettingsError(
-                "intervals are read off all rows of a fit, and partial_fit keeps none: call fit, or ask for the prediction alone. "
-                "Nor does a fit to rows on a GPU: pass them as NumPy arrays."
+                "intervals are read off all rows of a fit, and partial_fit keeps none: call fit, or ask for the prediction alone"
+                ". A fit to rows on a GPU keeps none either: fit to NumPy arrays."
             )
         if not isinstance(self._intervals, FittedIntervals):
             self._intervals = self._intervals()
