@@ -6,7 +6,7 @@ plane, what the plane misses of it is said. How a surface is drawn is not known 
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +62,10 @@ class Track:
             return f"The rows of this map are not those of {who}: the errors recorded on it are others."
         if self.in_plane:
             return f"The plane contains {who}: the error drawn under it is its own."
-        ends = [
-            f"{_ratio(self.plane_error[at], self.error[at])} {where}"
-            for at, where in ((0, "at its start"), (self.best, "at its best point"))
-        ]
+        start, best = (_ratio(self.plane_error[at], self.error[at]) for at in (0, self.best))
         return (
-            f"The plane holds {100 * self.share:.3g} % of {who}; the error drawn under it is the plane's: "
-            f"{' and '.join(ends)}."
+            f"The plane holds {100 * self.share:.3g} % of {who}; the error drawn under it is the plane's: {start} at its start "
+            f"and {best} at its best point."
         )
 
 
@@ -122,14 +119,8 @@ class Surface:
     @property
     def fidelity(self) -> str:
         """How true the map is to the ways on it, a sentence for each that differs; "" without any."""
-        if len({(t.in_plane, t.same_rows) for t in self.tracks}) == 1 and all(
-            t.in_plane and t.same_rows for t in self.tracks
-        ):
-            return (
-                self.tracks[0].fidelity
-                if len(self.tracks) == 1
-                else "The plane contains every way: the error drawn is their own."
-            )
+        if len(self.tracks) > 1 and all(track.in_plane and track.same_rows for track in self.tracks):
+            return "The plane contains every way: the error drawn is their own."
         return " ".join(track.fidelity for track in self.tracks)
 
     def levels(self, count: int = 14) -> np.ndarray:
@@ -140,17 +131,14 @@ class Surface:
         """
         finite = self.error[np.isfinite(self.error)]
         if not finite.size:
-            raise FalllineError(
-                "the error is not a finite number anywhere on this map: choose a smaller extent."
-            )
+            raise FalllineError("the error is not finite anywhere on this map: choose a smaller extent.")
         low, high = self.lowest, float(finite.max())
         if not high > low:
             return low + max(abs(low), 1.0) * np.linspace(-1e-9, 1e-9, count + 1)
-        heights = np.sort(finite - low)
+        top, heights = high - low, np.sort(finite - low)
+        heights = heights[heights > 0]
         # Of the map four thousandths may lie below the first line: that is the floor of the valley.
-        floor = float(heights[heights > 0][int(0.004 * np.count_nonzero(heights > 0))])
-        top = high - low
-        floor = max(floor, 1e-9 * top)
+        floor = max(float(heights[int(0.004 * len(heights))]), 1e-9 * top)
         steps = np.concatenate([[0.0], np.geomspace(floor, top, count)])
         levels = low + (top * np.linspace(0, 1, count + 1) if high <= 10 * low else steps)
         levels[-1] = high
@@ -188,9 +176,9 @@ def error_surface(
     rows = check_fit(model, rows)
     grid = grid_of(points)
     strength = _strength(model, paths, penalised, alpha)
-    at = _centre(model, paths, at)
-    plane = _plane(model, rows, plane, at, paths, strength, seed)
-
+    first_path = next(iter(paths.values()), None)
+    at = _centre(model, first_path, at)
+    plane = _plane(model, rows, plane, at, first_path, strength, seed)
     errors = functools.partial(errors_on, model, rows, plane, strength=strength)
     laid = {name: _thinned(path) for name, path in paths.items()}
     shown = [plane.coordinates(weights) for _, weights, _ in laid.values()]
@@ -203,13 +191,21 @@ def error_surface(
     minimum, local = _lowest_points(errors, first, second, error, inside)
     rounding = rows.error_of_zero * float(np.finfo(rows.dtype).eps)
 
-    def same_rows(weights: np.ndarray, recorded: float) -> bool:
-        again = float(errors_at(model, rows, weights, strength)[0])
-        return not math.isfinite(recorded) or abs(again - recorded) <= _SAME_ROWS * abs(again) + rounding
+    def track(name: str) -> Track:
+        (steps, weights, best), path = laid[name], paths[name]
+        # By mini-batches weights are kept between the points at which E was summed.
+        where = np.searchsorted(path.steps, steps).clip(0, len(path.steps) - 1)
+        told = np.where(path.steps[where] == steps, path.error[where], np.nan)
+        if strength is not None:  # under the last one, where it was found on the way
+            told = told + 0.5 * (weights**2 @ strength)
+        there, again = plane.coordinates(weights), float(errors_at(model, rows, weights[best], strength)[0])
+        same_rows = (
+            not np.isfinite(told[best]) or abs(again - told[best]) <= _SAME_ROWS * abs(again) + rounding
+        )
+        away, share = plane.distance(weights), plane.share(weights)
+        return Track(name, steps, there, told, errors(there), away, share, best, bool(same_rows))
 
-    tracks = tuple(
-        _track(name, paths[name], way, plane, strength, errors, same_rows) for name, way in laid.items()
-    )
+    tracks = tuple(map(track, laid))
     return Surface(
         plane, first, second, error, strength is not None, rows.count, tracks, minimum, tuple(local)
     )
@@ -255,10 +251,11 @@ def _strength(
     return given[0] if given[0].any() else None
 
 
-def _centre(model: Model, paths: Mapping[str, Recorded], at: Any) -> np.ndarray | None:
-    if at is None:
-        return np.asarray(_best(next(iter(paths.values())))) if paths else None
-    at = np.asarray(at, np.float64)
+def _centre(model: Model, path: Any, at: Any) -> np.ndarray | None:
+    """The weights to look around: those given, or the best of a path."""
+    if at is None and path is None:
+        return None
+    at = np.asarray(path.best_weights if at is None else at, np.float64)
     if at.shape != (model.n_weights,):
         raise ShapeError(
             f"at has shape {at.shape}; expected one number for each of {model.n_weights} weights."
@@ -268,25 +265,7 @@ def _centre(model: Model, paths: Mapping[str, Recorded], at: Any) -> np.ndarray 
     return at
 
 
-def _best(path: Any) -> np.ndarray:
-    """The weights of the lowest error of a path; of one from a model file the kept ones nearest to that step."""
-    best = getattr(path, "best_weights", None)
-    if best is not None:
-        return np.asarray(best, np.float64)
-    if not len(path.weights):
-        raise SettingsError("the path holds no weights, they were too many to be kept: give at=weights.")
-    return np.asarray(path.weights[int(np.argmin(np.abs(path.weight_steps - path.best_step)))], np.float64)
-
-
-def _plane(
-    model: Model,
-    rows: InMemory,
-    plane: Any,
-    at: np.ndarray | None,
-    paths: Mapping[str, Recorded],
-    strength: np.ndarray | None,
-    seed: int,
-) -> Plane:
+def _plane(model: Model, rows: InMemory, plane: Any, at: Any, path: Any, strength: Any, seed: int) -> Plane:
     """The plane asked for."""
     if isinstance(plane, Plane):
         if plane.n_weights != model.n_weights:
@@ -294,29 +273,25 @@ def _plane(
                 f"the plane lies in the space of {plane.n_weights} weights, but the model has {model.n_weights}."
             )
         return plane
-    path = next(iter(paths.values()), None)
-    names = path.weight_names if path is not None else names_of(model)
-    if isinstance(plane, str):
-        if plane == "auto":
-            plane = "weights" if model.n_weights == 2 else "random" if path is None else "path"
-        if plane == "weights" and model.n_weights == 2:
-            return Plane.of_weights(model, (0, 1), at, names)
-        if plane == "path":
-            if path is None:
-                raise SettingsError("plane='path' needs a path: give what descend returned.")
-            return Plane.of_path(np.concatenate([np.asarray(path.weights, np.float64), [_best(path)]]))
-        if at is None and plane in ("random", "curvature"):
-            raise SettingsError(f"plane={plane!r} needs weights to look around: give at=weights.")
-        if plane == "random":
-            return Plane.at_random(model, at, seed)
-        if plane == "curvature":
-            assert at is not None
-            return Plane.of_curvature(model, rows, at, strength, seed)
+    names = names_of(model) if path is None else path.weight_names
+    if isinstance(plane, str) and plane == "auto":
+        plane = (0, 1) if model.n_weights == 2 else "random" if path is None else "path"
+    if not isinstance(plane, str):
+        return Plane.of_weights(model, tuple(plane), at, names)
+    if plane not in ("path", "random", "curvature"):
         raise SettingsError(
             f"plane={plane!r} is not known: choose 'auto', 'path', 'random', 'curvature', two weights such as "
             f"{tuple(names[:2])}, or a Plane."
         )
-    return Plane.of_weights(model, tuple(plane), at, names)
+    if plane == "path":
+        if path is None:
+            raise SettingsError("plane='path' needs a path: give what descend returned.")
+        return Plane.of_path(np.concatenate([np.asarray(path.weights, np.float64), [path.best_weights]]))
+    if at is None:
+        raise SettingsError(f"plane={plane!r} needs weights to look around: give at=weights.")
+    if plane == "random":
+        return Plane.at_random(model, at, seed)
+    return Plane.of_curvature(model, rows, at, strength, seed)
 
 
 def _thinned(path: Any) -> tuple[np.ndarray, np.ndarray, int]:
@@ -324,7 +299,7 @@ def _thinned(path: Any) -> tuple[np.ndarray, np.ndarray, int]:
     steps, weights = np.asarray(path.weight_steps), np.asarray(path.weights, np.float64)
     if not len(steps):
         raise SettingsError(
-            "the path holds no weights, they were too many to be kept: give a model and at=weights."
+            "the path has no weights, which were too many to keep: give a model and at=weights."
         )
     best = int(np.argmin(np.abs(steps - path.best_step)))
     at = np.arange(len(steps))
@@ -335,35 +310,6 @@ def _thinned(path: Any) -> tuple[np.ndarray, np.ndarray, int]:
         evenly = np.linspace(0, len(at) - 1, _TRACK_POINTS // 2 - 2).astype(int)
         at = np.unique(np.concatenate([by_way, evenly, [0, best, len(at) - 1]]))
     return steps[at], weights[at], int(np.searchsorted(at, best))
-
-
-def _track(
-    name: str,
-    path: Any,
-    way: tuple[np.ndarray, np.ndarray, int],
-    plane: Plane,
-    strength: np.ndarray | None,
-    errors: Errors,
-    same_rows: Callable[[np.ndarray, float], bool],
-) -> Track:
-    steps, weights, best = way
-    # By mini-batches weights are kept between the points at which E was summed.
-    where = np.searchsorted(np.asarray(path.steps), steps).clip(0, len(path.steps) - 1)
-    error = np.where(np.asarray(path.steps)[where] == steps, np.asarray(path.error)[where], np.nan)
-    if strength is not None:  # under the last one, where it was found on the way
-        error = error + 0.5 * (weights**2 @ strength)
-    coordinates = plane.coordinates(weights)
-    return Track(
-        name,
-        steps,
-        coordinates,
-        error,
-        errors(coordinates),
-        plane.distance(weights),
-        plane.share(weights),
-        best,
-        same_rows(weights[best], float(error[best])),
-    )
 
 
 def checked_extent(extent: Sequence[float]) -> np.ndarray:
@@ -403,18 +349,16 @@ def _box(
             lengths = np.linalg.norm([plane.first, plane.second], axis=1)
             half = np.maximum(size / math.sqrt(plane.n_weights), 0.5) / lengths
     half = np.maximum(half, 0.2 * half.max())  # a path along an axis: give it room
-    if plane.kind == "random":
-        half = np.maximum(
-            half, 1.0
-        )  # as far as the weights are long: a path is hardly seen in a random plane
+    if plane.kind == "random":  # as far as the weights are long: a path is hardly seen in such a plane
+        half = np.maximum(half, 1.0)
     middle = (low + high) / 2
     start = centre if np.isfinite(centre).all() else middle
-    found = _settled(errors, start, 0.3 * half)
-    inside = None
+    inside = _settled(errors, start, 0.3 * half)
     # The minimum is shown where it is not so far off that the paths would become a dot.
-    if found is not None and (np.abs(found.coordinates - middle) <= 6 * half.max()).all():
-        inside = found
-        low, high = np.minimum(low, found.coordinates), np.maximum(high, found.coordinates)
+    if inside is not None and (np.abs(inside.coordinates - middle) > 6 * half.max()).any():
+        inside = None
+    if inside is not None:
+        low, high = np.minimum(low, inside.coordinates), np.maximum(high, inside.coordinates)
     half = np.maximum((high - low) / 2, half if shown is None else 0.2 * ((high - low) / 2).max())
     middle = (low + high) / 2
     lengths = half * np.linalg.norm([plane.first, plane.second], axis=1)
@@ -461,30 +405,21 @@ def _settled(errors: Errors, start: np.ndarray, half: np.ndarray) -> Lowest | No
 
 
 def _lowest_points(
-    errors: Errors,
-    first: np.ndarray,
-    second: np.ndarray,
-    error: np.ndarray,
-    known: Lowest | None,
+    errors: Errors, first: np.ndarray, second: np.ndarray, error: np.ndarray, known: Lowest | None
 ) -> tuple[Lowest | None, list[Lowest]]:
     """The lowest point on the map and its other local minima, each found between the grid points."""
     cell = np.array([first[1] - first[0], second[1] - second[0]])
-    box = np.array([[first[0], first[-1]], [second[0], second[-1]]])
+    low, high = np.array([first[0], second[0]]), np.array([first[-1], second[-1]])
     starts = [np.array([first[j], second[i]]) for i, j in _dips(error)]
     if known is not None:  # its own dip would lead there again
         starts = [start for start in starts if (np.abs(start - known.coordinates) > cell).any()]
     found = [_settled(errors, start, cell) for start in starts]
-    here = [
-        lowest
-        for lowest in (known, *found)
-        if lowest is not None
-        and (box[:, 0] <= lowest.coordinates).all()
-        and (lowest.coordinates <= box[:, 1]).all()
-    ]
-    here.sort(key=lambda lowest: lowest.error)
     distinct: list[Lowest] = []
-    for lowest in here:
-        if all((np.abs(lowest.coordinates - other.coordinates) > cell).any() for other in distinct):
+    for lowest in sorted(filter(None, (known, *found)), key=lambda lowest: lowest.error):
+        inside = ((low <= lowest.coordinates) & (lowest.coordinates <= high)).all()
+        if inside and all(
+            (np.abs(lowest.coordinates - other.coordinates) > cell).any() for other in distinct
+        ):
             distinct.append(lowest)
     # Where the map's own edge lies lower than every dip, the error goes on falling there: no dot says "the minimum".
     if not distinct or distinct[0].error > float(error.min()) + 1e-12 * abs(float(error.min())):
@@ -494,17 +429,11 @@ def _lowest_points(
 
 def _dips(error: np.ndarray) -> list[tuple[int, int]]:
     """Points of the grid lower than all eight beside them by more than rounding, the lowest first."""
-    inner = error[1:-1, 1:-1]
-    if not inner.size:
-        return []
-    beside = [
-        error[1 + i : error.shape[0] - 1 + i, 1 + j : error.shape[1] - 1 + j]
-        for i in (-1, 0, 1)
-        for j in (-1, 0, 1)
-        if i or j
-    ]
-    rim = np.min(beside, axis=0)
-    dip = np.isfinite(inner) & (inner < rim - 1e-13 * np.abs(inner))
+    from scipy.ndimage import minimum_filter
+
+    rim = minimum_filter(error, footprint=[[1, 1, 1], [1, 0, 1], [1, 1, 1]])
+    dip = np.isfinite(error) & (error < rim - 1e-13 * np.abs(error))
+    dip[[0, -1]] = dip[:, [0, -1]] = False
     at = np.argwhere(dip)
-    order = np.argsort(inner[dip], kind="stable")[:_MOST_LOCAL]
-    return [(int(i) + 1, int(j) + 1) for i, j in at[order]]
+    order = np.argsort(error[dip], kind="stable")[:_MOST_LOCAL]
+    return [(int(i), int(j)) for i, j in at[order]]
