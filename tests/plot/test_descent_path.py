@@ -210,14 +210,11 @@ def test_without_axes_it_opens_a_figure_that_has_room_for_every_panel():
     assert (large.figure_.get_size_inches() > small.figure_.get_size_inches()).all()
 
 
-def test_colours_and_lines_can_be_chosen(ax):
+def test_colours_can_be_chosen(ax):
     watched = ERROR | {"validation": np.ones(4)}
-    drawn = PathDisplay(STEPS, watched, NORM).plot(
-        ax, color="#123456", accent="#654321", line_kw={"linewidth": 3}
-    )
+    drawn = PathDisplay(STEPS, watched, NORM).plot(ax, color="#123456", accent="#654321")
     lines = drawn.lines_["error"]
     assert (lines["training"].get_color(), lines["validation"].get_color()) == ("#123456", "#654321")
-    assert lines["training"].get_linewidth() == 3
 
 
 def test_drawing_into_given_axes_imports_no_pyplot():

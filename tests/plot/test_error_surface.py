@@ -310,7 +310,7 @@ def test_without_axes_it_opens_a_figure_and_changes_no_setting():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_colours_scale_and_lines_can_be_chosen(ax):
+def test_colours_scale_and_legend_can_be_chosen(ax):
     tracks = (way("a", [[-1, -1], [0, 0]]), way("b", [[1, -1], [0, 0]]))
     drawn = ErrorSurfaceDisplay(bowl(tracks=tracks)).plot(
         ax,
@@ -318,10 +318,8 @@ def test_colours_scale_and_lines_can_be_chosen(ax):
         colors=["#123456", "#654321"],
         colorbar=False,
         legend=False,
-        line_kw={"linewidth": 3},
     )
     assert [line.get_color() for line in drawn.lines_.values()] == ["#123456", "#654321"]
-    assert [line.get_linewidth() for line in drawn.lines_.values()] == [3, 3]
     assert drawn.colorbar_ is None
     assert ax.get_legend() is None
 

@@ -31,12 +31,9 @@ def test_the_axes_are_named_after_the_target(ax):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("actual strength", "predicted strength")
 
 
-def test_colours_and_artists_can_be_chosen(ax):
-    drawn = PredictedActualDisplay(Y, PREDICTED).plot(
-        ax, color="#123456", accent="#654321", points_kw={"alpha": 1}
-    )
+def test_colours_can_be_chosen(ax):
+    drawn = PredictedActualDisplay(Y, PREDICTED).plot(ax, color="#123456", accent="#654321")
     assert (drawn.points_.get_color(), drawn.diagonal_.get_color()) == ("#123456", "#654321")
-    assert drawn.points_.get_alpha() == 1
 
 
 def test_rows_that_are_not_finite_are_left_out(ax):

@@ -1,7 +1,8 @@
 """Displays: what a fit did, as pictures.
 
 A Display is numbers first and a picture second: a dataclass that holds what is shown, and `plot`, which draws
-it into the Axes it is given. The report draws with these same Displays. Nothing here computes a fit, and
+it into the Axes it is given. What was drawn is in attributes that end in ``_``, matplotlib's own artists, to be
+styled as any other. The report draws with these same Displays. Nothing here computes a fit, and
 nothing changes matplotlib's settings or calls ``show``; pyplot is imported only where no Axes is given.
 """
 

@@ -107,11 +107,10 @@ def _roundest(low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def scale_beside(ax: Any, contours: Any, levels: np.ndarray, name: str, **colorbar_kw: Any) -> Any:
+def scale_beside(ax: Any, contours: Any, levels: np.ndarray, name: str) -> Any:
     """The colour bar of a map, as high as the map, at round numbers."""
-    ticks = round_ticks(levels, colorbar_kw.pop("ticks", 6))
-    style = {"fraction": 0.06, "pad": _BESIDE, "spacing": "uniform", "aspect": 25}
-    bar = ax.figure.colorbar(contours, ax=ax, **{**style, **colorbar_kw})
+    ticks = round_ticks(levels)
+    bar = ax.figure.colorbar(contours, ax=ax, fraction=0.06, pad=_BESIDE, spacing="uniform", aspect=25)
     bar.set_ticks(ticks, labels=[label(tick, 15) for tick in ticks])
     bar.ax.minorticks_off()
     bar.set_label(name)

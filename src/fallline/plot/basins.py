@@ -11,7 +11,7 @@ import numpy as np
 from fallline.exceptions import SettingsError
 from fallline.plot._map import black_dot, framed, lines_of, on_map
 from fallline.plot._shared import INK, LEGEND, columns_for, room_of
-from fallline.plot.display import Display, Style, labels, look
+from fallline.plot.display import Display, labels
 from fallline.words import label, listed
 
 if TYPE_CHECKING:
@@ -84,8 +84,6 @@ class BasinDisplay(Display):
         *,
         colors: Sequence[Any] = BASINS,
         legend: bool = True,
-        mesh_kw: Style = None,
-        minimum_kw: Style = None,
     ) -> Self:
         """Draw into the room of ``ax``, or into a new figure; ``colors`` of the minima, the last of all further ones."""
         names = list(self.basins.index)
@@ -111,11 +109,11 @@ class BasinDisplay(Display):
         self.saved_ax_ = self.saved_mesh_ = self.text_ = self.legend_ = None
         for column, name in enumerate(names):
             panel = self.axes_[name] = ax.figure.add_subplot(places[1, column])
-            self._plot_basins(panel, name, colors, mesh_kw)
-            self._finish(panel, name, column == 0, minimum_kw)
+            self._plot_basins(panel, name, colors)
+            self._finish(panel, name, column == 0)
         if self.saved is not None:
             self.saved_ax_ = ax.figure.add_subplot(places[1, -1])
-            self._plot_saved(self.saved_ax_, self.saved, mesh_kw)
+            self._plot_saved(self.saved_ax_, self.saved)
             self.text_ = _words(ax.figure.add_subplot(places[2, :]), said)
         if legend:
             self.legend_ = _listed(ax.figure.add_subplot(places[0, :]), entries, columns)
@@ -153,7 +151,7 @@ class BasinDisplay(Display):
             entry(HARMED, f"to a higher minimum by {by} than by {than}: {(sign < 0).sum():,}")
         return entries
 
-    def _plot_basins(self, ax: Any, name: str, colors: Sequence[Any], mesh_kw: Style) -> None:
+    def _plot_basins(self, ax: Any, name: str, colors: Sequence[Any]) -> None:
         from matplotlib.patches import Rectangle
 
         basins, index = self.basins, self.basins.index[name]
@@ -163,17 +161,17 @@ class BasinDisplay(Display):
                 Rectangle(*place, facecolor=NO_MINIMUM, edgecolor=HATCH, hatch="////", linewidth=0.0)
             )
         shown = np.minimum(index, len(colors) - 1)
-        self.meshes_[name] = _painted(ax, basins, np.ma.masked_less(shown, 0), colors, mesh_kw)
+        self.meshes_[name] = _painted(ax, basins, np.ma.masked_less(shown, 0), colors)
         late = ~basins.arrived[name] & (index >= 0)
         self.stipples_[name] = _stippled(ax, basins.first, basins.second, late)
 
-    def _plot_saved(self, ax: Any, saved: tuple[str, str], mesh_kw: Style) -> None:
+    def _plot_saved(self, ax: Any, saved: tuple[str, str]) -> None:
         by, than = saved
         values = self.basins.saved(by, than) + 1
-        self.saved_mesh_ = _painted(ax, self.basins, values, (HARMED, SAME, SAVED), mesh_kw)
-        self._finish(ax, f"{by} against {than}", False, None)
+        self.saved_mesh_ = _painted(ax, self.basins, values, (HARMED, SAME, SAVED))
+        self._finish(ax, f"{by} against {than}", False)
 
-    def _finish(self, ax: Any, title: str, first: bool, minimum_kw: Style) -> None:
+    def _finish(self, ax: Any, title: str, first: bool) -> None:
         """Frame, names and the dots of the minima."""
         basins = self.basins
         dots = []
@@ -183,8 +181,7 @@ class BasinDisplay(Display):
             beyond = away > _IN_PLANE * (1.0 + float(np.linalg.norm(minimum.weights)))
             if beyond or not on_map(at, basins.first, basins.second):
                 continue
-            style = look(minimum_kw, markersize=12, markeredgewidth=1.2)
-            dots.append(black_dot(ax, at, hollow=which > 0, **style))
+            dots.append(black_dot(ax, at, hollow=which > 0, markersize=12, markeredgewidth=1.2))
             ax.annotate(
                 str(which + 1), at, color="black" if which else "white", fontsize=7.5, ha="center", va="center_baseline",
                 zorder=7, annotation_clip=True,
@@ -201,15 +198,14 @@ def _counted(starts: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {int(count):,}" for name, count in starts.items())
 
 
-def _painted(ax: Any, basins: Basins, values: np.ndarray, colors: Sequence[Any], mesh_kw: Style) -> Any:
+def _painted(ax: Any, basins: Basins, values: np.ndarray, colors: Sequence[Any]) -> Any:
     """Each start in its colour, by the number of it."""
     from matplotlib.colors import ListedColormap
 
-    style = look(
-        mesh_kw, cmap=ListedColormap(list(colors)), vmin=-0.5, vmax=len(colors) - 0.5, shading="nearest", rasterized=True,
-        zorder=1,
+    return ax.pcolormesh(
+        basins.first, basins.second, values, cmap=ListedColormap(list(colors)), vmin=-0.5, vmax=len(colors) - 0.5,
+        shading="nearest", rasterized=True, zorder=1,
     )  # fmt: skip
-    return ax.pcolormesh(basins.first, basins.second, values, **style)
 
 
 def _stippled(ax: Any, first: np.ndarray, second: np.ndarray, where: np.ndarray) -> Any:

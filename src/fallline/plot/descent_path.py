@@ -10,7 +10,7 @@ import numpy as np
 
 from fallline.exceptions import ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED, envelope, labelled, legend_above, logarithmic, room_of
-from fallline.plot.display import Display, Style, errors_per_row, labels, look, one_for_each, path_of
+from fallline.plot.display import Display, errors_per_row, labels, one_for_each, path_of
 
 _LINEAR = ("momentum", "effective_weights", "log_evidence")  # numbers of a descent that span no decades
 _POINTS = 100  # a walk of so few steps shows each of them
@@ -73,13 +73,12 @@ class PathDisplay(Display):
         """Draw ``estimator.path_``; X and y are accepted for the convention and not used."""
         return cls.from_path(path_of(estimator), ax=ax, **plot_kw)
 
-    def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT, line_kw: Style = None) -> Self:
+    def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into the room of ``ax``, or into a new figure: in ``color`` what was descended, in ``accent`` what was watched."""
         panels = ["error", "gradient_norm", *self.shown]
         width = _WIDTH + (_WALK if self.walk is not None else 0.0)
         ax = self._into(ax, figsize=(width, _PANEL * len(panels) + 0.8))
         self.axes_ = _divided(ax, panels, self.walk is not None)
-        self._line_kw = line_kw
         self.lines_: dict[str, dict[str, Any]] = {name: {} for name in self.axes_}
         self._plot_error(color, accent)
         self._plot_curve("gradient_norm", "gradient_norm", self.gradient_norm, color=color)
@@ -100,7 +99,7 @@ class PathDisplay(Display):
     def _plot_curve(self, panel: str, name: str, values: np.ndarray, **style: Any) -> None:
         at = envelope(values)
         (self.lines_[panel][name],) = self.axes_[panel].plot(
-            self.steps[at], values[at], **look(self._line_kw, **{"label": name, "linewidth": 1.2, **style})
+            self.steps[at], values[at], **{"label": name, "linewidth": 1.2, **style}
         )
 
     def _plot_error(self, color: Any, accent: Any) -> None:
@@ -125,8 +124,9 @@ class PathDisplay(Display):
         ax = self.axes_["walk"]
         at = np.union1d(envelope(walk[:, 0]), envelope(walk[:, 1]))
         marker = "." if len(walk) <= _POINTS else ""
-        style = look(self._line_kw, color=color, linewidth=1.2, marker=marker, markersize=4)
-        (self.lines_["walk"]["walk"],) = ax.plot(walk[at, 0], walk[at, 1], **style)
+        (self.lines_["walk"]["walk"],) = ax.plot(
+            *walk[at].T, color=color, linewidth=1.2, marker=marker, markersize=4
+        )
         ends = {"start": (walk[0], ax.get_facecolor()), f"end: step {self.steps[-1]}": (walk[-1], accent)}
         for label, (point, fill) in ends.items():
             (self.lines_["walk"][label.partition(":")[0]],) = ax.plot(

@@ -7,8 +7,7 @@ scales are in ``_shared.py``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from fallline.plot._shared import one_target
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-Style: TypeAlias = Mapping[str, Any] | None
-"""How something is to be drawn, in matplotlib's words; None: as usual."""
+DOTS: dict[str, Any] = {"marker": "o", "markersize": 4, "alpha": 0.5, "markeredgewidth": 0, "linestyle": ""}
 
 
 class Display:
@@ -65,11 +63,6 @@ class PredictionsDisplay(Display):
     def from_estimator(cls, estimator: Any, X: Any, y: ArrayLike, **kw: Any) -> Self:
         """Predict X with a fitted estimator and draw; ``kw`` as in `from_predictions`."""
         return cls.from_predictions(y, estimator.predict(X), **kw)
-
-
-def look(given: Style, **usual: Any) -> dict[str, Any]:
-    """How something is drawn: as usual, but for what was given."""
-    return {**usual, **(given or {})}
 
 
 def labels(ax: Any, x: str | None = None, y: str | None = None) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError
 from fallline.plot._shared import ACCENT, INK, envelope, labelled, logarithmic
-from fallline.plot.display import Display, Style, errors_per_row, labels, look, one_for_each, path_of
+from fallline.plot.display import Display, errors_per_row, labels, one_for_each, path_of
 from fallline.words import listed
 
 
@@ -67,8 +67,6 @@ class ErrorCurveDisplay(Display):
         *,
         color: Any = INK,
         accent: Any = ACCENT,
-        line_kw: Style = None,
-        lowest_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: in ``accent`` the curve whose lowest point is marked, the others in ``color``."""
         ax = self._into(ax)
@@ -78,16 +76,14 @@ class ErrorCurveDisplay(Display):
             ink = {"color": accent} if name == self.lowest_of else {"color": color, "linestyle": next(dashes)}
             at = envelope(np.asarray(error))
             (self.lines_[name],) = ax.plot(
-                np.asarray(self.steps)[at], np.asarray(error)[at],
-                **look(line_kw, linewidth=1.5, label=labelled(name), **ink),
-            )  # fmt: skip
+                np.asarray(self.steps)[at], np.asarray(error)[at], linewidth=1.5, label=labelled(name), **ink
+            )
         self.lowest_ = None
         if self.lowest is not None and self.lowest_of is not None:
-            style = look(
-                lowest_kw, color=self.lines_[self.lowest_of].get_color(), marker="o", markersize=7, linestyle="", zorder=4,
+            (self.lowest_,) = ax.plot(
+                *self.lowest, color=self.lines_[self.lowest_of].get_color(), marker="o", markersize=7, linestyle="", zorder=4,
                 label=f"lowest {self.lowest_of}",
             )  # fmt: skip
-            (self.lowest_,) = ax.plot(*([value] for value in self.lowest), **style)
         logarithmic(ax, *self.error_per_row.values())
         ax.xaxis.get_major_locator().set_params(integer=True)
         labels(ax, "step", "error per row, E/n")

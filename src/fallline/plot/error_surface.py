@@ -20,7 +20,7 @@ from fallline.plot._map import (
     scale_beside,
 )  # fmt: skip
 from fallline.plot._shared import INK, labelled, legend_above
-from fallline.plot.display import Display, Style, labels, look, path_of
+from fallline.plot.display import Display, labels, path_of
 
 if TYPE_CHECKING:
     from fallline.landscape.planes import Plane
@@ -100,17 +100,12 @@ class ErrorSurfaceDisplay(Display):
         colorbar: bool = True,
         legend: bool = True,
         say_fidelity: bool = True,
-        map_kw: Style = None,
-        contours_kw: Style = None,
-        line_kw: Style = None,
-        minimum_kw: Style = None,
-        colorbar_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: so many bands of ``levels``, of E or, ``per_row``, E/n; ``colors`` are those of the paths in turn."""
         ax = self._into(ax)
         surface, rows = self.surface, self.surface.n_rows if per_row else 1.0
         bounds = surface.levels(levels) / rows
-        self._plot_ground(ax, bounds, rows, cmap, map_kw, contours_kw)
+        self._plot_ground(ax, bounds, rows, cmap)
         framed(ax, surface.first, surface.second, surface.plane.aspect)
         labels(ax, *surface.plane.labels)
         self.colorbar_ = None
@@ -119,22 +114,20 @@ class ErrorSurfaceDisplay(Display):
                 (False, False): "error E", (False, True): "error per row, E/n",
                 (True, False): "penalised error", (True, True): "penalised error per row",
             }[surface.penalised, per_row]  # fmt: skip
-            self.colorbar_ = scale_beside(ax, self.contours_, bounds, label, **dict(colorbar_kw or {}))
+            self.colorbar_ = scale_beside(ax, self.contours_, bounds, label)
         self.lines_: dict[str, Any] = {}
         self.starts_: dict[str, Any] = {}
         self.ends_: dict[str, Any] = {}
         for number_, track in enumerate(surface.tracks):
-            self._plot_track(ax, track, number_, colors, line_kw)
-        self._plot_minima(ax, rows, minimum_kw)
+            self._plot_track(ax, track, number_, colors)
+        self._plot_minima(ax, rows)
         if legend:
             legend_above(ax, *self._named())
         strays = any(not (track.in_plane and track.same_rows) for track in surface.tracks)
         self.text_ = said_under(ax, surface.fidelity) if say_fidelity and strays else None
         return self
 
-    def _plot_ground(
-        self, ax: Any, bounds: np.ndarray, rows: float, cmap: Any, map_kw: Style, contours_kw: Style
-    ) -> None:
+    def _plot_ground(self, ax: Any, bounds: np.ndarray, rows: float, cmap: Any) -> None:
         from matplotlib import colormaps
         from matplotlib.colors import BoundaryNorm
         from matplotlib.patches import Rectangle
@@ -152,20 +145,18 @@ class ErrorSurfaceDisplay(Display):
             self.not_finite_ = ax.add_patch(Rectangle(corner, *size, **dark))
         # Of as many colours as bands, in turn: the norm's own spreading would blend or skip some.
         shades = cmap.resampled(bands) if bands > 1 else cmap
-        style = look(map_kw, levels=bounds, cmap=shades, norm=BoundaryNorm(bounds, shades.N), zorder=1)
-        self.contours_ = ax.contourf(surface.first, surface.second, error, **style)
+        self.contours_ = ax.contourf(
+            surface.first, surface.second, error, levels=bounds, cmap=shades, norm=BoundaryNorm(bounds, shades.N), zorder=1
+        )  # fmt: skip
         self.contours_.set_edgecolor("face")  # or the paper shows between the bands of a PDF
         self.lines_of_contours_ = None
         if bands > 1:
-            style = look(
-                contours_kw, levels=bounds[1:-1], linestyles="solid", linewidths=0.5, zorder=1.5, alpha=0.45,
-                colors=[INK if _luminance(shades(band)) > 0.3 else "white" for band in range(1, bands)],
+            self.lines_of_contours_ = ax.contour(
+                surface.first, surface.second, error, levels=bounds[1:-1], linestyles="solid", linewidths=0.5, zorder=1.5,
+                colors=[INK if _luminance(shades(band)) > 0.3 else "white" for band in range(1, bands)], alpha=0.45,
             )  # fmt: skip
-            self.lines_of_contours_ = ax.contour(surface.first, surface.second, error, **style)
 
-    def _plot_track(
-        self, ax: Any, track: Track, place: int, colors: Sequence[Any] | None, line_kw: Style
-    ) -> None:
+    def _plot_track(self, ax: Any, track: Track, place: int, colors: Sequence[Any] | None) -> None:
         color, marker, dashes = WAYS[place % len(WAYS)]
         if colors is not None:
             color = colors[place % len(colors)]
@@ -184,7 +175,6 @@ class ErrorSurfaceDisplay(Display):
             style |= {"marker": marker, "markersize": 4.5 if len(way) - 1 <= _STEPS / 4 else 3.0}
         elif not alone:  # a mark here and there tells it from the others
             style |= {"marker": marker, "markersize": 4.5, "markevery": 0.17}
-        style |= dict(line_kw or {})
         halo(ax, way, style["linewidth"], 2.5)
         (self.lines_[track.name],) = ax.plot(*way.T, **style)
         ends: dict[str, Any] = {"linestyle": "", "marker": marker, "color": color}
@@ -197,7 +187,7 @@ class ErrorSurfaceDisplay(Display):
             markeredgewidth=0.9, zorder=4.5 - 0.01 * place, label="end",
         )  # fmt: skip
 
-    def _plot_minima(self, ax: Any, rows: float, minimum_kw: Style) -> None:
+    def _plot_minima(self, ax: Any, rows: float) -> None:
         surface = self.surface
         sign = ":" if surface.penalised else ", E =" if rows == 1.0 else ", E/n ="
         self.minimum_ = self.local_minima_ = None
@@ -207,14 +197,12 @@ class ErrorSurfaceDisplay(Display):
             what = "local minimum" if len(errors) == 1 else f"{len(errors)} local minima"
             self.local_minima_ = black_dot(
                 ax, [lowest.coordinates for lowest in surface.local_minima], hollow=True,
-                label=f"{what}{sign} {errors_in_words(errors, largest)}", **dict(minimum_kw or {}),
+                label=f"{what}{sign} {errors_in_words(errors, largest)}",
             )  # fmt: skip
         if surface.minimum is not None:
             what = "minimum" if surface.plane.n_weights == 2 else "minimum of this plane"
             error = errors_in_words([surface.minimum.error / rows], largest)
-            self.minimum_ = black_dot(
-                ax, surface.minimum.coordinates, label=f"{what}{sign} {error}", **dict(minimum_kw or {})
-            )
+            self.minimum_ = black_dot(ax, surface.minimum.coordinates, label=f"{what}{sign} {error}")
 
     def _named(self) -> list[Any]:
         """What the legend names: the paths, where they start, the minima."""

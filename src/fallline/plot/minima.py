@@ -9,7 +9,7 @@ import numpy as np
 
 from fallline.exceptions import FalllineError, SettingsError
 from fallline.plot._shared import ACCENT, INK, MUTED, legend_above, logarithmic
-from fallline.plot.display import Display, labels, look
+from fallline.plot.display import Display, labels
 
 if TYPE_CHECKING:
     from fallline.landscape.minima import Minima
@@ -51,15 +51,12 @@ class MinimaDisplay(Display):
         """(k + 1,) where the steps begin and end: how many starts lie to the left."""
         return np.cumsum([0, *(each.count for each in self.minima.minima)])
 
-    def plot(
-        self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT, line_kw: dict[str, Any] | None = None
-    ) -> Self:
+    def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into ``ax``: the stair in ``color``, the marked minimum in ``accent``."""
         ax = self._into(ax)
         error, edges, starts = self.error, self.edges, len(self.minima.index)
         x, y = np.repeat(edges, 2)[1:-1], np.repeat(error, 2)
-        style = look(line_kw, color=color, linewidth=2.0, solid_joinstyle="miter")
-        (self.line_,) = ax.plot(x, y, **style)
+        (self.line_,) = ax.plot(x, y, color=color, linewidth=2.0, solid_joinstyle="miter")
         self.own_ = None
         if self.own is not None:
             at, level = edges[self.own : self.own + 2], error[[self.own, self.own]]

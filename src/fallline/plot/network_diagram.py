@@ -11,7 +11,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED
-from fallline.plot.display import Display, Style, look
+from fallline.plot.display import Display
 
 _MOST_WEIGHTS, _MOST_LAYERS = 100_000, 8  # that a diagram is drawn of at all
 _WIDEST = 4.0  # points, the largest weight
@@ -156,7 +156,6 @@ class NetworkDiagramDisplay(Display):
         color: Any = INK,
         accent: Any = ACCENT,
         muted: Any = MUTED,
-        lines_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: at most so many weights, the largest, and of each layer so many units, those of largest weights.
 
@@ -178,10 +177,8 @@ class NetworkDiagramDisplay(Display):
             drawn = [each for each in self.connections_ if sign * each.weight > 0]
             lines = LineCollection(
                 [[places[each.layer, each.source], places[each.layer + 1, each.target]] for each in drawn],
-                **look(
-                    lines_kw, linewidths=[self._width(each) for each in drawn], colors=ink, linestyles=[style], alpha=0.8,
-                    zorder=1 + (sign < 0) / 2,
-                ),
+                linewidths=[self._width(each) for each in drawn], colors=ink, linestyles=[style], alpha=0.8,
+                zorder=1 + (sign < 0) / 2,
             )  # fmt: skip
             ax.add_collection(lines)
             setattr(self, name, lines)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fallline.plot._shared import ACCENT, INK, legend_above, sample_of
 from fallline.plot._slice import band_beside, seen, target_of, under
-from fallline.plot.display import Display, Style, labels, look, one_for_each
+from fallline.plot.display import DOTS, Display, labels, one_for_each
 
 
 @dataclass(eq=False)
@@ -94,27 +94,23 @@ class OneInputFitDisplay(Display):
         at_most: int | None = None,
         color: Any = INK,
         accent: Any = ACCENT,
-        points_kw: Style = None,
-        curve_kw: Style = None,
-        band_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``: rows in ``color``, the curve and its band in ``accent``; ``at_most`` thins the rows drawn."""
         ax = self._into(ax)
         self.shown_ = sample_of(self.x, self.y, at_most)
         # Rows of other values of the inputs held do not belong to this curve: they are there for orientation.
-        style = look(
-            points_kw, color=color, marker="o", markersize=4, alpha=0.2 if self.held else 0.6, markeredgewidth=0,
-            linestyle="", zorder=2, label="rows, whatever their other inputs" if self.held else "rows",
-        )  # fmt: skip
+        name, alpha = ("rows, whatever their other inputs", 0.2) if self.held else ("rows", 0.6)
+        style = DOTS | {"color": color, "alpha": alpha, "zorder": 2, "label": name}
         (self.points_,) = ax.plot(self.x[self.shown_], self.y[self.shown_], **style)
         self.band_ = None
         if self.low is not None and self.high is not None:
             name = f"{100 * self.coverage:g} % prediction band: a new row{' at these inputs' if self.held else ''}"
-            style = look(band_kw, facecolor=accent, alpha=0.17, linewidth=0, zorder=1, label=name)
+            style = {"facecolor": accent, "alpha": 0.17, "linewidth": 0, "zorder": 1, "label": name}
             finite = np.isfinite(self.low) & np.isfinite(self.high)
             self.band_ = ax.fill_between(self.grid, self.low, self.high, where=finite, **style)
-        style = look(curve_kw, color=accent, linewidth=1.8, zorder=3, label="prediction")
-        (self.curve_,) = ax.plot(self.grid, self.prediction, **style)
+        (self.curve_,) = ax.plot(
+            self.grid, self.prediction, color=accent, linewidth=1.8, zorder=3, label="prediction"
+        )
         labels(ax, under(self.feature, self.held), self.target or "y")
         legend_above(ax)
         return self

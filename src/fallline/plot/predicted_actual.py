@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fallline.plot._shared import ACCENT, INK, one_target, sample_of
-from fallline.plot.display import PredictionsDisplay, Style, labels, look, named, one_for_each
+from fallline.plot.display import DOTS, PredictionsDisplay, labels, named, one_for_each
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -76,19 +76,13 @@ class PredictedActualDisplay(PredictionsDisplay):
         at_most: int | None = None,
         color: Any = INK,
         accent: Any = ACCENT,
-        points_kw: Style = None,
-        bars_kw: Style = None,
-        diagonal_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``; ``at_most`` thins the points to a fixed sample that keeps the extremes."""
         ax = self._into(ax)
         self.shown_ = sample_of(self.actual, self.predicted, at_most)
         actual, predicted = self.actual[self.shown_], self.predicted[self.shown_]
-        style = look(
-            points_kw, color=color, marker="o", markersize=4, alpha=0.5, markeredgewidth=0, linestyle=""
-        )
-        (self.points_,) = ax.plot(actual, predicted, **style)
-        self._plot_bars(ax, color, bars_kw)
+        (self.points_,) = ax.plot(actual, predicted, color=color, **DOTS)
+        self._plot_bars(ax, color)
         ends = [0.0, 1.0]
         if actual.size:
             both = np.concatenate([actual, predicted])
@@ -96,12 +90,12 @@ class PredictedActualDisplay(PredictionsDisplay):
             margin = 0.04 * (high - low) or 0.04 * abs(low) or 1.0
             ends = [low - margin, high + margin]
             ax.set(xlim=ends, ylim=ends)
-        (self.diagonal_,) = ax.plot(ends, ends, **look(diagonal_kw, color=accent, linewidth=1.5, zorder=3))
+        (self.diagonal_,) = ax.plot(ends, ends, color=accent, linewidth=1.5, zorder=3)
         ax.set_aspect("equal", adjustable="box")
         labels(ax, named("actual", self.target), named("predicted", self.target))
         return self
 
-    def _plot_bars(self, ax: Any, color: Any, bars_kw: Style) -> None:
+    def _plot_bars(self, ax: Any, color: Any) -> None:
         """The intervals as bars behind the points, evenly from the smallest actual value to the largest."""
         self.bars_, self.barred_ = None, np.arange(0)
         if self.low is None or self.high is None:
@@ -111,7 +105,5 @@ class PredictedActualDisplay(PredictionsDisplay):
         if len(rows) > _BARS:
             rows = rows[np.linspace(0, len(rows) - 1, _BARS).round().astype(int)]
         self.barred_ = np.sort(rows)
-        style = look(bars_kw, colors=[color], linewidth=0.9, alpha=0.4, zorder=1)
-        self.bars_ = ax.vlines(
-            self.actual[self.barred_], self.low[self.barred_], self.high[self.barred_], **style
-        )
+        at, low, high = (values[self.barred_] for values in (self.actual, self.low, self.high))
+        self.bars_ = ax.vlines(at, low, high, colors=[color], linewidth=0.9, alpha=0.4, zorder=1)

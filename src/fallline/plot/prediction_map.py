@@ -11,7 +11,7 @@ import numpy as np
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot._shared import INK, legend_above, sample_of
 from fallline.plot._slice import seen, target_of, under
-from fallline.plot.display import Display, Style, labels, look
+from fallline.plot.display import Display, labels
 from fallline.words import minus
 
 _MARGIN = 0.04  # of the range of an input, beyond the rows
@@ -102,10 +102,6 @@ class PredictionMapDisplay(Display):
         cmap: Any = "cividis",
         color: Any = INK,
         colorbar: bool = True,
-        map_kw: Style = None,
-        contours_kw: Style = None,
-        points_kw: Style = None,
-        colorbar_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``; ``at_most`` thins the rows drawn. The colours of map and rows span what is not extrapolated."""
         from matplotlib.colors import Normalize
@@ -115,14 +111,26 @@ class PredictionMapDisplay(Display):
         ax = self._into(ax)
         low, high = self._range()
         norm = Normalize(low, high)
-        style = look(map_kw, cmap=cmap, norm=norm, shading="gouraud", rasterized=True)
-        self.map_ = ax.pcolormesh(self.first, self.second, self.prediction.T, **style)
+        self.map_ = ax.pcolormesh(
+            self.first,
+            self.second,
+            self.prediction.T,
+            cmap=cmap,
+            norm=norm,
+            shading="gouraud",
+            rasterized=True,
+        )
         self.contours_ = self.veil_ = self.outline_ = self.points_ = self.colorbar_ = None
         levels = [level for level in MaxNLocator(_LINES).tick_values(low, high) if low < level < high]
         # A line with a number beyond the rows would claim too much.
         shown = np.ma.masked_array(self.prediction, ~(np.isfinite(self.prediction) & self.inside))
         if any(shown.min() < level < shown.max() for level in levels if shown.count()):
-            style = look(contours_kw, levels=levels, colors="white", linewidths=1.0, linestyles="solid")
+            style: dict[str, Any] = {
+                "colors": "white",
+                "linewidths": 1.0,
+                "linestyles": "solid",
+                "levels": levels,
+            }
             self.contours_ = ax.contour(self.first, self.second, shown.T, **style)
             self.contours_.set_path_effects([withStroke(linewidth=1.8, foreground=color, alpha=0.5)])
         if not self.inside.all():
@@ -131,7 +139,7 @@ class PredictionMapDisplay(Display):
         if len(self.hull):
             ring = np.vstack([self.hull, self.hull[:1]])
             (self.outline_,) = ax.plot(*ring.T, color=color, linewidth=0.9, linestyle=(0, (4, 2)))
-        self._plot_points(ax, at_most, norm, cmap, color, points_kw)
+        self._plot_points(ax, at_most, norm, cmap, color)
         if self.contours_ is not None:
             for text in ax.clabel(self.contours_, fontsize="small", colors=color, fmt=_number, zorder=4):
                 text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
@@ -139,7 +147,7 @@ class PredictionMapDisplay(Display):
             outside = self.prediction[np.isfinite(self.prediction)]
             beyond = int((outside < low).any()) + 2 * int((outside > high).any())
             extend = ("neither", "min", "max", "both")[beyond]
-            self.colorbar_ = ax.figure.colorbar(self.map_, ax=ax, extend=extend, **dict(colorbar_kw or {}))
+            self.colorbar_ = ax.figure.colorbar(self.map_, ax=ax, extend=extend)
             self.colorbar_.set_label(self._scale_label(), parse_math=False)
         ax.set_xlim(self.first[0], self.first[-1])
         ax.set_ylim(self.second[0], self.second[-1])
@@ -147,24 +155,14 @@ class PredictionMapDisplay(Display):
         self._plot_legend(ax)
         return self
 
-    def _plot_points(
-        self, ax: Any, at_most: int | None, norm: Any, cmap: Any, color: Any, points_kw: Style
-    ) -> None:
+    def _plot_points(self, ax: Any, at_most: int | None, norm: Any, cmap: Any, color: Any) -> None:
         y = np.zeros(len(self.x)) if self.y is None else self.y
         self.shown_ = sample_of(y, np.zeros(len(self.x)), at_most)
         if not len(self.shown_):
             return
-        faint = bool(self.held)
-        inks = {"c": color} if self.y is None else {"c": y[self.shown_], "norm": norm, "cmap": cmap}
-        style = look(
-            points_kw,
-            s=14 if faint else 26,
-            edgecolors="white",
-            linewidths=0.6,
-            zorder=3,
-            alpha=0.75 if faint else 1.0,
-            **inks,
-        )
+        size, alpha = (14, 0.75) if self.held else (26, 1.0)
+        style = {"c": color} if self.y is None else {"c": y[self.shown_], "norm": norm, "cmap": cmap}
+        style |= {"s": size, "alpha": alpha, "edgecolors": "white", "linewidths": 0.6, "zorder": 3}
         self.points_ = ax.scatter(*self.x[self.shown_].T, **style)
 
     def _range(self) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.plot._shared import ACCENT, INK
-from fallline.plot.display import PredictionsDisplay, Style, labels, look, named
+from fallline.plot.display import PredictionsDisplay, labels, named
 
 _FEWEST, _MOST = 5, 100
 
@@ -44,14 +44,11 @@ class ResidualHistogramDisplay(PredictionsDisplay):
         *,
         color: Any = INK,
         accent: Any = ACCENT,
-        bars_kw: Style = None,
-        zero_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``."""
         ax = self._into(ax)
-        style = look(bars_kw, color=color, alpha=0.4, fill=True, linewidth=0)
-        self.bars_ = ax.stairs(self.counts, self.edges, **style)
-        self.zero_ = ax.axvline(0.0, **look(zero_kw, color=accent, linewidth=1.5, zorder=3))
+        self.bars_ = ax.stairs(self.counts, self.edges, color=color, alpha=0.4, fill=True, linewidth=0)
+        self.zero_ = ax.axvline(0.0, color=accent, linewidth=1.5, zorder=3)
         ax.set_ylim(bottom=0)
         ax.yaxis.get_major_locator().set_params(integer=True)
         labels(ax, named("actual − predicted", self.target), "rows")

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.plot._shared import ACCENT, INK, sample_of
-from fallline.plot.display import PredictionsDisplay, Style, labels, look, named
+from fallline.plot.display import DOTS, PredictionsDisplay, labels, named
 
 
 @dataclass(eq=False)
@@ -35,16 +35,13 @@ class ResidualsDisplay(PredictionsDisplay):
         at_most: int | None = None,
         color: Any = INK,
         accent: Any = ACCENT,
-        points_kw: Style = None,
-        zero_kw: Style = None,
     ) -> Self:
         """Draw into ``ax``; ``at_most`` thins the points to a fixed sample that keeps the extremes."""
         ax = self._into(ax)
         self.shown_ = sample_of(self.actual, self.predicted, at_most)
-        style = look(
-            points_kw, color=color, marker="o", markersize=4, alpha=0.5, markeredgewidth=0, linestyle=""
+        (self.points_,) = ax.plot(
+            self.predicted[self.shown_], self.residual[self.shown_], color=color, **DOTS
         )
-        (self.points_,) = ax.plot(self.predicted[self.shown_], self.residual[self.shown_], **style)
-        self.zero_ = ax.axhline(0.0, **look(zero_kw, color=accent, linewidth=1.5, zorder=3))
+        self.zero_ = ax.axhline(0.0, color=accent, linewidth=1.5, zorder=3)
         labels(ax, named("predicted", self.target), "actual − predicted")
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fallline.exceptions import SettingsError
 from fallline.plot._shared import ACCENT, INK, MUTED
-from fallline.plot.display import Display, labels, look, one_for_each
+from fallline.plot.display import Display, labels, one_for_each
 from fallline.words import minus
 
 if TYPE_CHECKING:
@@ -78,23 +78,13 @@ class SlopeDisplay(Display):
         x = np.linspace(low, high, points)
         return cls(x, curve.values(x), point, descent, curve.exact, name).plot(ax, **plot_kw)
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        color: Any = INK,
-        accent: Any = ACCENT,
-        curve_kw: Mapping[str, Any] | None = None,
-        tangent_kw: Mapping[str, Any] | None = None,
-        steps_kw: Mapping[str, Any] | None = None,
-        minimum_kw: Mapping[str, Any] | None = None,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into ``ax``: the curve in ``color``, tangent and steps in ``accent``, a black dot at a minimum arrived at."""
         ax = self._into(ax)
         self.tangent_ = self.point_ = self.steps_ = self.minimum_ = None
         finite = np.isfinite(self.value)
         shown = np.where(finite, self.value, np.nan)
-        (self.curve_,) = ax.plot(self.x, shown, **look(curve_kw, color=color, linewidth=1.6))
+        (self.curve_,) = ax.plot(self.x, shown, color=color, linewidth=1.6)
         if finite.any():
             # A pole would leave nothing else in sight, and a tangent must not stretch the picture.
             low, high = self.value[finite].min(), self.value[finite].max()
@@ -104,9 +94,9 @@ class SlopeDisplay(Display):
             ax.set_xlim(self.x[0], self.x[-1])
         ax.axhline(0.0, color=MUTED, linewidth=0.6, zorder=0)
         if self.descent is not None:
-            self._plot_descent(ax, self.descent, accent, steps_kw, minimum_kw)
+            self._plot_descent(ax, self.descent, accent)
         if self.at is not None:
-            self._plot_tangent(ax, self.at, accent, tangent_kw)
+            self._plot_tangent(ax, self.at, accent)
         labels(ax, "x", self.name)
         if self.at is not None or self.descent is not None:
             ax.legend(
@@ -119,36 +109,34 @@ class SlopeDisplay(Display):
     def _by(self) -> str:
         return "" if self.exact else ", from differences"
 
-    def _plot_tangent(self, ax: Any, at: Point, accent: Any, tangent_kw: Mapping[str, Any] | None) -> None:
+    def _plot_tangent(self, ax: Any, at: Point, accent: Any) -> None:
         reach = _TANGENT * float(self.x[-1] - self.x[0]) if len(self.x) else 1.0
         ends = np.array([at.x - reach, at.x + reach])
         label = minus(f"slope {at.slope:.6g} at x = {at.x:g}") + self._by
-        drawn = look(tangent_kw, color=accent, linewidth=1.8, linestyle=(0, (4, 1)), zorder=3, label=label)
-        (self.tangent_,) = ax.plot(ends, at.value + at.slope * (ends - at.x), **drawn)
-        (self.point_,) = ax.plot(
-            [at.x], [at.value], color=accent, marker="o", markersize=7, linestyle="", zorder=4
-        )
-
-    def _plot_descent(
-        self,
-        ax: Any,
-        descent: CurveDescent,
-        accent: Any,
-        steps_kw: Mapping[str, Any] | None,
-        minimum_kw: Mapping[str, Any] | None,
-    ) -> None:
-        label = f"{len(descent.x) - 1} steps of descent" + ("" if self.at else self._by)
-        drawn = look(
-            steps_kw, color=accent, linewidth=0.9, marker="o", markersize=5, markerfacecolor=ax.get_facecolor(), zorder=3,
+        (self.tangent_,) = ax.plot(
+            ends, at.value + at.slope * (ends - at.x), color=accent, linewidth=1.8, linestyle=(0, (4, 1)), zorder=3,
             label=label,
         )  # fmt: skip
-        (self.steps_,) = ax.plot(descent.x, descent.value, **drawn)
+        (self.point_,) = ax.plot(
+            at.x, at.value, color=accent, marker="o", markersize=7, linestyle="", zorder=4
+        )
+
+    def _plot_descent(self, ax: Any, descent: CurveDescent, accent: Any) -> None:
+        (self.steps_,) = ax.plot(
+            descent.x, descent.value, color=accent, linewidth=0.9, marker="o", markersize=5, zorder=3,
+            markerfacecolor=ax.get_facecolor(),
+            label=f"{len(descent.x) - 1} steps of descent" + ("" if self.at else self._by),
+        )  # fmt: skip
         if descent.minimum is not None:
-            x, value = descent.minimum
-            drawn = look(
-                minimum_kw, color="black", marker="o", markersize=8, linestyle="", zorder=4, label="minimum"
+            (self.minimum_,) = ax.plot(
+                *descent.minimum,
+                color="black",
+                marker="o",
+                markersize=8,
+                linestyle="",
+                zorder=4,
+                label="minimum",
             )
-            (self.minimum_,) = ax.plot([x], [value], **drawn)
         if descent.diverged:
             short = descent.says.partition(";")[0] if ";" in descent.says else descent.says.partition(":")[0]
             ax.set_title(short, fontsize="small", pad=24)

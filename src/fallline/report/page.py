@@ -233,10 +233,12 @@ def _draw_mountain(surface: Surface, shades: list[str], ax: Any) -> None:
 
     ax.grid(False)
     ax.spines[:].set_visible(True)
-    ErrorSurfaceDisplay(surface).plot(
+    display = ErrorSurfaceDisplay(surface).plot(
         ax, levels=len(pictures.SHADES), per_row=True, cmap=ListedColormap(shades), colors=[pictures.WAY],
-        colorbar=False, legend=False, say_fidelity=False, contours_kw={"colors": pictures.CONTOUR, "alpha": 1.0},
+        colorbar=False, legend=False, say_fidelity=False,
     )  # fmt: skip
+    if display.lines_of_contours_ is not None:
+        display.lines_of_contours_.set(color=pictures.CONTOUR, alpha=1.0)
 
 
 def _height(surface: Surface) -> float:
