@@ -30,7 +30,7 @@ _ROWS_TRIED = 256
 _DECADES = 2.0  # to either side of what the inputs suggest
 _SAME = 1e-8  # relative change of a column that is rounding
 # Profile likelihood: an end is found to this share of a standard error; further out than so many it is nowhere.
-_EXACT, _DOUBLINGS, _CUTS = 1e-7, 12, 40
+_EXACT, _DOUBLINGS = 1e-7, 12
 
 _DERIVATIVES = {
     "exact": (),
@@ -130,7 +130,7 @@ class CurveFit:
             parts.append("By the complex step it ended where differences contradict it: this is a new fit.")
         if self.uncertainty is None:
             parts.append(
-                f"{len(self.rows)} rows leave nothing to see the noise by: the standard errors are infinite."
+                f"{len(self.rows)} rows leave nothing to see the noise by: standard errors are infinite."
             )
         elif self.uncertainty.rank < len(self.uncertainty.weights):
             parts.append(self.uncertainty.says())
@@ -152,9 +152,7 @@ class CurveFit:
 
     def quantile(self, coverage: float) -> float:
         """How many standard errors an interval of that coverage reaches to either side."""
-        if self.uncertainty is None:
-            return float("inf")
-        return self.uncertainty.quantile(coverage)
+        return float("inf") if self.uncertainty is None else self.uncertainty.quantile(coverage)
 
     def intervals(self, coverage: float = 0.95) -> np.ndarray:
         """Where each parameter is to be found (p, 2), by its standard error and Student's t: as far down as up."""
@@ -182,6 +180,8 @@ class CurveFit:
     def _end(self, number: int, i: int, side: float, reach: float, least: float) -> float:
         """Where the profile of parameter i (the ``number``-th free one) crosses its limit, to one side."""
         assert self.uncertainty is not None
+        from scipy.optimize import brentq
+
         centre, step = float(self.values[i]), float(self.uncertainty.weight_errors[number])
         noise = float(self.uncertainty.noise_variance[0])
         bound = float(self.lower[i] if side < 0 else self.upper[i])
@@ -189,39 +189,26 @@ class CurveFit:
             return centre
         if not np.isfinite(step):
             step = abs(centre) or 1.0
-        others = self.path.best_weights
+        others, known = self.path.best_weights, {centre: -reach}
 
         def above(value: float) -> float:
             """√ of the rise of 2E in units of the noise, less its limit: nearly straight in the value."""
             nonlocal others
-            error, ended = self._with_held(number, value, others)
-            others = ended if np.isfinite(error) else others
-            return float(np.sqrt(max(2.0 * (error - least), 0.0) / noise)) - reach
+            if value not in known:
+                error, ended = self._with_held(number, value, others)
+                others = ended if np.isfinite(error) else others
+                known[value] = float(np.sqrt(max(2.0 * (error - least), 0.0) / noise)) - reach
+            return known[value]
 
-        near, at_near = centre, -reach
-        far, at_far = centre, -reach
+        far = centre
         for doubling in range(_DOUBLINGS):
-            far = centre + side * reach * step * 2.0**doubling
+            near, far = far, centre + side * reach * step * 2.0**doubling
             far = max(far, bound) if side < 0 else min(far, bound)
-            at_far = above(far)
-            if at_far >= 0 or far == bound:
-                break
-            near, at_near = far, at_far
-        if at_far < 0:
-            return far if far == bound else side * np.inf
-        for _ in range(_CUTS):
-            if abs(far - near) <= _EXACT * step or at_far == 0:
-                break
-            share = at_near / (at_near - at_far) if np.isfinite(at_far) else 0.5
-            middle = near + min(max(share, 0.02), 0.98) * (far - near)
-            at_middle = above(middle)
-            if abs(at_middle) < _EXACT * reach:
-                return middle
-            if at_middle < 0:
-                near, at_near = middle, at_middle
-            else:
-                far, at_far = middle, at_middle
-        return far
+            if above(far) >= 0:
+                return float(brentq(above, near, far, xtol=_EXACT * step))
+            if far == bound:
+                return bound
+        return side * np.inf
 
     def _with_held(self, number: int, value: float, start: np.ndarray) -> tuple[float, np.ndarray]:
         """The least E with one free parameter held at a value, and the weights there: ∞ where E is no number."""
@@ -371,9 +358,7 @@ def _row_weights(sigma: Any, n: int) -> np.ndarray | None:
             "taken here: whiten the rows first."
         )
     if not (np.isfinite(sigma).all() and (sigma > 0).all()):
-        raise TableError(
-            "sigma must be finite and above 0: it is the noise of each row, a standard deviation."
-        )
+        raise TableError("sigma must be finite and above 0: the standard deviation of each row's noise.")
     return np.broadcast_to(1.0 / sigma**2, (n,)).copy()
 
 
