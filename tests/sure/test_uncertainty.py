@@ -45,7 +45,6 @@ def test_of_a_linear_network_it_is_the_covariance_of_the_textbook(random):
     inverse = np.linalg.inv(r)
     np.testing.assert_allclose(got.noise_variance, [variance], rtol=1e-10)
     np.testing.assert_allclose(got.covariance, variance * inverse @ inverse.T, rtol=1e-7)
-    np.testing.assert_allclose(got.sampling_covariance, got.covariance)
     np.testing.assert_allclose(got.weight_errors, np.sqrt(variance * (inverse**2).sum(axis=1)), rtol=1e-8)
     np.testing.assert_allclose([got.freedom, got.effective_weights, got.rank], [26.0, 4.0, 4.0])
     np.testing.assert_allclose(got.residuals, residual, atol=1e-12)
@@ -103,9 +102,6 @@ def test_under_a_weight_decay_weights_are_determined_by_the_rows_in_part(random)
     inverse = np.linalg.inv(gram + decay)
     np.testing.assert_allclose(got.effective_weights, np.trace(inverse @ gram), rtol=1e-9)
     np.testing.assert_allclose(got.covariance, got.noise_variance * inverse, rtol=1e-7)
-    np.testing.assert_allclose(
-        got.sampling_covariance, got.noise_variance * inverse @ gram @ inverse, rtol=1e-7
-    )
     np.testing.assert_allclose(got.freedom, 30 - got.effective_weights)
     alone = uncertainty_of(PLANE, got.weights, InMemory(x, y), strength=np.array([5.0, 5.0, 5.0, 0.0]))
     np.testing.assert_array_equal(alone.covariance, got.covariance)

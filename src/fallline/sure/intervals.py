@@ -21,6 +21,7 @@ from fallline.sure.uncertainty import (
     check_coverage,
     inputs_of,
     leverage_at,
+    or_one,
     students_quantile,
     uncertainty_of,
     undetermined_said,
@@ -36,7 +37,7 @@ _TOP, _SPACED = 200, 800  # of the standardised residuals kept: the largest, and
 # The starts may differ more than their average is off; the noise is then still a tenth of what it is without their spread.
 _LEAST_NOISE = 0.1
 _UNSEEN_AT_MOST = (
-    0.5  # the largest share of its own residual that a row hides, where leverages are only known on average
+    0.5  # the largest share of its residual that a row hides, where leverages are known on average
 )
 
 
@@ -132,17 +133,15 @@ class Intervals:
             raise SettingsError(
                 f"standard errors cannot be {by} times as large: give finite numbers above 0."
             )
-        return replace(
-            self, noise_variance=self.noise_variance * by**2, spread_scale=self.spread_scale * by**2
-        )
+        noise, spread = self.noise_variance * by**2, self.spread_scale * by**2
+        return replace(self, noise_variance=noise, spread_scale=spread)
 
     def says(self, names: Sequence[str] | None = None) -> str:
         """In a sentence or two, what the intervals are made of, and which directions of the weights are undetermined."""
         parts = ["the noise", "the uncertainty of the weights"]
         if not self.known_starts:
-            parts[1] = (
-                f"the mean uncertainty of {self.model.n_weights:,} weights (too many to know it row by row)"
-            )
+            count = f"{self.model.n_weights:,} weights"
+            parts[1] = f"the mean uncertainty of {count} (too many to know it row by row)"
         if len(self.weights) > 1:
             parts.append(f"the differences between the {len(self.weights)} networks averaged")
         said = f"Intervals include {listed(parts)}."
@@ -177,10 +176,10 @@ class Intervals:
             "scale": (m, p),
             "undetermined": (m, p, *given["undetermined"].shape[2:3]),
         }
-        whole = (
-            all(given[name].shape == shape for name, shape in shapes.items()) and 0 < starts >= m and q > 0
+        fit = all(
+            given[name].shape == shape and np.isfinite(given[name]).all() for name, shape in shapes.items()
         )
-        if not whole or not all(np.isfinite(each).all() for each in given.values()):
+        if not (fit and 0 < starts >= m and q > 0):
             raise ValueError("the intervals and the network do not fit each other")
         if (np.diff(given["shares"]) < 0).any() or (given["noise_variance"] < 0).any():
             raise ValueError("the intervals have shares that fall, or a noise below 0")
@@ -226,9 +225,8 @@ def intervals_of(
         raise SettingsError("intervals need at least one start: give its weights and its weight decay.")
     p, s = model.n_weights, rows.counts
     kept = min(len(starts), max(_KEPT_BYTES // (2 * p * (p + 1)), 1))
-    known = side_by_side(
-        [partial(_known, model, each, rows, at < kept) for at, each in enumerate(starts)], n_jobs
-    )
+    tasks = [partial(_known, model, start, rows, at < kept) for at, start in enumerate(starts)]
+    known = side_by_side(tasks, n_jobs)
     left_out = np.stack([each.left_out for each in known])  # (K, n, k)
     inverses = [each.inverse for each in known if each.inverse is not None]
     leverage = np.mean([each.leverage for each in known[:kept]], axis=0)
@@ -248,8 +246,8 @@ def intervals_of(
     without = total(error**2) / total(1.0 + leverage)
     noise = np.maximum(total(error**2 - spread) / total(1.0 + leverage), _LEAST_NOISE * without)
     variance = noise * (1.0 + leverage) + spread
-    scale = np.where(total(variance) > 0, total(error**2) / _or_one(total(variance)), 1.0)
-    score = np.abs(error) / _or_one(np.sqrt(scale * variance))
+    scale = np.where(total(variance) > 0, total(error**2) / or_one(total(variance)), 1.0)
+    score = np.abs(error) / or_one(np.sqrt(scale * variance))
     scores, shares = _quantiles(score, weight)
     determined = float(np.mean([each.effective_weights for each in known])) / model.outputs
     return Intervals(
@@ -310,10 +308,6 @@ def _stacked(arrays: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any = 
 def _variance(each: np.ndarray) -> np.ndarray:
     """The variance between starts (first axis), that of a sample; 0 of a single one."""
     return each.var(axis=0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
-
-
-def _or_one(values: np.ndarray) -> np.ndarray:
-    return np.where(values > 0, values, 1.0)
 
 
 def enough_rows(rows: InMemory) -> InMemory:

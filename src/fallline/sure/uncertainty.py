@@ -8,7 +8,7 @@ Nothing here knows units or scaling, nor how an interval is drawn.
 import contextlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,7 +43,7 @@ class Inverse(NamedTuple):
     @classmethod
     def of_square(cls, square: np.ndarray) -> "Inverse":
         """Of A itself."""
-        scale = _or_one(np.sqrt(np.diagonal(square)))
+        scale = or_one(np.sqrt(np.diagonal(square)))
         values, vectors = np.linalg.eigh(square / scale[:, None] / scale)
         kept = values > max(64, len(values)) * _EPSILON * max(values[-1], 0.0)
         vectors /= scale[:, None]
@@ -53,7 +53,7 @@ class Inverse(NamedTuple):
     def of_triangle(cls, triangle: np.ndarray, strength: np.ndarray) -> "Inverse":
         """Of A = RᵀR + diag(strength), which is not formed: R (p, p) keeps twice the digits."""
         stacked = np.concatenate([triangle, np.diag(np.sqrt(strength))])
-        scale = _or_one(np.linalg.norm(stacked, axis=0))
+        scale = or_one(np.linalg.norm(stacked, axis=0))
         values, vectors = np.linalg.svd(stacked / scale)[1:]
         kept = values > max(64, len(values)) * _EPSILON * values[0]
         vectors = vectors.T / scale[:, None]
@@ -99,12 +99,6 @@ class Uncertainty:
         return float(self.noise_variance.mean()) * (self.inverse.root @ self.inverse.root.T)
 
     @property
-    def sampling_covariance(self) -> np.ndarray:
-        """s² A⁻¹ JᵀsJ A⁻¹ (p, p): how the weights scatter from table to table, around a point that the penalty moved."""
-        inverse = self.inverse.root @ self.inverse.root.T
-        return float(self.noise_variance.mean()) * (inverse - inverse @ (self.strength[:, None] * inverse))
-
-    @property
     def weight_errors(self) -> np.ndarray:
         """Standard error of each weight (p,), √C_ii; ∞ where it is part of an undetermined direction."""
         share = np.sum(_of_length_one(self.inverse.undetermined) ** 2, axis=1)
@@ -128,10 +122,7 @@ class Uncertainty:
         return np.sqrt(self.noise_variance + self.mean_error(x) ** 2)
 
     def quantile(self, coverage: float = 0.95) -> float:
-        """How many standard errors an interval of that coverage reaches to either side, by Student's t.
-
-        Raises SettingsError for a coverage outside (0, 1).
-        """
+        """How many standard errors an interval of that coverage reaches to either side: see ``students_quantile``."""
         return students_quantile(self.freedom, coverage)
 
     def confidence_interval(self, x: np.ndarray, coverage: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -172,9 +163,9 @@ def uncertainty_of(
     Source: Seber & Wild (1989), *Nonlinear Regression*, sec. 5.1; Allen (1974), Technometrics 16:125 (PRESS); MacKay
     (1992), Neural Computation 4:415, eq. 4.10 (γ).
     """
-    rows = check_fit(model, rows)
-    if rows.dtype != np.float64:  # in single precision rounding would pass for what the rows determine
-        rows = replace(rows, dtype=np.float64)
+    rows = check_fit(
+        model, rows
+    ).wide()  # in single precision rounding would pass for what the rows determine
     weights = np.asarray(weights, np.float64)
     if weights.shape != (model.n_weights,):
         raise ShapeError(
@@ -206,19 +197,8 @@ def uncertainty_of(
     else:
         variance = press / np.sum(judging * np.nan_to_num(magnified), axis=0)
     return Uncertainty(
-        model,
-        weights,
-        strength,
-        variance,
-        freedom,
-        gamma,
-        press,
-        r,
-        left_out,
-        leverage,
-        magnified - 1.0,
-        inverse,
-    )
+        model, weights, strength, variance, freedom, gamma, press, r, left_out, leverage, magnified - 1.0, inverse
+    )  # fmt: skip
 
 
 def _left_out(model: Model, weights: np.ndarray, root: np.ndarray, rows: InMemory) -> tuple[np.ndarray, ...]:
@@ -316,9 +296,7 @@ def _strength(model: Model, strength: Any) -> np.ndarray:
             f"strength has shape {strength.shape}; expected one number, or one for each weight, ({model.n_weights},)."
         )
     if not (np.isfinite(strength).all() and (strength >= 0).all()):
-        raise SettingsError(
-            "strength must be finite and not negative: it is the weight decay of each weight."
-        )
+        raise SettingsError("strength must be finite and not negative: the weight decay of each weight.")
     return strength
 
 
@@ -331,9 +309,8 @@ def _noise(model: Model, noise: Any) -> np.ndarray | None:
             )
         return None
     variance = np.asarray(noise, np.float64)
-    if variance.shape not in ((), (model.outputs,)) or not (
-        np.isfinite(variance).all() and (variance >= 0).all()
-    ):
+    numbers = np.isfinite(variance).all() and (variance >= 0).all()
+    if variance.shape not in ((), (model.outputs,)) or not numbers:
         raise SettingsError(
             f"noise={noise!r} is not possible: a variance is a number from 0 up, or one for each of the {model.outputs} outputs."
         )
@@ -345,7 +322,7 @@ def _squares(vectors: np.ndarray) -> np.ndarray:
     return np.einsum("kpb,kpb->kb", vectors, vectors)
 
 
-def _or_one(scale: np.ndarray) -> np.ndarray:
+def or_one(scale: np.ndarray) -> np.ndarray:
     return np.where(scale > 0, scale, 1.0)
 
 
