@@ -1,5 +1,11 @@
+import functools
+import math
 import unittest
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import array_api_compat
+import array_api_strict
 import numpy as np
 import pytest
 
@@ -21,3 +27,56 @@ def passes():
         return True
 
     return run
+
+
+class Device(NamedTuple):
+    """Where NumPy cannot read: ``put`` takes an array there, ``home`` back; ``brought``: sizes of what fallline brought."""
+
+    put: Callable[[Any], Any]
+    home: Callable[[Any], np.ndarray]
+    brought: list[int]
+
+
+def _strict() -> Any:
+    """The strictest library there is: what is not in the standard raises, and so does NumPy where it reads from its device."""
+    here = array_api_strict.Device("CPU_DEVICE")
+    put = functools.partial(array_api_strict.asarray, device=array_api_strict.Device("device1"))
+    return put, lambda array: np.asarray(array.to_device(here))
+
+
+def _cupy() -> Any:
+    import cupy
+
+    return cupy.asarray, cupy.asnumpy
+
+
+def _torch() -> Any:
+    import torch
+
+    return lambda array: torch.asarray(np.array(array), device="cuda"), lambda array: array.cpu().numpy()
+
+
+LIBRARIES = {"array-api-strict": _strict, "CuPy": _cupy, "PyTorch": _torch}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=LIBRARIES,
+        default="array-api-strict",
+        help="whose arrays on a device the tests take",
+    )
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
+    put, home = LIBRARIES[request.config.getoption("--device")]()
+    brought: list[int] = []
+    bring = array_api_compat.to_device
+
+    def noted(array: Any, where: Any) -> Any:
+        brought.append(math.prod(array.shape))
+        return bring(array, where)
+
+    monkeypatch.setattr(array_api_compat, "to_device", noted)
+    return Device(put, home, brought)

@@ -29,6 +29,7 @@ from fallline.fit.network_fit import fit_network
 from fallline.fit.part import fit_part
 from fallline.fit.settings import Settings
 from fallline.landscape.verdict import Verdict, verdict_of
+from fallline.rows.device import laid_out
 from fallline.rows.memory import InMemory
 from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
 from fallline.sure.intervals import enough_rows
@@ -105,7 +106,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         if sample_weight is None:
             return None
         if on_device(x):
-            return InMemory(x, targets.values, sample_weight).sample_weight
+            return laid_out(x, targets.values, sample_weight)[2]
         return np.asarray(_check_sample_weight(sample_weight, x, ensure_non_negative=True))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
@@ -264,10 +265,9 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 f"{type(self).__name__} takes rows that NumPy can read, but these lie on a GPU: pass X.get() of CuPy, or X.cpu() "
                 "of PyTorch."
             )
-        y = y if on_device(y) else np.asarray(y)
-        rows = InMemory(X, y[:, None] if y.ndim == 1 else y)
-        validate_data(self, rows.x, skip_check_array=True, reset=reset)
-        return rows.x, rows.y[:, 0] if y.ndim == 1 else rows.y
+        x, y, _ = laid_out(X, y)
+        validate_data(self, x, skip_check_array=True, reset=reset)
+        return x, y
 
     def _further_rows(self, X: Any, y: Any) -> tuple[Columns | None, np.ndarray, np.ndarray]:
         """What ``_training_rows`` gives, with the columns and encoding of the rows before."""

@@ -128,6 +128,16 @@ class OnDevice(InMemory):
         return list(_cut(self.x, self.y, self.sample_weight, size))
 
 
+def laid_out(x: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Any, Any]:
+    """x (n, inputs), y (n,) or (n, outputs) and row weights together on the device where one of them lies, checked as rows are.
+
+    Raises what ``InMemory`` raises.
+    """
+    y = y if on_device(y) else np.asarray(y)
+    rows = OnDevice(x, y[:, None] if y.ndim == 1 else y, sample_weight)
+    return rows.x, rows.y[:, 0] if y.ndim == 1 else rows.y, rows.sample_weight
+
+
 def _cut(x: Any, y: Any, s: Any, size: int) -> Iterator[Block]:
     """Rows in blocks of ``size``."""
     for at in range(0, x.shape[0], size):
