@@ -209,8 +209,11 @@ def test_changed_sources_are_built_again(folder):
 
 def test_a_library_of_unchanged_sources_is_not_built_again(folder, monkeypatch):
     monkeypatch.setenv("CC", "/bin/false")
+    library, path = library_in(folder)
+    before = path.stat().st_ino
     assert hatch_build.make(folder, folder) == ""
-    assert library_in(folder)[0].status().level is not None
+    assert path.stat().st_ino == before
+    assert library.status().level is not None
 
 
 def script(path, text):
@@ -224,6 +227,7 @@ def test_a_compiler_that_does_not_know_a_level_makes_those_below_it(folder, monk
     monkeypatch.setenv("CC", old)
     (folder / "new.h").write_text("")
     assert hatch_build.make(folder, folder) == ""
+    monkeypatch.setenv("FALLLINE_NATIVE", "avx512")  # more than there is
     library, _ = library_in(folder)
     assert library.function("bytes", float, result=ctypes.c_int)() == 16 << min(BEST, 1)
 
@@ -344,6 +348,9 @@ def wheel_of(project, *command):
     subprocess.run([sys.executable, "-m", *command], cwd=project, check=True, capture_output=True)
     (wheel,) = (project / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as content:
+        (about,) = (name for name in content.namelist() if name.endswith(".dist-info/WHEEL"))
+        pure = f"Root-Is-Purelib: {'true' if wheel.name.endswith('-any.whl') else 'false'}"
+        assert pure in content.read(about).decode()
         names = {Path(name).name for name in content.namelist() if name.startswith("fallline/native/")}
     return wheel, names
 
