@@ -1,11 +1,11 @@
 """``fallline fit``: a table in, a model file and a report out."""
 
+import contextlib
 import math
 import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,80 +21,65 @@ _SUFFIXES = re.compile(r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|
 _BETWEEN, _ANOTHER = (
     0.05,
     0.5,
-)  # seconds between two movements of the bar, and before it goes over to another start
+)  # seconds between two movements of the bar, before it goes over to another start
 
 
-class _Sizes(click.ParamType):
+def _sizes(value: Any) -> Any:
     """``20``, ``20,10``, ``none`` or ``auto``: the units of each hidden layer."""
-
-    name = "units"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        said = value.strip().lower() if isinstance(value, str) else value
-        if said == "auto" or not isinstance(said, str):
-            return said
-        if said in ("none", "0"):
-            return ()
-        try:
-            sizes = tuple(int(part) for part in said.split(","))
-        except ValueError:
-            sizes = (0,)
-        if min(sizes) < 1:
-            self.fail(
-                f"{value!r} is not a list of layer sizes: write 20, or 20,10 for two layers, none, or auto.",
-                param,
-                ctx,
-            )
-        return sizes
+    said = value.strip().lower() if isinstance(value, str) else value
+    if said == "auto" or not isinstance(said, str):
+        return said
+    if said in ("none", "0"):
+        return ()
+    with contextlib.suppress(ValueError):
+        sizes = tuple(int(part) for part in said.split(","))
+        if min(sizes) > 0:
+            return sizes
+    raise click.BadParameter(
+        f"{value!r} is not a list of layer sizes: write 20, or 20,10 for two layers, none, or auto."
+    )
 
 
-class _Number(click.ParamType):
-    """A number of which ``fits`` is true, or one of the ``words``, which stand for values; ``name`` is how the help shows it.
+def _number(
+    words: Mapping[str, Any], fits: Callable[[float], bool], wrong: str, otherwise: Any = math.nan
+) -> Callable[[Any], Any]:
+    """What reads one of the ``words``, which stand for values, or a number of which ``fits`` is true.
 
-    What is neither is for ``otherwise`` to take, or ``wrong`` ends the sentence that refuses it.
+    What is neither is for ``otherwise`` to take, a function of the text, or ``wrong`` ends the sentence that refuses it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        words: Mapping[str, Any],
-        fits: Callable[[float], bool],
-        wrong: str,
-        otherwise: Callable[[str], Any] | None = None,
-    ) -> None:
-        self.name = name
-        self._words, self._fits, self._wrong, self._otherwise = words, fits, wrong, otherwise
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def read(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if value in self._words:
-            return self._words[value]
+        if value in words:
+            return words[value]
         try:
             number = float(value)
         except ValueError:
-            if self._otherwise is not None:
-                return self._otherwise(value)
-            number = math.nan
-        if not self._fits(number):
-            self.fail(f"{value!r} is {self._wrong}.", param, ctx)
+            if callable(otherwise):
+                return otherwise(value)
+            number = otherwise
+        if not fits(number):
+            raise click.BadParameter(f"{value!r} is {wrong}.")
         return number
 
+    return read
 
-_HOLDOUT = _Number(
-    "share|last|file", {"last": "last"}, lambda share: 0 <= share < 1,
+
+_holdout = _number(
+    {"last": "last"}, lambda share: 0 <= share < 1,
     "not a share of the rows: write a number from 0 to below 1, such as 0.2", Path,
 )  # fmt: skip
-_RATE = _Number(
-    "auto|number", {"auto": "auto"}, lambda rate: 0 < rate < math.inf,
+_rate = _number(
+    {"auto": "auto"}, lambda rate: 0 < rate < math.inf,
     "not a learning rate: write auto, or a positive number such as 0.1",
 )  # fmt: skip
-_MOMENTUM = _Number(
-    "auto|number", {"auto": "auto"}, lambda momentum: 0 <= momentum < 1,
+_momentum = _number(
+    {"auto": "auto"}, lambda momentum: 0 <= momentum < 1,
     "not a momentum: write auto, or a number from 0 to below 1 such as 0.9",
 )  # fmt: skip
-_DECAY = _Number(
-    "auto|evidence|number", {"auto": None, "evidence": "evidence"}, lambda decay: 0 <= decay < math.inf,
+_decay = _number(
+    {"auto": None, "evidence": "evidence"}, lambda decay: 0 <= decay < math.inf,
     "not a weight decay: write auto, evidence, or a number from 0 up such as 0.1",
 )  # fmt: skip
 
@@ -106,7 +91,7 @@ _DECAY = _Number(
     help="Column to predict; repeat for several.",
 )  # fmt: skip
 @click.option(
-    "--hidden", type=_Sizes(), default="auto",
+    "--hidden", type=_sizes, default="auto", metavar="UNITS",
     help="Units in each hidden layer, such as 20 or 20,10; none for a linear model; auto chooses the width of one layer by "
     "the Bayesian evidence.  [default: auto]",
 )  # fmt: skip
@@ -124,11 +109,11 @@ _DECAY = _Number(
     help="How the weights move.",
 )  # fmt: skip
 @click.option(
-    "--learning-rate", type=_RATE,
+    "--learning-rate", type=_rate, metavar="AUTO|NUMBER",
     help="Rate of gradient descent (implies --descent gradient); auto reads it off the curvature of the error.",
 )  # fmt: skip
 @click.option(
-    "--momentum", type=_MOMENTUM,
+    "--momentum", type=_momentum, metavar="AUTO|NUMBER",
     help="Momentum of gradient descent (implies --descent gradient); auto reads it off the curvature of the error.",
 )  # fmt: skip
 @click.option(
@@ -136,7 +121,7 @@ _DECAY = _Number(
     help="Take the gradient one step ahead, with --momentum (implies --descent gradient).",
 )  # fmt: skip
 @click.option(
-    "--alpha", type=_DECAY,
+    "--alpha", type=_decay, metavar="AUTO|EVIDENCE|NUMBER",
     help="Weight decay, in standardised units; evidence finds it by Bayesian regularisation. Auto, the default, is "
     "evidence for Levenberg–Marquardt and 0.1 elsewhere.",
 )  # fmt: skip
@@ -148,7 +133,7 @@ _DECAY = _Number(
     "--max-iter", type=click.IntRange(1), help="The most steps, or epochs of mini-batches.  [default: 1000]"
 )
 @click.option(
-    "--holdout", type=_HOLDOUT, default=0.2, show_default=True,
+    "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
     help="Rows to judge by: a share at random, last, or another file.",
 )  # fmt: skip
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out; repeatable.")
@@ -270,7 +255,7 @@ def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, P
     return model, report
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress_bar(quiet: bool) -> Iterator[Any]:
     """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal.
 
@@ -334,9 +319,8 @@ def _print(result: "TableFit") -> None:
         sentences.rows(result.prepared),
         f"{sentences.network(result)}. Descent: {sentences.descent(result)}",
         sentences.starts(result),
-        *(
-            [] if result.ended_badly else [sentences.stop(result), sentences.verdict(result)]
-        ),  # else the complaint at the end
+        # After a bad end the complaint says it, last of all.
+        *([] if result.ended_badly else [sentences.stop(result), sentences.verdict(result)]),
         f"{sentences.effort(result)} Weight decay: {sentences.decay(result)}",
         sentences.intervals(result),
     ]

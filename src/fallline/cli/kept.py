@@ -36,9 +36,8 @@ def about(
         source["rows"] += len(prepared.held_x)
     if table is not None:
         source["table"] = str(table)
-    if (
-        table is not None and model is not None
-    ):  # relative: an absolute path is nobody's business, and projects move
+    if table is not None and model is not None:
+        # Relative: an absolute path is nobody's business, and projects move.
         source["from_model"] = Path(os.path.relpath(table.resolve(), model.parent.resolve())).as_posix()
     told = {"starts": sentences.starts(fit), "verdict": sentences.verdict(fit)}
     return {
@@ -69,11 +68,8 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         "Weight decay": sentences.decay(fit).replace("chosen", "Chosen", 1),
         "Effort": sentences.effort(fit),
     }
-    made = (
-        ""
-        if fit.intervals is None
-        else fit.intervals.says(fit.fitted.network.weight_names(columns.encoded_names))
-    )
+    names = fit.fitted.network.weight_names(columns.encoded_names)
+    made = "" if fit.intervals is None else fit.intervals.says(names)
     return FitReport(
         title=f"{', '.join(columns.targets)} from {fit.prepared.name}",
         command=command,

@@ -137,6 +137,8 @@ def _rmse(fitted: "FittedNetwork", x: "np.ndarray", y: "np.ndarray") -> list[flo
 
 def _listing(placed: PlacedMinima, targets: Sequence[str]) -> "Table":
     """The lowest minima and that of the model, one to a line, with the model's own point below."""
+    import numpy as np
+
     from fallline.words import written
 
     found = placed.found
@@ -153,8 +155,10 @@ def _listing(placed: PlacedMinima, targets: Sequence[str]) -> "Table":
 
     for number, minimum in enumerate(found.minima):
         if number < _LISTED or number == placed.own:
-            values = minimum.eigenvalues
-            bends = ["–", "–"] if values is None else [_eigenvalue(values[at], values) for at in (-1, 0)]
+            values, bends = minimum.eigenvalues, ["–", "–"]
+            if values is not None:  # 0 where one is 0 to rounding
+                ends = np.where(np.abs(values) < 1e-9 * abs(values[0]), 0.0, values)[[-1, 0]]
+                bends = [written(end, 3) for end in ends.tolist()]
             name = f"model → {number + 1}" if number == placed.own else str(number + 1)
             row(name, f"{minimum.count:,}", minimum.penalised_error, number, [*bends, str(minimum.flat)])
         elif number == _LISTED:
@@ -163,22 +167,14 @@ def _listing(placed: PlacedMinima, targets: Sequence[str]) -> "Table":
     return table
 
 
-def _eigenvalue(value: float, values: "np.ndarray") -> str:
-    """An eigenvalue; 0 where it is one to rounding."""
-    from fallline.words import written
-
-    return written(0.0 if abs(value) < 1e-9 * abs(values[0]) else float(value), 3)
-
-
 def _judged(placed: PlacedMinima, targets: Sequence[str]) -> Iterator[str]:
     """What the minima say of the model, and what to do, a sentence or two each."""
     from fallline.words import counted, percent, written
 
     found = placed.found
     what = "E" if placed.alpha == 0 else "penalised error"
-    decay = (
-        "the weight decay of the fit" if placed.alpha is None else f"weight decay alpha = {placed.alpha:g}"
-    )
+    alpha = placed.alpha
+    decay = "the weight decay of the fit" if alpha is None else f"weight decay alpha = {alpha:g}"
     yield (
         f"{counted(len(found.minima), 'distinct minimum', 'distinct minima')} from {counted(len(found.index), 'start')}, "
         f"{decay}. E and the eigenvalues λ of its Hessian are in standardised units, RMSE in those of the "
@@ -191,47 +187,39 @@ def _judged(placed: PlacedMinima, targets: Sequence[str]) -> Iterator[str]:
         )
     if not found.minima:
         return
+    why = "it was fitted under another weight decay"
     if placed.own < 0:
-        yield (
-            f"The model is at none of them: from its weights ({what} {written(placed.model_error)}) the error goes on "
-            "falling. Fit again with a smaller --tol or some weight decay."
-            if placed.own_decay
-            else "The model is at none of them: it was fitted under another weight decay."
-        )
+        if placed.own_decay:
+            why = (
+                f"from its weights ({what} {written(placed.model_error)}) the error goes on falling. Fit again with a smaller "
+                "--tol or some weight decay"
+            )
+        yield f"The model is at none of them: {why}."
         return
     own, lowest = found.minima[placed.own].penalised_error, found.minima[0].penalised_error
     above = placed.model_error / own - 1 if own > 0 else 0.0
     where = f"minimum {placed.own + 1} of {len(found.minima)}"
     if above > _AT_REST:
-        what_next = (
-            "`fallline fit` with a smaller --tol goes on down"
-            if placed.own_decay
-            else "it was fitted under another weight decay"
-        )
-        yield f"The model stands on the slope above {where}, {what} {percent(above)} higher: {what_next}."
+        why = "`fallline fit` with a smaller --tol goes on down" if placed.own_decay else why
+        yield f"The model stands on the slope above {where}, {what} {percent(above)} higher: {why}."
     else:
         yield f"The model is at {where}."
     if placed.own == 0:
         yield "No start ended lower: other starting weights would not help it."
         return
     share = f"{counted(found.minima[0].count, 'start')} of {len(found.index):,}"
-    sentence = f"The lowest has {what} {percent(1 - lowest / own)} lower, and {share} ended there."
-    if placed.held_rmse is None:
-        yield (
-            f"{sentence} Fit again with another --seed to try for it, and judge it by rows held out: lower is not always better."
+    then = "Fit again with another --seed to try for it, and judge it by rows held out: lower is not always better."
+    if placed.held_rmse is not None:
+        there, here = placed.held_rmse[0], placed.held_rmse[-1]
+        each = zip(targets, map(written, there), map(written, here), strict=True)
+        pairs = ", ".join(f"{name} {a} against {b}" for name, a, b in each)
+        then = (
+            f"But it does not predict the held-out rows better (RMSE of {pairs}): keep the model, for a lower error on the "
+            "training rows does not mean better predictions here."
         )
-        return
-    pairs = ", ".join(
-        f"{name} {written(a)} against {written(b)}"
-        for name, a, b in zip(targets, placed.held_rmse[0], placed.held_rmse[-1], strict=True)
-    )
-    if (placed.held_rmse[0] < placed.held_rmse[-1]).all():
-        yield (
-            f"{sentence} It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed, which "
-            "divides the rows anew as well, to try for it."
-        )
-    else:
-        yield (
-            f"{sentence} But it does not predict the held-out rows better (RMSE of {pairs}): keep the model, for a lower error "
-            "on the training rows does not mean better predictions here."
-        )
+        if (there < here).all():
+            then = (
+                f"It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed, which divides the "
+                "rows anew as well, to try for it."
+            )
+    yield f"The lowest has {what} {percent(1 - lowest / own)} lower, and {share} ended there. {then}"

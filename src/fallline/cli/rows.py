@@ -14,6 +14,8 @@ from fallline.exceptions import SettingsError, TableError
 from fallline.fit.figures import figures_of
 from fallline.model_file import SavedModel
 from fallline.table.columns import Columns
+from fallline.table.encoding import targets_of
+from fallline.table.sums import check_there
 from fallline.table.table import Table
 from fallline.words import counted, listed, percent, written
 
@@ -56,6 +58,7 @@ def prepare(
     own. Columns are judged, encoded and filled by the training rows alone; ``asked`` of them is what ``Columns.fit`` takes:
     ``drop``, ``keep``, ``categories``. Raises TableError or SettingsError.
     """
+    check_there(targets, tuple(table.columns), "target")
     whole = _complete(table, targets)
     # A target without any value is for ``Columns.fit`` to name.
     complete = np.flatnonzero(whole if whole.any() else ~whole)  # row numbers in the file, counted from 0
@@ -79,26 +82,19 @@ def prepare(
 
 
 def _complete(table: Table, targets: Sequence[str]) -> np.ndarray:
-    """Which rows have every target, (rows,). A target that the table lacks is for ``Columns.fit`` to name."""
-    keep = np.ones(table.rows, bool)
-    for values in (table.columns[name] for name in targets if name in table.columns):
-        if values.dtype.kind == "f":
-            keep &= ~np.isnan(values)
-        elif values.dtype.kind == "O":
-            keep &= np.array([value is not None for value in values], bool)
-    return keep
+    """Which rows have every target, (rows,)."""
+    return ~np.isnan(targets_of(table.columns, targets)).any(axis=1)
 
 
 def _rows_with(table: Table, targets: Sequence[str], why: str, otherwise: str) -> np.ndarray:
     """The numbers of the rows that have every target. Raises TableError where there is no such column, or no such row."""
     if missing := [name for name in targets if name not in table.columns]:
-        raise TableError(
-            f"{table.name} has no column `{missing[0]}`, and {why}: add the column, or {otherwise}."
-        )
+        raise TableError(f"{table.name} has no column `{missing[0]}`, and {why}: add it, or {otherwise}.")
     rows = np.flatnonzero(_complete(table, targets))
     if not len(rows):
+        named = listed(f"`{name}`" for name in targets)
         raise TableError(
-            f"{table.name} has no row with a value of {_named(targets)}, and {why}: fill the column, or {otherwise}."
+            f"{table.name} has no row with a value of {named}, and {why}: fill the column, or {otherwise}."
         )
     return rows
 
@@ -126,10 +122,9 @@ def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarr
     x, y = np.empty((len(rows), len(columns.encoded_names))), np.empty((len(rows), len(columns.targets)))
     start = 0
     for block in table.take(rows).blocks():
-        stop = start + len(next(iter(block.values())))
-        x[start:stop] = columns.encode(block, start, row_numbers=rows[start:stop] + 1)
-        y[start:stop] = columns.target_values(block)
-        start = stop
+        here = slice(start, start + len(next(iter(block.values()))))
+        x[here], y[here] = columns.encode(block, row_numbers=rows[here] + 1), columns.target_values(block)
+        start = here.stop
     if wrong := np.argwhere(~np.isfinite(y)).tolist():
         row, target = wrong[0]
         raise TableError(
@@ -236,16 +231,13 @@ def _otherwise(saved: SavedModel, table: Table, x: np.ndarray, y: np.ndarray, di
     )
 
 
-def column_lines(
-    columns: Columns, notes: Mapping[str, str] | None = None
-) -> tuple[tuple[str, str, str], ...]:
+def column_lines(columns: Columns, notes: Mapping[str, str] | None) -> tuple[tuple[str, str, str], ...]:
     """One line for each column: its name, what it is used as, what it holds or why it was dropped, and how it was read."""
-
-    def says(name: str, words: str) -> str:
-        read = f" (read with {notes[name]})" if notes and name in notes else ""
-        return words.removeprefix("dropped: ") + read
-
-    return tuple((use.name, use.role, says(use.name, use.says)) for use in columns.uses)
+    read = {name: f" (read with {note})" for name, note in (notes or {}).items()}
+    return tuple(
+        (use.name, use.role, use.says.removeprefix("dropped: ") + read.get(use.name, ""))
+        for use in columns.uses
+    )
 
 
 def read_otherwise(columns: Columns, fitted: Any, given: Table) -> tuple[str, ...]:
@@ -255,17 +247,13 @@ def read_otherwise(columns: Columns, fitted: Any, given: Table) -> tuple[str, ..
     """
     before = fitted if isinstance(fitted, Mapping) else {}
     names = [*columns.targets, *(str(entry["name"]) for entry in columns.plan)]
+
+    def opposed(name: str) -> bool:
+        then, now = str(before.get(name)), given.notes.get(name, "")
+        return any((a in then and b in now) or (b in then and a in now) for a, b in _OPPOSED)
+
     return tuple(
         f"In {given.name} `{name}` was read with {given.notes[name]}, but with {before[name]} for the fit: "
         "check which is right, and write that column in one way."
-        for name in names
-        if _opposed(str(before.get(name)), given.notes.get(name, ""))
+        for name in filter(opposed, names)
     )
-
-
-def _opposed(one: str, other: str) -> bool:
-    return any((a in one and b in other) or (b in one and a in other) for a, b in _OPPOSED)
-
-
-def _named(names: Sequence[str]) -> str:
-    return listed(f"`{name}`" for name in names)

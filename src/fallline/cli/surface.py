@@ -95,8 +95,7 @@ def surface(
     printing.say("")
     printing.print_table(printing.facts(_facts(found)))
     if found.fidelity:
-        printing.say("")
-        printing.say(found.fidelity)
+        printing.say(f"\n{found.fidelity}")
     click.echo(f"\nPicture  {output}")
 
 
@@ -121,18 +120,22 @@ def _facts(found: "Surface") -> dict[str, object]:
     first, second = found.plane.labels
     grid = f"{len(found.first)} × {len(found.second)} points"
     error = "penalised error, E + ½ Σ weight decay · weight²" if found.penalised else "error E"
-    others = [f"{written(each.error)} at {_place(found, each)}" for each in found.local_minima]
-    shown = others[:_SHOWN_MINIMA] + (["…"] if len(others) > _SHOWN_MINIMA else [])
+    minimum, others = (
+        "none on this map: the error goes on falling towards its edge",
+        "no other local minimum on the map",
+    )
+    if found.minimum is not None:
+        minimum = f"{written(found.minimum.error)} at {_place(found, found.minimum)}"
+    if found.local_minima:
+        each = [f"{written(one.error)} at {_place(found, one)}" for one in found.local_minima]
+        shown = each[:_SHOWN_MINIMA] + ["…"] * (len(each) > _SHOWN_MINIMA)
+        others = f"{counted(len(each), 'local minimum', 'local minima')} on the map: {', '.join(shown)}"
     return {
         "Plane": f"{first}; {second}",
         "Shown": f"{error}, a sum over {found.n_rows:,.0f} rows in standardised units, {grid}",
         "Lowest": f"{written(found.lowest)}, highest {written(float(found.levels()[-1]))}",
-        "Minimum": "none on this map: the error goes on falling towards its edge"
-        if found.minimum is None
-        else f"{written(found.minimum.error)} at {_place(found, found.minimum)}",
-        "Others": f"{counted(len(others), 'local minimum', 'local minima')} on the map: {', '.join(shown)}"
-        if others
-        else "no other local minimum on the map",
+        "Minimum": minimum,
+        "Others": others,
     }
 
 

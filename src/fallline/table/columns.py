@@ -107,10 +107,6 @@ class Columns:
         check_there(self.targets, tuple(block), "target")
         return targets_of(block, self.targets)
 
-    def complete(self, block: Block) -> np.ndarray:
-        """Which rows of a block have a value of every target: bool, shape (n,)."""
-        return ~np.isnan(self.target_values(block)).any(axis=1)
-
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data for JSON; ``from_dict`` makes the same ``Columns`` of it."""
         uses = [asdict(use) | {"encoded": list(use.encoded)} for use in self.uses]
@@ -171,9 +167,7 @@ def _entry(item: Any) -> Entry:
         _must(one_each, f"{_DAMAGED} `weekdays` must be different numbers from 0 to 6.")
     if kind == "category":
         entry["categories"] = list(entry["categories"])
-        _must(
-            _different(entry["categories"]), f"{_DAMAGED} `categories` must be different names, one or more."
-        )
+        _must(_different(entry["categories"]), f"{_DAMAGED} `categories` must be different names, 1 or more.")
         if "share" in item:
             entry |= _object(item, {"share": float})
             alone = len(entry["categories"]) == 2 and not entry["other"] and not entry["missing"]
