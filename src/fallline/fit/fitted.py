@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fallline.arrays import namespace
+from fallline.arrays import namespace, on_device
 from fallline.fit.average import Start, Starts
 from fallline.model.network import Layer, Network
 from fallline.rows.memory import InMemory
@@ -54,6 +54,7 @@ class FittedNetwork:
 
     def predict(self, x: Any) -> Any:
         """ŷ of rows (n, inputs) in the user's units: (n, outputs), block by block, where the rows lie."""
+        x = x if on_device(x) else np.asarray(x)
         n, scaling = x.shape[0], self.scaling
         blocks = (x[at : min(at + _PREDICT_ROWS, n), :] for at in range(0, n, _PREDICT_ROWS))
         parts = [scaling.unscale_y(self.network.predict(self.weights, scaling.x(block))) for block in blocks]
