@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError, TableError
+from fallline.plot.display import is_saved
 from fallline.words import listed, minus
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Seen:
 
 def seen(model: Any, X: Any, names: Sequence[str] | None = None) -> Seen:
     """A ``NetworkRegressor``, ``FittedNetwork``, ``SavedModel`` or another estimator with ``predict``, beside rows X."""
-    if hasattr(model, "fitted") and hasattr(model, "columns"):
+    if is_saved(model):
         return _saved(model, X)
     columns = getattr(model, "columns_", None)
     x = model._encoded(X) if columns is not None else np.asarray(X)
@@ -130,10 +131,8 @@ def seen(model: Any, X: Any, names: Sequence[str] | None = None) -> Seen:
 
 def _saved(model: Any, X: Any) -> Seen:
     from fallline.table.frames import table_from_frame
-    from fallline.table.table import Table
 
-    table = X if isinstance(X, Table) else table_from_frame(X)
-    columns = model.columns
+    table, columns = table_from_frame(X), model.columns
     columns.check(list(table.columns))
     strength = None if model.path is None else model.path.strength
     return Seen(
@@ -161,12 +160,10 @@ def under(feature: str, held: str) -> str:
 
 def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
     """y as numbers (n, outputs); where it is None, the target columns of a table that a saved model is shown."""
-    if y is None and hasattr(model, "columns") and hasattr(model, "fitted"):
+    if y is None and is_saved(model):
         from fallline.table.frames import table_from_frame
-        from fallline.table.table import Table
 
-        table = X if isinstance(X, Table) else table_from_frame(X)
-        return np.asarray(model.columns.target_values(table.columns))
+        return np.asarray(model.columns.target_values(table_from_frame(X).columns))
     values = np.asarray(y, np.float64)
     values = values[:, None] if values.ndim == 1 else values
     if values.shape != (len(seen.x), len(seen.targets)):
@@ -178,15 +175,8 @@ def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
 
 
 def band_beside(
-    model: Any,
-    seen: Seen,
-    x: np.ndarray,
-    y: np.ndarray,
-    sample_weight: Any,
-    coverage: float,
-    strength: Any,
-    noise: Any,
-) -> tuple[np.ndarray, np.ndarray] | None:
+    model: Any, seen: Seen, x: np.ndarray, y: np.ndarray, sample_weight: Any, coverage: float, strength: Any, noise: Any
+) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
     """Lower and upper ends (m, outputs) of the prediction band at x (m, inputs); y (n, outputs) are the targets of ``seen.x``.
 
     By the fit's own intervals; by `uncertainty_of` where a ``strength`` or another ``noise`` than "auto" is asked for, or the
@@ -197,9 +187,8 @@ def band_beside(
         if own and strength is None and (known := _intervals(model, seen, y, sample_weight)) is not None:
             ends = known.interval(x, coverage)
             return ends[..., 0], ends[..., 1]
-        return _by_uncertainty(
-            seen, x, y, sample_weight, coverage, strength, "leave-one-out" if own else noise
-        )
+        noise = "leave-one-out" if own else noise
+        return _by_uncertainty(seen, x, y, sample_weight, coverage, strength, noise)
     except TableError:
         return None
 
@@ -207,23 +196,20 @@ def band_beside(
 def _intervals(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) -> FittedIntervals | None:
     """The model's own intervals, or those of the starts that it averages over the rows; None where it has neither."""
     from fallline.sure.fitted_intervals import FittedIntervals
-    from fallline.sure.intervals import Member, intervals_of
+    from fallline.sure.intervals import intervals_of
 
     own, fitted = getattr(model, "intervals", None), seen.fitted
     if callable(own) and hasattr(model, "_fitted"):
         try:
             return own()
-        except (
-            SettingsError,
-            TableError,
-        ):  # after partial_fit, or where rows leave nothing to see the noise by
+        except (SettingsError, TableError):  # after partial_fit, or where nothing shows the noise
             return None
     if isinstance(own, FittedIntervals):
         return own
     if fitted is None or not fitted.averages():
         return None
-    members = [Member(start.weights, start.strength) for start in fitted.averages()]
-    found = intervals_of(fitted.alone().network, members, fitted.rows(seen.x, y, sample_weight))
+    rows = fitted.rows(seen.x, y, sample_weight)
+    found = intervals_of(fitted.alone().network, fitted.averages(), rows)
     return FittedIntervals(found, fitted.scaling)
 
 

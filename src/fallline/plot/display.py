@@ -87,6 +87,11 @@ def one_for_each(of: str, like: Any, **given: Any) -> None:
             )
 
 
+def is_saved(model: Any) -> bool:
+    """Whether it is a model file, read: its columns are known, and rows may come as a table."""
+    return hasattr(model, "fitted") and hasattr(model, "columns")
+
+
 def path_of(estimator: Any) -> Any:
     """The way that a fitted estimator, or a saved model, went down. Raises FalllineError where there is none."""
     for name in ("path_", "path"):

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot._shared import ACCENT, INK, MUTED
-from fallline.plot.display import Display
+from fallline.plot.display import Display, is_saved
 
 _MOST_WEIGHTS, _MOST_LAYERS = 100_000, 8  # that a diagram is drawn of at all
 _WIDEST = 4.0  # points, the largest weight
 _USUAL = 8.0  # medians of |weight|: lines grow up to there
 _HAIRLINE = (
-    0.2  # the smallest: dashes are as long as lines are wide, and matplotlib never ends with those of width 0
+    0.2  # the smallest: dashes are as long as lines are wide, and of width 0 matplotlib never ends one
 )
 _APART = 2.0  # rows of the tallest layer: no layer is spread further
 _DASHES = (0, (2.2, 1.1))
 _LETTER = 0.6  # of the size of a font, the width of a letter
+
+Places: TypeAlias = dict[tuple[int, int], tuple[float, float]]  # (layer, unit) → (x, y); unit −1 is the bias
 
 
 class Connection(NamedTuple):
@@ -113,29 +115,29 @@ class NetworkDiagramDisplay(Display):
         Weights are those between standardised inputs and targets, where they compare with each other; ``scaled=False`` draws
         them in the user's units, as ``coefs_`` has them. X and y are accepted for the convention and not used.
         """
-        saved = hasattr(estimator, "fitted") and hasattr(estimator, "columns")
+        saved = is_saved(estimator)
         columns = estimator.columns if saved else getattr(estimator, "columns_", None)
         fitted = estimator.fitted if saved else getattr(estimator, "_fitted", estimator)
-        if input_names is None:
-            input_names = (
-                getattr(estimator, "feature_names_in_", None) if columns is None else columns.encoded_names
-            )
+        if input_names is None and columns is not None:
+            input_names = columns.encoded_names
+        elif input_names is None:
+            input_names = getattr(estimator, "feature_names_in_", None)
         if output_names is None and saved:
             output_names = estimator.columns.targets
-        if not hasattr(fitted, "scaling"):
-            display = cls(
-                estimator.coefs_, estimator.intercepts_, input_names, output_names,
-                [*[estimator.activation] * (len(estimator.coefs_) - 1), estimator.out_activation_],
-            )  # fmt: skip
-            return display.plot(ax, **plot_kw)
-        network = fitted.network
-        layers = network.layers(fitted.weights) if scaled else fitted.layers
-        display = cls(
-            [layer.coef for layer in layers], [layer.intercept for layer in layers] if network.bias else None,
-            input_names, output_names, [*[network.activation] * len(network.hidden), network.output_activation],
-            "between standardised inputs and targets" if scaled else "in the units of inputs and targets",
-        )  # fmt: skip
-        return display.plot(ax, **plot_kw)
+        if hasattr(fitted, "scaling"):
+            network = fitted.network
+            layers = network.layers(fitted.weights) if scaled else fitted.layers
+            coefs = [layer.coef for layer in layers]
+            intercepts = [layer.intercept for layer in layers] if network.bias else None
+            hidden, last = network.activation, network.output_activation
+            units = (
+                "between standardised inputs and targets" if scaled else "in the units of inputs and targets"
+            )
+        else:
+            coefs, intercepts, units = estimator.coefs_, estimator.intercepts_, ""
+            hidden, last = estimator.activation, estimator.out_activation_
+        activations = [*[hidden] * (len(coefs) - 1), last]
+        return cls(coefs, intercepts, input_names, output_names, activations, units).plot(ax, **plot_kw)
 
     def connections(self, shown: Sequence[np.ndarray] | None = None) -> Iterator[Connection]:
         """Every weight between the units ``shown`` of each layer, all by default; biases too."""
@@ -167,17 +169,17 @@ class NetworkDiagramDisplay(Display):
         rows = max(len(shown) for shown in self.shown_) + (self.intercepts is not None)
         size = (min(2.4 + 2.2 * len(self.coefs), 14.0), min(max(0.24 * rows + 1.2, 3.2), 9.0))
         ax = self._into(ax, figsize=size)
-        self.connections_ = sorted(self.connections(self.shown_), key=lambda each: abs(each.weight))[
-            -at_most:
-        ]
+        connections = sorted(self.connections(self.shown_), key=lambda each: abs(each.weight))
+        self.connections_ = connections[-at_most:]
         self.left_out_ = self.n_weights - len(self.connections_)
         places = self._places(rows)
         self.widest_ = self._widest()
         for name, sign, ink, style in (("positive_", 1, color, "solid"), ("negative_", -1, accent, _DASHES)):
             drawn = [each for each in self.connections_ if sign * each.weight > 0]
+            widths = [_WIDEST * abs(each.weight) / self.widest_ for each in drawn]
             lines = LineCollection(
                 [[places[each.layer, each.source], places[each.layer + 1, each.target]] for each in drawn],
-                linewidths=[self._width(each) for each in drawn], colors=ink, linestyles=[style], alpha=0.8,
+                linewidths=np.clip(widths, _HAIRLINE, _WIDEST), colors=ink, linestyles=[style], alpha=0.8,
                 zorder=1 + (sign < 0) / 2,
             )  # fmt: skip
             ax.add_collection(lines)
@@ -195,9 +197,6 @@ class NetworkDiagramDisplay(Display):
         usual = _USUAL * float(np.median(sizes))
         return float(sizes.max()) if sizes.max() <= usual else usual
 
-    def _width(self, connection: Connection) -> float:
-        return float(np.clip(_WIDEST * abs(connection.weight) / self.widest_, _HAIRLINE, _WIDEST))
-
     def _largest_units(self, layer: int, at_most: int) -> np.ndarray:
         """The units of a layer to draw, in order: all, or those with the largest weights in and out."""
         size = self.sizes[layer]
@@ -210,8 +209,8 @@ class NetworkDiagramDisplay(Display):
             strength += (self.coefs[layer] ** 2).sum(axis=1)
         return np.sort(np.argsort(-strength, kind="stable")[:at_most])
 
-    def _places(self, rows: int) -> dict[tuple[int, int], tuple[float, float]]:
-        """(layer, unit) → (x, y): layers side by side, each centred, the bias below its layer."""
+    def _places(self, rows: int) -> Places:
+        """Layers side by side, each centred, the bias below its layer."""
         places = {}
         for layer, shown in enumerate(self.shown_):
             units = [*shown.tolist(), *([-1] if self._has_bias(layer) else [])]
@@ -223,14 +222,7 @@ class NetworkDiagramDisplay(Display):
     def _has_bias(self, layer: int) -> bool:
         return self.intercepts is not None and layer < len(self.coefs)
 
-    def _plot_units(
-        self,
-        ax: Any,
-        places: Mapping[tuple[int, int], tuple[float, float]],
-        rows: int,
-        color: Any,
-        muted: Any,
-    ) -> None:
+    def _plot_units(self, ax: Any, places: Places, rows: int, color: Any, muted: Any) -> None:
         box, dpi = ax.get_window_extent(), ax.figure.dpi
         width, row = box.width * 72 / dpi, max(box.height * 72 / dpi - 30.0, 30.0) / (rows + 0.2)
         size, letters = float(np.clip(0.62 * row, 3.0, 15.0)), float(np.clip(0.8 * row, 5.0, 10.0))
@@ -254,15 +246,13 @@ class NetworkDiagramDisplay(Display):
         }
         self.labels_ = []
         for layer, sign, side in ((0, -1, "right"), (last, 1, "left")):
-            beside = {
-                "xytext": (sign * (0.5 * size + 4), 0),
-                "textcoords": "offset points",
-                "ha": side,
-                "va": "center",
-            }
             for unit in self.shown_[layer].tolist():
-                words = {"text": str(names[layer][unit]), "fontsize": letters, "parse_math": False}
-                self.labels_.append(ax.annotate(xy=places[layer, unit], **words, **beside))
+                self.labels_.append(
+                    ax.annotate(
+                        str(names[layer][unit]), places[layer, unit], xytext=(sign * (0.5 * size + 4), 0), ha=side, va="center",
+                        textcoords="offset points", fontsize=letters, parse_math=False,
+                    )
+                )  # fmt: skip
         # Room for the names inside the Axes: a figure without a layout engine would cut them.
         left, right = (
             min(0.4, (max(len(str(name)) for name in each) * _LETTER * letters + size + 8) / width)

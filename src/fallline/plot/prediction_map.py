@@ -11,7 +11,7 @@ import numpy as np
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot._shared import INK, legend_above, sample_of
 from fallline.plot._slice import seen, target_of, under
-from fallline.plot.display import Display, labels
+from fallline.plot.display import Display, is_saved, labels
 from fallline.words import minus
 
 _MARGIN = 0.04  # of the range of an input, beyond the rows
@@ -80,8 +80,7 @@ class PredictionMapDisplay(Display):
         if pair[0] == pair[1]:
             raise SettingsError(f"features={features!r} name one input twice: give two.")
         j = model.output(output)
-        saved = hasattr(estimator, "columns") and hasattr(estimator, "fitted")
-        values = target_of(estimator, X, y, model) if y is not None or saved else None
+        values = target_of(estimator, X, y, model) if y is not None or is_saved(estimator) else None
         rows = model.x[:, pair]
         first, second = (_axis(rows[:, k], points) for k in (0, 1))
         grid = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1)
