@@ -73,16 +73,20 @@ def test_starts_that_walk_as_one_stack_end_by_the_same_rules_as_alone(nesterov, 
     "descent", [GradientDescent(1e-6), LevenbergMarquardt()], ids=["one stack", "one by one"]
 )
 def test_ctrl_c_ends_all_starts_and_is_raised(descent, rows, monkeypatch):
-    total, numbers, passes = InMemory.total, itertools.count(), []
+    numbers, passes = itertools.count(), []
 
-    def counted(self, request, model):
-        number = next(numbers)  # each is given once, whichever threads come at once
-        passes.append(number)
-        if number == 20:
-            _thread.interrupt_main()
-        return total(self, request, model)
+    def counted(verb):
+        def call(self, *given):
+            number = next(numbers)  # each is given once, whichever threads come at once
+            passes.append(number)
+            if number == 20:
+                _thread.interrupt_main()
+            return verb(self, *given)
 
-    monkeypatch.setattr(InMemory, "total", counted)
+        return call
+
+    for name in ("total", "ends"):  # pass by pass, or many steps at once
+        monkeypatch.setattr(InMemory, name, counted(getattr(InMemory, name)))
     starts = np.random.default_rng(0).normal(size=(4000, 13))
     with pytest.raises(KeyboardInterrupt):
         descend_from(NETWORK, rows, descent, starts=starts, max_iter=10**7)

@@ -115,6 +115,21 @@ def stay(walk: Walk, stop: Stop = Stop.GOING_ON, shown: tuple[float, ...] | None
     )
 
 
+def through(walk: Walk, steps: Any) -> Walk:
+    """The walk after many steps at once, ``rows.steps``."""
+    k, m = int(np.argmin(steps.penalised)), len(steps.error)
+    if steps.penalised[k] < walk.lowest_penalised:
+        walk = walk._replace(
+            lowest_weights=steps.weights[k].copy(), lowest_error=float(steps.error[k]),
+            lowest_penalised=float(steps.penalised[k]), lowest_step=walk.steps + 1 + k,
+        )  # fmt: skip
+    return walk._replace(
+        weights=steps.weights[-1].copy(), error=float(steps.error[-1]), penalised=float(steps.penalised[-1]),
+        gradient=steps.gradient[-1].copy(), shown=(float(steps.shown[-1]),), moved=True,
+        steps=walk.steps + m, passes=walk.passes + m,
+    )  # fmt: skip
+
+
 class Descent:
     """Settings of a descent: a dataclass, with scikit-learn's ``get_params`` and ``set_params`` (no import of it)."""
 
@@ -138,6 +153,13 @@ class Descent:
     def tell(self, state: Any, sums: Sums) -> Any:
         """The next state, from the sums that were asked for."""
         raise NotImplementedError
+
+    def many(self, state: Any, rows: Any, model: Any, most: int) -> tuple[Any, Any] | None:
+        """Up to ``most`` ordinary steps at once, by ``rows.steps``: the state after them, and those ``Steps``.
+
+        None where the rows cannot, or the next step is none that they know: then ``ask`` and ``tell`` see to it.
+        """
+        return None
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _settings_of(type(self))}  # type: ignore[arg-type]

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallline.descent import Descent, Stop, Walk, arrive, automatic, check_number, first_walk, stay
+from fallline.descent import Descent, Stop, Walk, arrive, automatic, check_number, first_walk, stay, through
 from fallline.descent.batches import check_batches
 from fallline.descent.penalty import Penalty, penalise
-from fallline.descent.rate import has_lost
+from fallline.descent.rate import ROUNDING, RUNAWAY, has_lost
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
 
@@ -99,6 +99,18 @@ class GradientDescent(Descent):
         shown, stop = (0.0 if start else rate,), Stop.FLAT if flat else Stop.GOING_ON
         walk = arrive(walk, state.trial, sums.error, here.error, here.gradient, shown, stop)
         return GradientState(walk, state.trial + move, velocity, first, state.penalty)
+
+    def many(self, state: Any, rows: Any, model: Any, most: int) -> tuple[Any, Any] | None:
+        if self.reads_curvature:
+            return None
+        held, walk, momentum = np.stack([state.trial, state.velocity]), state.walk, float(self.momentum)
+        rule = (float(self.learning_rate) / rows.count, momentum, self.nesterov, (1.0 - momentum) ** 2, RUNAWAY, ROUNDING)
+        numbers = state.first, walk.lowest_penalised, walk.penalised
+        steps = rows.steps(model, state.penalty.strength, "gradient", rule, held, numbers, most)
+        if steps is None:
+            return None
+        steps.shown[:] = float(self.learning_rate)
+        return state._replace(walk=through(walk, steps), trial=held[0], velocity=held[1]), steps
 
     def remember(self, weights: np.ndarray) -> np.ndarray:
         """By mini-batches: the velocity, before the first step."""

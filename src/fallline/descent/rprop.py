@@ -7,11 +7,11 @@ the gradient is does not matter, so neither do the number of rows nor the unit o
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk, stay
+from fallline.descent import RUNAWAY, Descent, Stop, Walk, arrive, check_number, first_walk, stay, through
 from fallline.descent.penalty import Penalty, penalise
 from fallline.error.sums import Request, Sums
 from fallline.exceptions import SettingsError
@@ -106,6 +106,18 @@ class Rprop(Descent):
             stop = Stop.STALLED
         walk = arrive(walk, state.trial, sums.error, here.error, here.gradient, shown, stop)
         return RpropState(walk, trial, sizes, move, sign, state.penalty)
+
+    def many(self, state: RpropState, rows: Any, model: Any, most: int) -> tuple[RpropState, Any] | None:
+        held, walk = np.stack([state.trial, state.sizes, state.move, state.sign]), state.walk
+        rule = (
+            VARIANTS.index(self.variant), self.increase, self.decrease, self.smallest_step, self.largest_step, RUNAWAY,
+            float(np.finfo(np.float64).tiny),
+        )  # fmt: skip
+        numbers = math.inf, walk.lowest_penalised, walk.penalised
+        steps = rows.steps(model, state.penalty.strength, "rprop", rule, held, numbers, most)
+        if steps is None:
+            return None
+        return RpropState(through(walk, steps), *held, state.penalty), steps
 
     def _back(self, state: RpropState, shown: tuple[float, ...]) -> RpropState:
         """Every step was too long and no sign can be trusted: back to the lowest point, from rest."""

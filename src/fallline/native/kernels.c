@@ -96,11 +96,11 @@ static int64_t take(Sweep *t, const Rows *rows, int64_t from, int64_t count, REA
 
 /* out[u, b] = Σ_k w[u · w_u + k · w_k] a[k, b] over a tile of units × vectors, for b < n. */
 INLINE void combine_tile(int units, int vectors, REAL *out, int64_t K, const REAL *w, int64_t w_u, int64_t w_k, const REAL *a, int64_t room) {
-  vec sum[4][3];
+  vec sum[4][6];
   for (int u = 0; u < units; u++)
     for (int v = 0; v < vectors; v++) sum[u][v] = (vec){0};
   for (int64_t k = 0; k < K; k++) {
-    vec from[3];
+    vec from[6];
     for (int v = 0; v < vectors; v++) from[v] = AT(a + k * room + v * WIDTH);
     for (int u = 0; u < units; u++) {
       vec by = every(w[u * w_u + k * w_k]);
@@ -120,7 +120,9 @@ INLINE void combine_tile(int units, int vectors, REAL *out, int64_t K, const REA
   }
 
 static void combine(REAL *out, int64_t U, int64_t K, const REAL *w, int64_t w_u, int64_t w_k, const REAL *a, int64_t room, int64_t n) {
-  for (int64_t b = 0; b < n; b += 3 * WIDTH) {
+  int64_t b = 0;
+  for (; U == 1 && n - b >= 6 * WIDTH; b += 6 * WIDTH) combine_tile(1, 6, out + b, K, w, w_u, w_k, a + b, room);
+  for (; b < n; b += 3 * WIDTH) {
     int64_t vectors = (n - b) / WIDTH;
     for (int64_t u = 0; u < U; u += 4) {
       if (vectors >= 3) { BY_UNITS(3) }
@@ -167,69 +169,99 @@ static void products(double *out, int64_t ld, int64_t I, const REAL *a, int64_t 
 
 /* ---- f and f′ ---- */
 
+/* f(z), then f′(z) by z and a = f(z), of vectors. */
+#define OF_VECTORS(DO)                                                                                      \
+  DO(IDENTITY, z, every(1))                                                                                 \
+  DO(LOGISTIC, logistic_of(z), a * (1 - a))                                                                 \
+  DO(TANH, tanh_of(z), 1 - a * a)                                                                           \
+  DO(RELU, pick(z > 0, z, every(0)), pick(z > 0, every(1), every(0)))                                       \
+  DO(LEAKY_RELU, pick(z > 0, z, z * (REAL)0.01), pick(z > 0, every(1), every((REAL)0.01)))                  \
+  DO(SOFTSIGN, z / (1 + absolute(z)), 1 / ((1 + absolute(z)) * (1 + absolute(z))))                          \
+  DO(ELU, pick(z > 0, z, expm1_of(z)), pick(z > 0, every(1), a + 1))                                        \
+  DO(SILU, z * logistic_of(z), logistic_of(z) * (1 + z * (1 - logistic_of(z))))                             \
+  DO(GAUSSIAN, exp_of(-z * z), -2 * z * a)
+
 /* z becomes f(z), n numbers of it; slope f′(z), where it is asked for. */
 static void activate(int64_t f, REAL *values, REAL *slope, int64_t n) {
-  const REAL half = (REAL)0.5;
-#define EACH(value, derivative)                   \
-  for (int64_t k = 0; k < n; k += WIDTH) {        \
-    vec z = AT(values + k), a = value;            \
-    AT(values + k) = a;                           \
-    if (slope) AT(slope + k) = derivative;        \
-    (void)z;                                      \
-  }                                               \
-  break;
-#define ONE_BY_ONE(value, derivative)             \
-  for (int64_t k = 0; k < n; k++) {               \
-    double z = (double)values[k];                 \
-    values[k] = (REAL)(value);                    \
-    if (slope) slope[k] = (REAL)(derivative);     \
-  }                                               \
-  break;
+#define EACH(name, value, derivative)             \
+  case name:                                      \
+    for (int64_t k = 0; k < n; k += WIDTH) {      \
+      vec z = AT(values + k), a = value;          \
+      AT(values + k) = a;                         \
+      if (slope) AT(slope + k) = derivative;      \
+      (void)z;                                    \
+    }                                             \
+    break;
+#define ONE_BY_ONE(name, value, derivative)       \
+  case name:                                      \
+    for (int64_t k = 0; k < n; k++) {             \
+      double z = (double)values[k];               \
+      values[k] = (REAL)(value);                  \
+      if (slope) slope[k] = (REAL)(derivative);   \
+    }                                             \
+    break;
   switch (f) {
-    case IDENTITY: EACH(z, every(1))
-    case LOGISTIC: EACH(logistic_of(z), a * (1 - a))
-    case TANH: EACH(tanh_of(z), 1 - a * a)
-    case RELU: EACH(pick(z > 0, z, every(0)), pick(z > 0, every(1), every(0)))
-    case LEAKY_RELU: EACH(pick(z > 0, z, z * (REAL)0.01), pick(z > 0, every(1), every((REAL)0.01)))
-    case SOFTPLUS: ONE_BY_ONE((z > 0 ? z : 0) + log1p(exp(-fabs(z))), 0.5 * tanh(0.5 * z) + 0.5)
-    case SOFTSIGN: EACH(z / (1 + absolute(z)), 1 / ((1 + absolute(z)) * (1 + absolute(z))))
-    case ELU: EACH(pick(z > 0, z, expm1_of(z)), pick(z > 0, every(1), a + 1))
-    case SILU: EACH(z * logistic_of(z), logistic_of(z) * (1 + z * (1 - logistic_of(z))))
-    case SINE: ONE_BY_ONE(sin(z), cos(z))
-    case GAUSSIAN: EACH(exp_of(-z * z), -2 * z * a)
+    OF_VECTORS(EACH)
+    ONE_BY_ONE(SOFTPLUS, (z > 0 ? z : 0) + log1p(exp(-fabs(z))), 0.5 * tanh(0.5 * z) + 0.5)
+    ONE_BY_ONE(SINE, sin(z), cos(z))
   }
-  (void)half;
+}
+
+/* Σ s r² over n rows of an output whose z is given, r = f(z) − y; delta, where it is asked for, becomes s r f′(z). */
+static double top(int64_t f, REAL *values, const REAL *y, const REAL *s, REAL *delta, int64_t n) {
+  vec sum = {0};
+#define SUM(name, value, derivative)                                         \
+  case name:                                                                 \
+    for (int64_t k = 0; k < n; k += WIDTH) {                                 \
+      vec z = AT(values + k), a = value, r = a - AT(y + k), both = r * AT(s + k); \
+      sum += r * both;                                                       \
+      if (delta) AT(delta + k) = both * (derivative);                        \
+      (void)z;                                                               \
+    }                                                                        \
+    break;
+  switch (f) {
+    OF_VECTORS(SUM)
+    default: /* values have become f(z), and delta f′(z) */
+      for (int64_t k = 0; k < n; k += WIDTH) {
+        vec r = AT(values + k) - AT(y + k), both = r * AT(s + k);
+        sum += r * both;
+        if (delta) AT(delta + k) *= both;
+      }
+  }
+  return (double)added_up(sum);
 }
 
 /* ---- E and its gradient ---- */
 
-static void forward(Sweep *t, int64_t n, int slopes) {
-  for (int64_t l = 0; l < t->layers; l++) {
-    int64_t units = t->sizes[l + 1], last = l == t->layers - 1, f = last ? t->output : t->hidden;
-    combine(t->a[l + 1], units, below(t, l), t->w + t->begins[l], 1, units, t->a[l], t->room, n);
-    if (f == IDENTITY && last) continue; /* its slope is 1, and not multiplied by */
-    for (int64_t u = 0; u < units; u++)
-      activate(f, t->a[l + 1] + u * t->room, slopes ? t->slope[l] + u * t->room : 0, n);
-  }
+static int by_vectors(int64_t f) { return f != SOFTPLUS && f != SINE; }
+
+static void enter(Sweep *t, int64_t l, int64_t n) {
+  combine(t->a[l + 1], t->sizes[l + 1], below(t, l), t->w + t->begins[l], 1, t->sizes[l + 1], t->a[l], t->room, n);
 }
 
+/* f′ of an output, where it is no 1 that is not multiplied by. */
 static const REAL *top_slope(const Sweep *t, int64_t j) {
   return t->output == IDENTITY ? 0 : t->slope[t->layers - 1] + j * t->room;
 }
 
-/* E of the block swept; delta becomes ∂E/∂z of the outputs, where it is asked for. */
-static double error_there(Sweep *t, int64_t n, int wants_delta) {
+/* E of the block in a[0], y and s. delta, where it is wanted, becomes ∂E/∂z of the outputs; their slopes stay, where those are. */
+static double error_there(Sweep *t, int64_t n, int wants_delta, int wants_slope) {
+  int64_t last = t->layers - 1, room = t->room;
   double error = 0;
+  for (int64_t l = 0; l <= last; l++) {
+    enter(t, l, n);
+    for (int64_t u = 0; l < last && u < t->sizes[l + 1]; u++)
+      activate(t->hidden, t->a[l + 1] + u * room, wants_delta ? t->slope[l] + u * room : 0, n);
+  }
   for (int64_t j = 0; j < t->sizes[t->layers]; j++) {
-    const REAL *predicted = t->a[t->layers] + j * t->room, *y = t->y + j * t->room, *slope = top_slope(t, j);
-    REAL *delta = t->delta + j * t->room;
-    vec sum = {0};
-    for (int64_t b = 0; b < n; b += WIDTH) {
-      vec r = AT(predicted + b) - AT(y + b), weighted = r * AT(t->s + b);
-      sum += r * weighted;
-      if (wants_delta) AT(delta + b) = slope ? weighted * AT(slope + b) : weighted;
+    REAL *values = t->a[t->layers] + j * room, *delta = wants_delta ? t->delta + j * room : 0, *slope = t->slope[last] + j * room;
+    if (wants_slope && t->output != IDENTITY) {
+      memcpy(slope, values, sizeof(REAL) * (size_t)n); /* z, whose value and slope change places */
+      activate(t->output, slope, t->other, n);
+      memcpy(slope, t->other, sizeof(REAL) * (size_t)n);
     }
-    error += (double)added_up(sum);
+    if (!by_vectors(t->output)) activate(t->output, values, delta, n);
+    error += top(t->output, values, t->y + j * room, t->s, delta, n);
   }
   return 0.5 * error;
 }
@@ -245,9 +277,8 @@ static void step_down(Sweep *t, int64_t l, int64_t n) {
 }
 
 /* E of the block in a[0], y and s; its gradient is added to g, where it is asked for. */
-static double sweep_block(Sweep *t, int64_t n, double *g) {
-  forward(t, n, g != 0);
-  double error = error_there(t, n, g != 0);
+static double sweep_block(Sweep *t, int64_t n, double *g, int wants_slope) {
+  double error = error_there(t, n, g != 0, wants_slope);
   for (int64_t l = t->layers - 1; g && l >= 0; l--) {
     int64_t units = t->sizes[l + 1];
     products(g + t->begins[l], units, below(t, l), t->a[l], units, t->delta, t->room, n);
@@ -277,18 +308,10 @@ static double sweep_lying(Sweep *t, const Rows *rows, int64_t from, int64_t n, d
       t->y[b] = b < n ? rows->y[(from + b) * rows->y_row + j * rows->y_column] : 0;
       t->s[b] = b < n ? (rows->s ? rows->s[from + b] : 1) : 0;
     }
-    if (t->output != IDENTITY) activate(t->output, z, t->slope[0], full);
-    vec sum = {0}, total = {0};
-    for (int64_t b = 0; b < full; b += WIDTH) {
-      vec r = AT(z + b) - AT(t->y + b), weighted = r * AT(t->s + b);
-      sum += r * weighted;
-      if (t->output != IDENTITY) weighted *= AT(t->slope[0] + b);
-      AT(t->delta + b) = weighted;
-      total += weighted;
-    }
-    error += (double)added_up(sum);
+    if (!by_vectors(t->output)) activate(t->output, z, t->delta, full);
+    error += top(t->output, z, t->y, t->s, t->delta, full);
     if (!g) continue;
-    if (t->bias) g[inputs * outputs + j] += (double)added_up(total);
+    if (t->bias) for (int64_t b = 0; b < n; b++) g[inputs * outputs + j] += (double)t->delta[b];
     for (int64_t i = 0; i < whole;) {
       int64_t vectors = (whole - i) / WIDTH < 4 ? (whole - i) / WIDTH : 4;
       vec add[4] = {{0}, {0}, {0}, {0}};
@@ -553,6 +576,7 @@ static void put_together(const Sweep *t, const Square *q, double *square) {
 
 /* ---- what Python calls ---- */
 
+/* A block of JᵀJ stays in the second-level cache. */
 #ifndef SQUARE_BYTES
 #define SQUARE_BYTES (1<<20)
 #endif
@@ -596,11 +620,230 @@ int64_t API(sums)(const int64_t *shape, const Rows *rows, const double *weights,
         continue;
       }
       int64_t n = take(&t, rows, from, count, t.a[0], t.y, t.s);
-      *error += sweep_block(&t, n, gradient);
+      *error += sweep_block(&t, n, gradient, square != 0);
       if (square) add_square(&t, &q, n, rows->gemm);
     }
     if (square) put_together(&t, &q, square);
   }
   free(t.memory), free(q.memory), free(q.summed);
   return fine;
+}
+
+/* ---- walks ---- */
+
+typedef struct { /* all rows, block by block, as a sweep takes them */
+  REAL *held;
+  void *memory;
+  int64_t blocks, stride, last;
+} Laid;
+
+static int lay_out(Laid *all, Sweep *t, const Rows *rows) {
+  int64_t x = below(t, 0) * t->room, y = t->sizes[t->layers] * t->room;
+  all->blocks = (rows->n + t->room - 1) / t->room, all->stride = x + y + t->room;
+  all->held = aligned((int64_t)sizeof(REAL) * all->blocks * all->stride, &all->memory);
+  for (int64_t k = 0; all->held && k < all->blocks; k++) {
+    REAL *at = all->held + k * all->stride;
+    for (int64_t b = 0; b < t->room; b++) at[(below(t, 0) - 1) * t->room + b] = 1; /* an input overwrites it without biases */
+    all->last = take(t, rows, k * t->room, least(t->room, rows->n - k * t->room), at, at + x, at + x + y);
+  }
+  return all->held != 0;
+}
+
+static double sweep_laid(Sweep *t, const Laid *all, int64_t k, double *g) {
+  t->a[0] = all->held + k * all->stride;
+  t->y = t->a[0] + below(t, 0) * t->room;
+  t->s = t->y + t->sizes[t->layers] * t->room;
+  return sweep_block(t, k < all->blocks - 1 ? t->room : all->last, g, 0);
+}
+
+/* E and F = E + ½ Σ strength w² over all rows at weights w, and the gradient of F. */
+static double all_rows(Sweep *t, const Laid *all, const double *w, const double *strength, double *g, double *penalised) {
+  double error = 0, held = 0;
+  weigh(t, w);
+  memset(g, 0, (size_t)(8 * t->p));
+  for (int64_t k = 0; k < all->blocks; k++) error += sweep_laid(t, all, k, g);
+  for (int64_t i = 0; i < t->p; i++) g[i] += strength[i] * w[i], held += strength[i] * w[i] * w[i];
+  *penalised = error + 0.5 * held;
+  return error;
+}
+
+static int finite_all(double value, const double *g, int64_t p) {
+  int fine = isfinite(value);
+  for (int64_t i = 0; i < p; i++) fine &= isfinite(g[i]) != 0;
+  return fine;
+}
+
+static int any(const double *v, int64_t p) {
+  int found = 0;
+  for (int64_t i = 0; i < p; i++) found |= v[i] != 0;
+  return found;
+}
+
+enum { PLAIN_RATE, MOMENTUM, NESTEROV, OVERSHOOT, RUNAWAY, ROUNDING }; /* settings of a descent by the gradient; the rate is ε/n */
+enum { VARIANT, INCREASE, DECREASE, SMALLEST, LARGEST, RPROP_RUNAWAY, TINY };
+
+static int has_lost(const double *settings, double penalised, double lowest, double first) {
+  return penalised * settings[OVERSHOOT] > settings[RUNAWAY] * (lowest + settings[ROUNDING] * first);
+}
+
+/* v ← μ v − ε g,  w ← w + v, or w + μ v − ε g. */
+static void gradient_step(const double *settings, double *w, double *velocity, const double *g, int64_t p) {
+  for (int64_t i = 0; i < p; i++) {
+    double slope = -settings[PLAIN_RATE] * g[i];
+    velocity[i] = settings[MOMENTUM] * velocity[i] + slope;
+    w[i] += settings[NESTEROV] != 0 ? settings[MOMENTUM] * velocity[i] + slope : velocity[i];
+  }
+}
+
+/* Rprop: memory holds the step sizes, the last move and the last signs, (p) each. 0, and nothing done, where no weight moves. */
+static int rprop_step(const double *settings, double *w, double *memory, const double *g, int64_t p, int rose, double *room) {
+  double *sizes = memory, *move = memory + p, *sign = memory + 2 * p;
+  int steps = 0, moves = 0, takes_back = settings[VARIANT] == 0 || (settings[VARIANT] == 1 && rose);
+  for (int64_t i = 0; i < p; i++) {
+    double now = (g[i] > 0) - (g[i] < 0), agree = now * sign[i];
+    double size = sizes[i] * (agree > 0 ? settings[INCREASE] : agree < 0 ? settings[DECREASE] : 1);
+    size = size < settings[SMALLEST] ? settings[SMALLEST] : size > settings[LARGEST] ? settings[LARGEST] : size;
+    now = agree < 0 ? 0 : now;
+    double step = agree < 0 && takes_back ? -move[i] : -now * size;
+    steps |= step != 0, moves |= w[i] + step != w[i];
+    room[i] = size, room[p + i] = step, room[2 * p + i] = now;
+  }
+  if (steps && !moves) return 0;
+  memcpy(memory, room, (size_t)(24 * p));
+  for (int64_t i = 0; i < p; i++) w[i] += move[i];
+  return 1;
+}
+
+/* As many ordinary steps of a descent by full passes as there are, ``most`` at most, from where ``state`` (w, then what the
+   descent remembers) stands; where anything else happens it ends before, for Python to see to. numbers: F at the start, the
+   lowest F, F at the point before. Written for each point: weights, gradient of F, E, F and the number that is shown. */
+int64_t API(walk)(const int64_t *shape, const Rows *rows, const double *strength, int64_t rprop, const double *settings, double *state, double *numbers, int64_t most_steps, double *weights, double *gradients, double *errors, double *penalised, double *shown) {
+  Sweep t;
+  Laid all = {0};
+  int64_t made = -1;
+  network(&t, shape);
+  int64_t p = t.p;
+  double *room = malloc((size_t)(24 * p));
+  if (furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 18), 0, 0) && lay_out(&all, &t, rows) && room)
+    for (made = 0; made < most_steps; made++) {
+      double *g = gradients + made * p, *memory = state + p, here;
+      errors[made] = all_rows(&t, &all, state, strength, g, &here);
+      if (!finite_all(here, g, p)) break;
+      memcpy(weights + made * p, state, (size_t)(8 * p));
+      if (rprop) {
+        double sum = 0;
+        for (int64_t i = 0; i < p; i++) sum += memory[i];
+        if (here > settings[RPROP_RUNAWAY] * (numbers[1] + settings[TINY]) || !any(g, p)) break;
+        if (!rprop_step(settings, state, memory, g, p, here > numbers[2], room)) break;
+        shown[made] = sum / (double)p;
+      } else {
+        if (has_lost(settings, here, numbers[1], numbers[0]) || (!any(g, p) && !any(memory, p))) break;
+        gradient_step(settings, state, memory, g, p);
+      }
+      penalised[made] = numbers[2] = here;
+      if (here < numbers[1]) numbers[1] = here;
+    }
+  free(t.memory), free(all.memory), free(room);
+  return made;
+}
+
+enum { NO_CHANGE, MAX_ITER, FLAT, DIVERGED, NOT_FINITE };
+
+/* Steps ``from`` to ``to`` (of ``end``) of descents by the gradient from m starts, those that have not stopped; no path is kept.
+   Of each: where it stands and its velocity (p); its lowest weights (p); E and F there, F at the start, and the F that was last
+   news (4); steps, passes, the step of that news, and why it stopped (4). */
+int64_t API(ends)(const int64_t *shape, const Rows *rows, const double *strength, const double *settings, int64_t m, int64_t from, int64_t to, int64_t end, double tol, int64_t patience, const int64_t *codes, double *weights, double *velocity, double *lowest, double *numbers, int64_t *counts) {
+  Sweep t;
+  Laid all = {0};
+  network(&t, shape);
+  int64_t p = t.p, fine = 0;
+  double *g = malloc((size_t)(8 * p));
+  if (furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 18), 0, 0) && lay_out(&all, &t, rows) && g) fine = 1;
+  for (int64_t k = 0; fine && k < m; k++) {
+    double *w = weights + k * p, *v = velocity + k * p, *number = numbers + 4 * k, here;
+    int64_t *count = counts + 4 * k;
+    for (int64_t step = from; step < to && !count[3]; step++) {
+      double error = all_rows(&t, &all, w, strength, g, &here);
+      int lost = !finite_all(here, g, p) || (step && has_lost(settings, here, number[1], number[2]));
+      if (!step) number[2] = here;
+      count[1] = step + 1;
+      if (lost) {
+        count[3] = codes[step ? DIVERGED : NOT_FINITE];
+        break;
+      }
+      count[0] = step;
+      if (here < number[1]) number[0] = error, number[1] = here, memcpy(lowest + k * p, w, (size_t)(8 * p));
+      if (number[3] - here > tol * (here < number[3] ? here : number[3])) number[3] = here, count[2] = step;
+      if (!any(g, p) && !any(v, p)) count[3] = codes[FLAT];
+      else if (tol > 0 && step - count[2] >= patience) count[3] = codes[NO_CHANGE];
+      else if (step == end) count[3] = codes[MAX_ITER];
+      else gradient_step(settings, w, v, g, p);
+    }
+  }
+  free(t.memory), free(all.memory), free(g);
+  return fine;
+}
+
+/* E (m) at weights (m, p). */
+int64_t API(errors)(const int64_t *shape, const Rows *rows, int64_t m, const double *weights, double *errors) {
+  Sweep t;
+  Laid all = {0};
+  network(&t, shape);
+  int fine = furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 15), 0, 0) && lay_out(&all, &t, rows);
+  memset(errors, 0, (size_t)(8 * m));
+  for (int64_t k = 0; fine && k < all.blocks; k++)
+    for (int64_t i = 0; i < m; i++) {
+      weigh(&t, weights + i * t.p);
+      errors[i] += sweep_laid(&t, &all, k, 0);
+    }
+  free(t.memory), free(all.memory);
+  return fine;
+}
+
+/* ---- mini-batches ---- */
+
+enum { BATCH_MOMENTUM, BATCH_NESTEROV, BETA_1, BETA_2, EPSILON, LOWEST, FIRST, BATCH_RUNAWAY, COUNT };
+
+/* Batches ``from`` to ``to`` of ``size`` rows in the order given, a step for each at its own rate; returns the first batch that
+   took none: its error is no number, or so large that Python has to see to it. w and memory are (p) and (2, p), ``steps`` those
+   that the memory has seen. weights and gradients, where they are given: those of each step, of F. */
+int64_t API(epoch)(const int64_t *shape, const Rows *rows, const double *strength, int64_t adam, const double *settings, int64_t size, int64_t from, int64_t to, const double *rates, REAL *w, REAL *memory, int64_t steps, double *weights, double *gradients) {
+  Sweep t;
+  network(&t, shape);
+  int64_t p = t.p, at = from;
+  double *g = malloc((size_t)(8 * p));
+  REAL *v = memory, *square = memory + p;
+  if (!furnish(&t, rows_of_block(least(size, rows->n), numbers_of_sweep(&t), 1 << 18), 0, 0) || !g) at = to = -1;
+  for (; at < to; at++) {
+    double error = 0, counted = 0;
+    int64_t begin = at * size, end = least(begin + size, rows->n);
+    memset(g, 0, (size_t)(8 * p));
+    memcpy(t.w, w, sizeof(REAL) * (size_t)p);
+    for (int64_t row = begin; row < end; row += t.room) {
+      int64_t count = least(t.room, end - row), n = take(&t, rows, row, count, t.a[0], t.y, t.s);
+      for (int64_t b = 0; b < count; b++) counted += (double)t.s[b];
+      error += sweep_block(&t, n, g, 0);
+    }
+    counted = counted > 1e-300 ? counted : 1e-300;
+    error /= counted;
+    if (!isfinite(error) || (error > settings[BATCH_RUNAWAY] * settings[LOWEST] && error > settings[FIRST])) break;
+    double rate = rates[at], root = sqrt(1 - pow(settings[BETA_2], (double)(steps + at - from + 1)));
+    double corrected = rate * root / (1 - pow(settings[BETA_1], (double)(steps + at - from + 1)));
+    REAL momentum = (REAL)settings[BATCH_MOMENTUM], b1 = (REAL)settings[BETA_1], b2 = (REAL)settings[BETA_2];
+    REAL epsilon = (REAL)(settings[EPSILON] * root), minus = (REAL)-rate, step = (REAL)corrected;
+    for (int64_t i = 0; i < p; i++) {
+      REAL slope = (REAL)(g[i] / counted + strength[i] * (double)w[i] / settings[COUNT]);
+      if (weights) weights[(at - from) * p + i] = (double)w[i], gradients[(at - from) * p + i] = settings[COUNT] * (double)slope;
+      if (adam) {
+        v[i] = b1 * v[i] + (1 - b1) * slope;
+        square[i] = b2 * square[i] + (1 - b2) * slope * slope;
+        w[i] -= step * v[i] / ((IS_DOUBLE ? (REAL)sqrt((double)square[i]) : (REAL)sqrtf((float)square[i])) + epsilon);
+      } else {
+        v[i] = momentum * v[i] + minus * slope;
+        w[i] += settings[BATCH_NESTEROV] != 0 ? momentum * v[i] + minus * slope : v[i];
+      }
+    }
+  }
+  free(t.memory), free(g);
+  return at;
 }

@@ -43,27 +43,20 @@ INLINE REAL added_up(vec v) {
    The polynomials are best in the sense of Chebyshev for (exp(r) − 1 − r)/r² on |r| ≤ ½ ln 2. */
 INLINE vec exp_in_parts(vec x, vec *scale) {
   const REAL magic = IS_DOUBLE ? 0x1.8p52 : 0x1.8p23f;
-  vec turned = x * (REAL)1.4426950408889634 + magic, k = turned - magic, q;
+  vec turned = x * (REAL)1.4426950408889634 + magic, k = turned - magic;
   *scale = (vec)(((umask)turned << (IS_DOUBLE ? 52 : 23)) + (ubits)(IS_DOUBLE ? 1023ull << 52 : 127ull << 23));
-  if (IS_DOUBLE) {
-    vec r = (x - k * (REAL)0x1.62e42fefa3800p-1) - k * (REAL)0x1.ef35793c76730p-45;
-    q = r * (REAL)2.5100424157005066788e-8 + (REAL)2.7620138719733995569e-7;
-    q = q * r + (REAL)2.7557268378684192873e-6;
-    q = q * r + (REAL)0.000024801521190217727651;
-    q = q * r + (REAL)0.00019841269863105968748;
-    q = q * r + (REAL)0.0013888888917281793308;
-    q = q * r + (REAL)0.0083333333333300513464;
-    q = q * r + (REAL)0.041666666666623991516;
-    q = q * r + (REAL)0.16666666666666667456;
-    q = q * r + (REAL)0.50000000000000010262;
-    return q * (r * r) + r;
+  if (IS_DOUBLE) { /* in pairs of terms, which do not wait for each other */
+    vec r = (x - k * (REAL)0x1.62e42fefa3800p-1) - k * (REAL)0x1.ef35793c76730p-45, r2 = r * r, r4 = r2 * r2;
+    vec low = (r * (REAL)0.16666666666666667456 + (REAL)0.50000000000000010262) +
+              r2 * (r * (REAL)0.0083333333333300513464 + (REAL)0.041666666666623991516);
+    vec middle = (r * (REAL)0.00019841269863105968748 + (REAL)0.0013888888917281793308) +
+                 r2 * (r * (REAL)2.7557268378684192873e-6 + (REAL)0.000024801521190217727651);
+    vec high = r * (REAL)2.5100424157005066788e-8 + (REAL)2.7620138719733995569e-7;
+    return r2 * (low + r4 * (middle + r4 * high)) + r;
   }
-  vec r = (x - k * (REAL)0x1.62e400p-1) - k * (REAL)0x1.7f7d1cp-20;
-  q = r * (REAL)0.0013926213466332443037 + (REAL)0.0083632029715758549465;
-  q = q * r + (REAL)0.041666554437685938899;
-  q = q * r + (REAL)0.16666576845993976311;
-  q = q * r + (REAL)0.5;
-  return q * (r * r) + r;
+  vec r = (x - k * (REAL)0x1.62e400p-1) - k * (REAL)0x1.7f7d1cp-20, r2 = r * r;
+  vec low = (r * (REAL)0.16666576845993976311 + (REAL)0.5) + r2 * (r * (REAL)0.0083632029715758549465 + (REAL)0.041666554437685938899);
+  return r2 * (low + (r2 * r2) * (REAL)0.0013926213466332443037) + r;
 }
 
 INLINE vec exp_of(vec x) { /* of what is not above 0; below −700 (−80) it stays as small as there */
@@ -87,4 +80,9 @@ INLINE vec tanh_of(vec x) { /* e/(e + 2) with e = exp(2|x|) − 1 */
   return (vec)((mask)t | ((mask)x & sign_bits()));
 }
 
-INLINE vec logistic_of(vec x) { return tanh_of(x * (REAL)0.5) * (REAL)0.5 + (REAL)0.5; }
+INLINE vec logistic_of(vec x) { /* 1/(1 + exp(−x)) */
+  const vec most = every(IS_DOUBLE ? 700 : 80);
+  x = pick(x > most, most, x);
+  vec scale, q = exp_in_parts(pick(x < -most, most, -x), &scale);
+  return 1 / (scale * q + (scale + 1));
+}

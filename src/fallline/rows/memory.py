@@ -30,6 +30,7 @@ _BLOCK_BYTES = (
 _PAIR_BYTES = 1 << 21  # of the pairs that JᵀJ is made of
 _EACH_BYTES = 8 << 20  # of what ``each`` makes of a block
 _SMALLEST, _LARGEST = 64, 1 << 14  # rows of a block
+_TINY_STEP = 1e6  # rows · weights: a step of fewer is over sooner than threads have begun
 _GROUPS = 64  # runs of blocks that threads take in turn: few enough for their sums to fit in memory
 _LARGEST_KEPT = (32 << 20) - (1 << 13)  # bytes: the most that it keeps, with what it adds to a block
 _KEPT_BYTES = 64 << 20  # of what is kept of all rows for the next pass
@@ -189,7 +190,7 @@ class InMemory:
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
         square = request.kind in ("gauss_newton", "triangle", "hessian")
         work = n * p * (p if square and request.direction is None else directions)
-        in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) else None
+        in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) and self._in_c else None
         if in_c is not None:
             parts = min(max(int(work / (_SQUARE_PART if square else _PART)), 1), _GROUPS)
             return self._fold(
@@ -197,6 +198,33 @@ class InMemory:
             )
         blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
+
+    def steps(
+        self,
+        model: Model,
+        strength: np.ndarray,
+        rule: str,
+        settings: Sequence[float],
+        held: np.ndarray,
+        numbers: Sequence[float],
+        most: int,
+    ) -> "native.Steps | None":
+        """Many tiny steps of a descent at once: see ``native.kernels.steps``. None where a step is not tiny, or C cannot."""
+        if not isinstance(model, Network) or len(self) * model.n_weights > _TINY_STEP or not self._in_c:
+            return None
+        _keep_freed_memory()
+        block = self._blocks(len(self))[0]
+        return native.steps(model, block, strength, rule, settings, held, numbers, most)
+
+    def ends(self, model: Model, *given: Any) -> bool:
+        """Steps of many gradient descents at once: see ``native.kernels.ends``. False where steps are not tiny, or C cannot."""
+        tiny = isinstance(model, Network) and len(self) * model.n_weights <= _TINY_STEP and self._in_c
+        return tiny and native.ends(model, self._blocks(len(self))[0], *given)
+
+    def epoch(self, model: Model, *given: Any) -> int | None:
+        """Steps by batches: see ``native.kernels.epoch``. None where C cannot."""
+        known = isinstance(model, Network) and self._in_c
+        return native.epoch(model, self._blocks(len(self))[0], *given) if known else None
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
         """What ``of_block`` says of each row: it gives an array, or a tuple of arrays, of as many rows as its block.
@@ -238,6 +266,11 @@ class InMemory:
     def content_keys(self, seed: int | np.random.Generator | None) -> np.ndarray:
         """See ``content_keys``."""
         return content_keys(np.asarray(self.x, np.float64), np.asarray(self.y, np.float64), seed)
+
+    @property
+    def _in_c(self) -> bool:
+        """Whether C can read the rows."""
+        return isinstance(self.x, np.ndarray)
 
     def _blocks(self, size: int) -> list[Block]:
         found = self._cut.get(size)

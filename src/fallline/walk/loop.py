@@ -30,11 +30,13 @@ from fallline.walk.ending import START_NOT_FINITE, leap_sentence, stop_sentence
 from fallline.walk.epochs import Epochs, Standing, seed_of
 from fallline.walk.leap import STEPS_ONE_BY_ONE, Leap, refuse_limit, undetermined_said
 from fallline.walk.path import DescentPath, Progress
-from fallline.walk.recorder import Point, Recorder
+from fallline.walk.recorder import Point, Recorder, Stretch
 from fallline.walk.stopping import Stopping, check_patience
 from fallline.walk.walker import Walker
 
 _SECONDS_BETWEEN_WORDS = 0.1
+# Steps that are made at once: at first, in seconds, and in numbers kept of them.
+_FIRST_STRIDE, _SECONDS_OF_STRIDE, _STRIDE_NUMBERS = 64, 0.05, 1 << 15
 
 
 def descend(
@@ -171,6 +173,7 @@ class FullPasses(Walker):
         self._model, self._rows, self._descent = model, rows, descent
         self._state, self.penalty = descent.start(start, penalty), penalty
         self.end, self.end_stop, self.shows = max_iter, Stop.MAX_ITER, descent.shows(penalty)
+        self._stride = _FIRST_STRIDE
 
     @property
     def walk(self) -> Walk:
@@ -178,8 +181,19 @@ class FullPasses(Walker):
         found: Walk = self._state.walk
         return found
 
-    def go(self) -> Point | None:
-        """One pass further; the point it came to, or None where it was a trial or a look at the curvature."""
+    def go(self) -> Point | Stretch | None:
+        """One pass further: the point it came to, or None where it was a trial or a look at the curvature; or many, where
+        ``strides`` says so and steps are tiny."""
+        walk: Walk = self._state.walk
+        if self.strides and 0 <= walk.steps < self.end and isinstance(self._rows, InMemory):
+            most, clock = int(min(self._stride, self.end - walk.steps)), time.perf_counter()
+            done = self._descent.many(self._state, self._rows, self._model, most)
+            if done is not None:
+                self._state, steps = done
+                seconds = (time.perf_counter() - clock) / len(steps.error)
+                self._stride = min(max(int(_SECONDS_OF_STRIDE / seconds), 1), _STRIDE_NUMBERS // len(walk.weights))
+                shown = np.reshape(steps.shown, (-1, 1))
+                return Stretch(walk.steps + 1, walk.passes + 1, steps.weights, steps.error, steps.penalised, steps.gradient, shown)
         sums = self._rows.total(self._descent.ask(self._state), self._model)
         self._state = self._descent.tell(self._state, sums)
         walk, self.penalty = self._state.walk, self._state.penalty
@@ -219,6 +233,7 @@ class _Trip:
             self.model.n_weights, walker.end, len(walker.shows), len(sets), every=walker.keeps_all
         )
         walker.between = recorder.between
+        walker.strides = not sets and not self.every_step
         rule = Stopping(
             self.tol if walker.heeds_tol else 0.0, self.patience, walker.end, walker.end_stop,
             adapts=walker.penalty.adapts, judges=judged is not None,
@@ -230,7 +245,13 @@ class _Trip:
                     raise KeyboardInterrupt
                 point = walker.go()
                 stop = walker.stop
-                if point is not None:
+                if isinstance(point, Stretch):
+                    further, count = rule.tell_all(point)
+                    point = point.upto(count)
+                    recorder.note_all(point)
+                    walker.passes = point.passes + count - 1
+                    stop = stop or further
+                elif point is not None:
                     seen = [each.total(Request("error", point.weights), self.model).error for each in sets]
                     recorder.note(point, seen)
                     further = rule.tell(point, math.inf if judged is None else seen[judged])

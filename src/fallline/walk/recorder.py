@@ -8,6 +8,9 @@ import numpy as np
 from fallline.walk.path import EVERY_STEP_UP_TO, THINNED_BYTES
 
 
+_ROOM_BYTES = 1 << 24  # of the weights of a walk, taken before it begins
+
+
 class Point(NamedTuple):
     """A point of a walk: where it stands after ``step`` steps and ``passes`` sums over the rows.
 
@@ -28,17 +31,51 @@ class Point(NamedTuple):
     newest: bool = False
 
 
+class Stretch(NamedTuple):
+    """Points that follow each other, a step and a pass each: the first has these numbers, the arrays have a row for each."""
+
+    step: int
+    passes: int
+    weights: np.ndarray
+    error: np.ndarray
+    penalised: np.ndarray
+    gradient: np.ndarray
+    shown: np.ndarray
+
+    def upto(self, count: int) -> "Stretch":
+        """The first of them."""
+        return self._replace(**{name: getattr(self, name)[:count] for name in self._fields[2:]})
+
+    def point(self, k: int) -> Point:
+        """One of them."""
+        step, passes = self.step + k % len(self.error), self.passes + k % len(self.error)
+        return Point(
+            step, step, passes, self.weights[k].copy(), float(self.error[k]), float(self.penalised[k]),
+            self.gradient[k].copy(), tuple(self.shown[k]),
+        )  # fmt: skip
+
+
 class Growing:
     """A NumPy array that grows at its end: (count, …)."""
 
-    def __init__(self, shape: tuple[int, ...] = (), dtype: Any = np.float64) -> None:
-        self._held, self.count = np.empty((64, *shape), dtype), 0
+    def __init__(self, shape: tuple[int, ...] = (), dtype: Any = np.float64, room: int = 64) -> None:
+        self._held, self.count = np.empty((room, *shape), dtype), 0
 
     def add(self, value: Any) -> None:
         if self.count == len(self._held):
             self._held = np.concatenate([self._held, np.empty_like(self._held)])
         self._held[self.count] = value
         self.count += 1  # last, so that an interruption leaves whole entries
+
+    def add_all(self, values: np.ndarray) -> None:
+        """Several entries (m, …)."""
+        end = self.count + len(values)
+        if end > len(self._held):
+            room = np.empty((max(end, 2 * len(self._held)), *self._held.shape[1:]), self._held.dtype)
+            room[: self.count] = self._held[: self.count]
+            self._held = room
+        self._held[self.count : end] = values
+        self.count = end
 
     def upto(self, count: int) -> np.ndarray:
         """The first entries; an array that is nearly empty is not kept for them."""
@@ -56,14 +93,13 @@ class Recorder:
         self.every = n_weights <= EVERY_STEP_UP_TO if every is None else every
         most = max(max_turns if math.isfinite(max_turns) else 0, 0) + 1
         self._stride = 1 if self.every else max(1, math.ceil(most * 16 * n_weights / THINNED_BYTES))
-        self._whole = [Growing((), np.int64) for _ in range(3)]  # step, passes, epoch
-        self._numbers = [Growing() for _ in range(3)]  # error, penalised error, length of the gradient
-        self._shown, self._watched = Growing((n_shown,)), Growing((n_watched,))
-        self._kept, self._weights, self._gradient = (
-            Growing((), np.int64),
-            Growing((n_weights,)),
-            Growing((n_weights,)),
-        )
+        # Memory costs nothing before it is written to: room for all points spares copies.
+        room = int(max(min(most, _ROOM_BYTES // (8 * n_weights)), 16))
+        self._whole = [Growing((), np.int64, room) for _ in range(3)]  # step, passes, epoch
+        self._numbers = [Growing((), room=room) for _ in range(3)]  # error, penalised error, length of the gradient
+        self._shown, self._watched = Growing((n_shown,), room=room), Growing((n_watched,), room=room)
+        self._kept = Growing((), np.int64, room)
+        self._weights, self._gradient = Growing((n_weights,), room=room), Growing((n_weights,), room=room)
         self.last: Point | None = None
 
     def note(self, point: Point, watched: Any = ()) -> None:
@@ -79,6 +115,23 @@ class Recorder:
             self.between(point.step, point.weights, point.gradient)
         self.last = point
         self.points += 1
+
+    def note_all(self, stretch: Stretch) -> None:
+        """Keep the points of a stretch, of a walk without watched rows or epochs."""
+        numbers = np.arange(len(stretch.error))
+        for whole, count in zip(self._whole, (stretch.step + numbers, stretch.passes + numbers, 0 * numbers), strict=True):
+            whole.add_all(count)
+        length = np.sqrt(np.einsum("ij,ij->i", stretch.gradient, stretch.gradient))
+        for column, values in zip(self._numbers, (stretch.error, stretch.penalised, length), strict=True):
+            column.add_all(values)
+        self._shown.add_all(stretch.shown)
+        self._watched.add_all(np.empty((len(numbers), 0)))
+        kept = slice(-self.points % self._stride, None, self._stride)
+        self._gradient.add_all(stretch.gradient[kept])
+        self._weights.add_all(stretch.weights[kept])
+        self._kept.add_all(stretch.step + numbers[kept])
+        self.last = stretch.point(-1)
+        self.points += len(numbers)
 
     def between(self, step: int, weights: np.ndarray, gradient: np.ndarray) -> None:
         """Keep the weights of a step that is no point of its own, or is about to be."""

@@ -17,6 +17,7 @@ from fallline.descent.transformation import wrapped
 from fallline.error.sums import Request
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.model.network import Model, Network
+from fallline.native.kernels import Ends as Standing
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread, side_by_side, stopping
 from fallline.walk.loop import FullPasses
@@ -157,6 +158,9 @@ def _as_one_stack(
     """The same for a descent at a fixed rate: what ``GradientDescent.tell`` does, for a stack of weights (m, p) at once."""
     m, strength, momentum = len(starts), penalty.strength, float(descent.momentum)
     rate = float(descent.learning_rate) / rows.count
+    found = _in_c(starts, model, rows, descent, strength, rate, max_iter, tol, patience)
+    if found is not None:
+        return found
     lowest, error, least = starts.copy(), np.full(m, np.inf), np.full(m, np.inf)
     first, reference, news = np.full(m, np.inf), np.full(m, np.inf), np.zeros(m, int)
     steps, passes, stop = np.full(m, -1), np.zeros(m, int), np.zeros(m, int)
@@ -196,3 +200,36 @@ def _as_one_stack(
             if not goes_on.all():
                 who, weights, velocity = who[goes_on], weights[goes_on], velocity[goes_on]
     return lowest, error, least, steps, passes, stop
+
+
+_CODES = (Stop.NO_CHANGE, Stop.MAX_ITER, Stop.FLAT, Stop.DIVERGED, Stop.NOT_FINITE)
+_WORK_OF_CALL = 2e7  # rows · weights · steps · starts: some hundredths of a second
+
+
+def _in_c(
+    starts: np.ndarray,
+    model: Model,
+    rows: InMemory,
+    descent: GradientDescent,
+    strength: np.ndarray,
+    rate: float,
+    max_iter: int,
+    tol: float,
+    patience: int,
+) -> tuple[np.ndarray, ...] | None:
+    """The same by ``rows.ends``, or None where the rows cannot."""
+    m, momentum = len(starts), float(descent.momentum)
+    rule = (rate, momentum, descent.nesterov, (1.0 - momentum) ** 2, RUNAWAY, ROUNDING)
+    found = Standing(starts.copy(), np.zeros_like(starts), starts.copy(), np.full((m, 4), np.inf), np.zeros((m, 4), np.int64))
+    found.counts[:, 0] = -1
+    stride = max(int(_WORK_OF_CALL / (len(rows) * starts.size)), 1)
+    for step in range(0, max_iter + 1, stride):
+        if stopping():
+            raise KeyboardInterrupt
+        part = (step, min(step + stride, max_iter + 1))
+        if not rows.ends(model, strength, rule, _CODES, tol, patience, max_iter, part, found):
+            return None
+        if found.counts[:, 3].all():
+            break
+    steps, passes, _, stop = found.counts.T
+    return found.lowest, found.numbers[:, 0], found.numbers[:, 1], steps, passes, stop

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
+
 from fallline.descent import Stop
 from fallline.exceptions import SettingsError
-from fallline.walk.recorder import Point
+from fallline.walk.recorder import Point, Stretch
 
 
 def check_patience(tol: float, n_iter_no_change: int) -> None:
@@ -46,6 +48,23 @@ class Stopping:
         if self._tol > 0 and point.turn - self._news_at >= self._patience:
             return Stop.NO_CHANGE
         return self._end_stop if point.turn >= self._end else Stop.GOING_ON
+
+    def tell_all(self, stretch: Stretch) -> tuple[Stop, int]:
+        """Why the walk ends within a stretch, if it does, and how many of its points it has; of a fixed penalty, and no rows judge."""
+        stop, count = Stop.GOING_ON, len(stretch.error)
+        if stretch.step + count > self._end:
+            stop, count = self._end_stop, int(self._end) + 1 - stretch.step
+        if self._tol > 0:
+            for turn, penalised in enumerate(stretch.penalised[:count].tolist(), stretch.step):
+                if self._reference - penalised > self._tol * min(self._reference, penalised):
+                    self._reference, self._news_at = penalised, turn
+                elif turn - self._news_at >= self._patience:
+                    stop, count = Stop.NO_CHANGE, turn - stretch.step + 1
+                    break
+        lowest = int(np.argmin(stretch.penalised[:count]))
+        if self._lowest is None or stretch.penalised[lowest] < self._lowest.penalised:
+            self._lowest = stretch.point(lowest)
+        return stop, count
 
     @property
     def best(self) -> Point:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fallline.descent import Stop
 from fallline.descent.penalty import Penalty
-from fallline.walk.recorder import Point
+from fallline.walk.recorder import Point, Stretch
 
 
 class Walker:
@@ -21,9 +21,10 @@ class Walker:
     heeds_tol: bool = True  # whether a lull is a reason to end
     by_epochs: bool = False
     keeps_all: bool | None = None  # whether the weights of every step are kept; None: as there is room
+    strides: bool = False  # whether it may come to many points at once
     lost_at: int | None = None  # the step at which the error grew without bound, where it is no point
     between: Callable[[int, np.ndarray, np.ndarray], None]  # where the steps between points are to be noted
 
-    def go(self) -> Point | None:
-        """A pass further, or as far as the next point; None where it came to no point."""
+    def go(self) -> Point | Stretch | None:
+        """A pass further, or as far as the next point, or the next points; None where it came to none."""
         raise NotImplementedError
