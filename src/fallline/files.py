@@ -1,9 +1,7 @@
 """Files out: written whole or not at all.
 
-Everything fallline writes (predictions, model file, report) goes through here: bytes land in a
-temporary file beside the target, which then takes the target's name in one step. Whoever reads
-the target sees the old file or the new one, never half of one. What is in the bytes is not this
-module's business.
+Bytes land in a temporary file beside the target, which then takes the target's name in one step: whoever reads the
+target sees the old file or the new one, never half of one.
 """
 
 import contextlib
@@ -56,6 +54,15 @@ def atomic_write(path: Path | str, content: bytes) -> None:
     """Write ``content`` to ``path``, whole or not at all. Raises OutputError, with the reason."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def holds(path: Path, mark: bytes, within: int = -1) -> bool:
+    """Whether a file at ``path`` has this mark in its first bytes: what fallline wrote may be replaced by what it writes next."""
+    try:
+        with path.open("rb") as file:
+            return mark in file.read(within)
+    except OSError:
+        return False
 
 
 def _mode_of(path: Path) -> int:

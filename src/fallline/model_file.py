@@ -18,7 +18,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from fallline.exceptions import FalllineError, ModelFileError, ShapeError
-from fallline.files import atomic_write
+from fallline.files import atomic_write, holds
 from fallline.fit.average import Starts
 from fallline.fit.fitted import FittedNetwork
 from fallline.model.network import Network
@@ -30,11 +30,21 @@ from fallline.walk.path import Recorded
 
 SUFFIX = ".fallline"
 _FORMAT = 1
+_MARK, _HEAD = b'"fallline"', 1 << 20  # what tells a model file from others, and within how many bytes
+_GIVE = "give a file that `fallline fit` wrote"
 _CURVE = "curve."
 _SCALING = "scaling."
 _PATH = "path."
 _STARTS = "starts."
 _INTERVALS = "intervals."
+_AMISS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+)  # what content may raise
 _PATH_BYTES = 1 << 20  # all arrays of a path together
 _CURVES = ("steps", "passes", "error", "penalised_error", "gradient_norm")
 
@@ -130,13 +140,9 @@ def save_model(model: SavedModel, path: Path | str) -> None:
     if starts is not None:
         hidden = list(starts.network.hidden)
         said["starts"] = {"hidden": hidden, "shown": starts.shown, "members": model.fitted.members}
-    if model.path is not None:
-        rows = {name: float(count) for name, count in model.path.watched_rows.items()}
-        said["path"] = {
-            "rows": float(model.path.n_rows),
-            "watched_rows": rows,
-            "best_step": int(model.path.best_step),
-        }
+    if (path_ := model.path) is not None:
+        rows = {name: float(count) for name, count in path_.watched_rows.items()}
+        said["path"] = {"rows": float(path_.n_rows), "watched_rows": rows, "best_step": int(path_.best_step)}
     text = json.dumps(said, ensure_ascii=False, allow_nan=False, sort_keys=True)
     # One entry of metadata: several would be written in another order each time.
     atomic_write(Path(path), safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"}))
@@ -148,9 +154,7 @@ def load_model(path: Path | str) -> SavedModel:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ModelFileError(
-            f"there is no model file {str(path)!r}: give the file that `fallline fit` wrote."
-        ) from None
+        raise ModelFileError(f"there is no model file {str(path)!r}: {_GIVE}.") from None
     except OSError as problem:
         raise ModelFileError(
             f"the model file {str(path)!r} cannot be read ({problem.strerror}): check the path."
@@ -163,9 +167,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
     arrays, metadata = _unpack(content, name)
     entry = metadata.get("fallline")
     if not isinstance(entry, str):
-        raise ModelFileError(
-            f"{name} is a safetensors file of another program: give a file that `fallline fit` wrote."
-        )
+        raise ModelFileError(f"{name} is a safetensors file of another program: {_GIVE}.")
     digest, _, text = entry.partition(" ")
     if digest != _digest(text, arrays):
         raise _damaged(name)
@@ -198,15 +200,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path, intervals)
     except ModelFileError:
         raise
-    except (
-        FalllineError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-    ) as problem:
+    except (FalllineError, *_AMISS) as problem:
         raise ModelFileError(
             f"{name} is not a whole fallline model ({type(problem).__name__}: {problem}): "
             "fit again, or take the file from a backup."
@@ -221,11 +215,8 @@ def _with_starts(
     sizes = (wide.inputs, *said["hidden"], wide.outputs)
     network = Network(sizes, wide.activation, wide.output_activation, bias=wide.bias)
     starts = Starts.from_arrays(network, arrays, shown)
-    if (
-        not 0 <= shown < len(starts)
-        or network.side_by_side(members) != wide
-        or members not in (1, len(starts))
-    ):
+    counts = 0 <= shown < len(starts) and members in (1, len(starts))
+    if not counts or network.side_by_side(members) != wide:
         raise ValueError("the starts and the network do not fit each other")
     return FittedNetwork(wide, fitted.weights, fitted.scaling, members, starts)
 
@@ -313,11 +304,7 @@ def _path_of(
 
 def is_model_file(path: Path) -> bool:
     """Whether a file at ``path`` is one that fallline wrote: it may be replaced by the next fit."""
-    try:
-        with path.open("rb") as file:
-            return b'"fallline"' in file.read(1 << 20)
-    except OSError:
-        return False
+    return holds(path, _MARK, _HEAD)
 
 
 def _unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -327,11 +314,9 @@ def _unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str,
         (length,) = struct.unpack_from("<Q", content)
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     except (SafetensorError, ValueError, KeyError, TypeError, struct.error, RecursionError):
-        if b'"fallline"' in content[: 1 << 20]:
+        if _MARK in content[:_HEAD]:
             raise _damaged(name) from None
-        raise ModelFileError(
-            f"{name} is not a fallline model file: give a file that `fallline fit` wrote."
-        ) from None
+        raise ModelFileError(f"{name} is not a fallline model file: {_GIVE}.") from None
     return arrays, metadata if isinstance(metadata, dict) else {}
 
 

@@ -188,9 +188,8 @@ def fit(
         printing.note(read_otherwise(prepared.columns, prepared.notes, held_out))
     from fallline.cli import kept, sentences
     from fallline.cli.table_fit import fit_table
-    from fallline.files import atomic_write
     from fallline.model_file import save_model
-    from fallline.report import render_report
+    from fallline.report import write_report
 
     with _progress_bar(quiet) as (progress, arrived):
         result = fit_table(
@@ -202,7 +201,7 @@ def fit(
     command = shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]])
     save_model(kept.saved_of(result, command, seed, table, model_path), model_path)
     report = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name)))
-    atomic_write(report_path, render_report(report).encode())
+    write_report(report, report_path)
     if not quiet:
         click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:

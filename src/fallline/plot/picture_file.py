@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fallline.exceptions import OutputError
-from fallline.files import atomic_write, check_writable
+from fallline.files import atomic_write, check_writable, holds
 
 _MAKER = "fallline"
 # What says so, by suffix: the name of the entry, and how it stands in the file.
@@ -44,10 +44,7 @@ def check_picture(path: Path) -> None:
 def is_picture(path: Path) -> bool:
     """Whether the file at ``path`` is a picture that fallline drew: the next one may replace it."""
     said = _SAID.get(path.suffix.lower())
-    try:
-        return said is not None and said[1] in path.read_bytes()
-    except OSError:
-        return False
+    return said is not None and holds(path, said[1])
 
 
 def write_picture(draw: Callable[[Any], Any], path: Path, *, width: float = 6.4, height: float = 5.8) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError
+from fallline.files import atomic_write, holds
 from fallline.fit.figures import figures_of
 
 if TYPE_CHECKING:
@@ -123,12 +124,10 @@ def figures(rowset: RowSet) -> list[dict[str, Any]]:
     return [
         {
             "rows": rowset.rows,
-            "network": figures_of(rowset.actual[:, j], rowset.predicted[:, j])._asdict(),
-            "ridge": None
-            if rowset.ridge is None
-            else figures_of(rowset.actual[:, j], rowset.ridge[:, j])._asdict(),
+            "network": figures_of(actual, predicted)._asdict(),
+            "ridge": None if rowset.ridge is None else figures_of(actual, rowset.ridge[:, j])._asdict(),
         }
-        for j in range(rowset.actual.shape[1])
+        for j, (actual, predicted) in enumerate(zip(rowset.actual.T, rowset.predicted.T, strict=True))
     ]
 
 
@@ -141,8 +140,6 @@ def render_report(report: FitReport) -> str:
 
 def write_report(report: FitReport, path: str | Path) -> Path:
     """Write the report to ``path``, whole or not at all, and return the path."""
-    from fallline.files import atomic_write
-
     path = Path(path)
     atomic_write(path, render_report(report).encode())
     return path
@@ -150,7 +147,4 @@ def write_report(report: FitReport, path: str | Path) -> Path:
 
 def is_report(path: Path) -> bool:
     """Whether the file at ``path`` is a report that fallline wrote: the next fit may replace it."""
-    try:
-        return 'id="fallline-report"' in path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
+    return holds(path, b'id="fallline-report"')

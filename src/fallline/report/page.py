@@ -36,6 +36,7 @@ POINTS = 1500
 STEPS = 1000
 """Steps of the error curve kept in the page, at most."""
 _WIDE = 440.0  # a picture beside text
+_INKS = {"color": pictures.INK, "accent": pictures.ACCENT}
 
 
 def render(report: FitReport) -> str:
@@ -121,10 +122,9 @@ def summary(said: dict[str, Any], target: int) -> str:
 
 def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
     """The pictures of one target: for each its title, the sentence that says what is seen, and the SVG."""
-    actual = np.asarray(rowset.actual[:, j], np.float64)
-    predicted = np.asarray(rowset.predicted[:, j], np.float64)
-    placeholder = f"fallline-target-{j}-name"
+    actual, predicted = (np.asarray(each[:, j], np.float64) for each in (rowset.actual, rowset.predicted))
     ends = (None if end is None else np.asarray(end[:, j], np.float64) for end in (rowset.low, rowset.high))
+    placeholder = f"fallline-target-{j}-name"
     points = PredictedActualDisplay(actual, predicted, placeholder, *ends)
     residuals = ResidualsDisplay(actual, predicted, placeholder)
     histogram = ResidualHistogramDisplay.of(actual, predicted, placeholder)
@@ -134,22 +134,19 @@ def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
         inside = np.mean((points.low <= actual) & (actual <= points.high))
         bars = f"Bars are 95 % intervals; those that meet the line hold the row, {100 * inside:.1f} % of all."
         seen = (f"{seen[0]} {bars}", *seen[1:])
-    drawn: dict[str, Any] = {"color": pictures.INK, "accent": pictures.ACCENT}
-    thinned = drawn | {"at_most": POINTS}
+    thinned, sample = {"at_most": POINTS}, ""
+    if residual.size > POINTS:
+        sample = f" Drawn: a fixed sample of {POINTS:,} of {residual.size:,} rows, with all extremes."
+    kinds: list[tuple[str, Any, dict[str, Any], str]] = [
+        ("Predicted against actual", points, thinned, sample),
+        ("Residuals", residuals, thinned, sample),
+        ("Residuals, counted", histogram, {}, ""),
+    ]
     made = []
-    for i, (title, sentence, display, style) in enumerate(
-        [
-            ("Predicted against actual", seen[0], points, thinned),
-            ("Residuals", seen[1], residuals, thinned),
-            ("Residuals, counted", seen[2], histogram, drawn),
-        ]
-    ):
-        name = f"picture-{j + 1}-{i + 1}"
-        words = {placeholder: _short(report.targets[j])}
-        svg = pictures.picture(functools.partial(display.plot, **style), name, 360, 300, words)
-        if style is thinned and residual.size > POINTS:
-            sentence += f" Drawn: a fixed sample of {POINTS:,} of {residual.size:,} rows, with all extremes."
-        made.append({"name": name, "title": title, "seen": sentence, "svg": svg})
+    for i, (title, display, style, drawn) in enumerate(kinds):
+        name, words = f"picture-{j + 1}-{i + 1}", {placeholder: _short(report.targets[j])}
+        svg = pictures.picture(functools.partial(display.plot, **_INKS, **style), name, 360, 300, words)
+        made.append({"name": name, "title": title, "seen": seen[i] + drawn, "svg": svg})
     return {"target": report.targets[j], "pictures": made}
 
 
@@ -184,9 +181,8 @@ def _curve_picture(said: dict[str, Any]) -> dict[str, Any] | None:
         {placeholders[name]: np.array(error, np.float64) for name, error in curve["error_per_row"].items()},
         lowest_of=placeholders[lowest["of"]] if lowest else None,
     )
-    draw = functools.partial(display.plot, color=pictures.INK, accent=pictures.ACCENT)
     words = {placeholder: name for name, placeholder in placeholders.items()}
-    svg = pictures.picture(draw, "picture-curve", _WIDE, 290, words)
+    svg = pictures.picture(functools.partial(display.plot, **_INKS), "picture-curve", _WIDE, 290, words)
     ends = [f"{name}: from {written(e[0])} to {written(e[-1])}" for name, e in curve["error_per_row"].items()]
     seen = f"The error per row, E/n, on a logarithmic axis, in standardised units; {'; '.join(ends)}."
     if lowest:
@@ -203,16 +199,11 @@ def _mountain(surface: Surface) -> dict[str, Any]:
     bands = len(levels) - 1
     shades = np.linspace(0, len(pictures.SHADES) - 1, bands).round().astype(int)
     axes = "fallline-first-axis", "fallline-second-axis"
-    drawn = replace(surface, plane=replace(surface.plane, labels=axes))
-    name, maps = "picture-mountain", []
-
-    def draw(ax: Any) -> None:
-        _draw_mountain(drawn, [pictures.SHADES[i] for i in shades], ax)
-        maps.append(ax)
-
+    display = ErrorSurfaceDisplay(replace(surface, plane=replace(surface.plane, labels=axes)))
+    draw = functools.partial(_draw_mountain, display, [pictures.SHADES[i] for i in shades])
     words = dict(zip(axes, (_short(each, 44) for each in surface.plane.labels), strict=True))
-    svg = pictures.picture(draw, name, _WIDE, _height(surface), words, decimals=1)
-    place = maps[0].get_position()
+    svg = pictures.picture(draw, "picture-mountain", _WIDE, _height(surface), words, decimals=1)
+    place = display.ax_.get_position()
     ticks = round_ticks(levels, 5)
     places = 100 * np.interp(ticks, levels, np.arange(bands + 1)) / bands
     return {
@@ -228,12 +219,12 @@ def _mountain(surface: Surface) -> dict[str, Any]:
     }
 
 
-def _draw_mountain(surface: Surface, shades: list[str], ax: Any) -> None:
+def _draw_mountain(display: ErrorSurfaceDisplay, shades: list[str], ax: Any) -> None:
     from matplotlib.colors import ListedColormap
 
     ax.grid(False)
     ax.spines[:].set_visible(True)
-    display = ErrorSurfaceDisplay(surface).plot(
+    display.plot(
         ax, levels=len(pictures.SHADES), per_row=True, cmap=ListedColormap(shades), colors=[pictures.WAY],
         colorbar=False, legend=False, say_fidelity=False,
     )  # fmt: skip
