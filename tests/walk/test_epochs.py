@@ -315,23 +315,30 @@ def test_a_rate_that_is_too_large_is_noticed_at_the_batch_where_it_shows(table):
     assert path.n_passes == 2
 
 
-def test_ctrl_c_keeps_the_walk_up_to_the_last_point(table, monkeypatch):
-    move, calls = GradientDescent.move, []
+@pytest.mark.parametrize("in_c", [False, True], ids=["batch by batch", "many at once"])
+def test_ctrl_c_keeps_the_walk_up_to_the_last_point(in_c, table, monkeypatch):
+    owner, name = (InMemory, "epoch") if in_c else (GradientDescent, "move")
+    verb, calls = getattr(owner, name), []
 
     def interrupted(self, *args):
-        calls.append(1)
-        if len(calls) == 14:  # three batches an epoch: in the middle of the fifth
+        calls.append(self)
+        # Three batches an epoch: in the middle of the fifth. Many at once are one, then up to two more, or all by the twin.
+        if len(calls) == (10 if in_c else 14):
             raise KeyboardInterrupt
-        return move(self, *args)
+        return verb(self, *args)
 
-    whole = descend(NETWORK, table, GradientDescent(0.1, batch_size=32), seed=0, max_iter=4)
-    monkeypatch.setattr(GradientDescent, "move", interrupted)
+    if not in_c:
+        monkeypatch.setattr(InMemory, "epoch", lambda *args: None)
+    whole = descend(NETWORK, table, GradientDescent(0.1, batch_size=32), seed=0, max_iter=12)
+    monkeypatch.setattr(owner, name, interrupted)
     path = descend(NETWORK, table, GradientDescent(0.1, batch_size=32), seed=0, max_iter=50)
     assert path.stop == Stop.INTERRUPTED
-    assert path.epochs.tolist() == [0, 1, 2, 3, 4]
+    assert path.epochs.tolist() == list(range(len(path.epochs)))
+    assert 0 < path.n_epochs < 12
     assert path.best_step == path.steps[path.error.argmin()]
-    np.testing.assert_array_equal(path.weight_steps, whole.weight_steps)
-    np.testing.assert_array_equal(path.weights, whole.weights)
+    kept = len(path.weights)
+    np.testing.assert_array_equal(path.weight_steps, whole.weight_steps[:kept])
+    np.testing.assert_array_equal(path.weights, whole.weights[:kept])
 
 
 def test_progress_is_told_after_every_epoch_if_asked_and_can_end_the_walk(table):

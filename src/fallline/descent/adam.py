@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Adam(ByBatches):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
+    adaptive: ClassVar[bool] = True
+
     def check(self) -> None:
         check_number(self, "learning_rate", 0.0, float("inf"), open_low=True)
         check_number(self, "beta_1", 0.0, 0.999999)
@@ -46,6 +48,13 @@ class Adam(ByBatches):
 
     def remember(self, weights: np.ndarray) -> AdamMemory:
         return AdamMemory(np.zeros_like(weights), np.zeros_like(weights), 0)
+
+    def packed(self, memory: AdamMemory) -> tuple[tuple[float, ...], np.ndarray, int]:
+        rule = (0.0, 0.0, self.beta_1, self.beta_2, self.epsilon)
+        return rule, np.stack([memory.mean, memory.square]), memory.steps
+
+    def unpacked(self, memory: np.ndarray, steps: int) -> AdamMemory:
+        return AdamMemory(*memory, steps)
 
     def move(
         self, memory: AdamMemory, weights: np.ndarray, gradient: np.ndarray, rate: float, error: float

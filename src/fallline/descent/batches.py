@@ -101,6 +101,10 @@ class ByBatches(Descent):
         """The next memory and weights, from the gradient of F/n at ``weights`` and F/n itself."""
         raise NotImplementedError
 
+    def packed(self, memory: Any) -> Any:
+        """For steps by mini-batches in C: settings, memory (2, p) and the steps it has seen; None where C does not know the rule."""
+        return None
+
     def start(self, weights: np.ndarray, penalty: Penalty) -> BatchState:
         walk = first_walk(weights, len(self.shows(penalty)))
         return BatchState(walk, weights, self.remember(weights), penalty)

@@ -6,7 +6,7 @@ Nothing here knows where rows live or how a path is drawn: the sums come from ``
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class GradientDescent(Descent):
     nesterov: bool = False
     batch_size: int | None = None
     decay: float | str = "none"
+
+    adaptive: ClassVar[bool] = False  # whether it goes by Adam's rule
 
     @property
     def reads_curvature(self) -> bool:
@@ -115,6 +117,14 @@ class GradientDescent(Descent):
     def remember(self, weights: np.ndarray) -> np.ndarray:
         """By mini-batches: the velocity, before the first step."""
         return np.zeros_like(weights)
+
+    def packed(self, velocity: np.ndarray) -> tuple[tuple[float, ...], np.ndarray, int]:
+        """By mini-batches in C: momentum, Nesterov's form, and what Adam would need; the memory (2, p), and the steps it has seen."""
+        return (float(self.momentum), self.nesterov, 0.0, 0.0, 0.0), np.stack([velocity, velocity]), 0
+
+    def unpacked(self, memory: np.ndarray, steps: int) -> np.ndarray:
+        """The memory after steps in C."""
+        return memory[0]
 
     def move(
         self, velocity: np.ndarray, weights: np.ndarray, gradient: np.ndarray, rate: float, error: float

@@ -78,6 +78,7 @@ static int64_t take(Sweep *t, const Rows *rows, int64_t from, int64_t count, REA
   int64_t full = up(count), inputs = t->sizes[0], outputs = t->sizes[t->layers];
   for (int64_t b = 0; b < full; b++) {
     int64_t r = rows->order && b < count ? rows->order[from + b] : from + b;
+    if (rows->order && b + 16 < count) __builtin_prefetch(rows->x + rows->order[from + b + 16] * rows->x_row);
     if (b < count) {
       const REAL *place = rows->x + r * rows->x_row;
       for (int64_t i = 0; i < inputs; i++) x[i * t->room + b] = place[i * rows->x_column];

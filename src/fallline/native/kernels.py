@@ -209,7 +209,7 @@ def epoch(
     weights: np.ndarray,
     memory: np.ndarray,
     steps: int,
-    kept: tuple[np.ndarray, np.ndarray] | None,
+    kept: np.ndarray | None,
 ) -> int | None:
     """Steps by the batches numbered ``which[0]`` up to ``which[1]``, of ``size`` rows in this order: the first that took none.
 
@@ -219,12 +219,13 @@ def epoch(
     call = _call_for("epoch", network, block.x, block.y)
     if call is None:
         return None
-    rows = _Rows.from_buffer_copy(_Rows.from_address(_rows_of(block)))
+    rows = _Rows()
+    ctypes.memmove(ctypes.addressof(rows), _rows_of(block), ctypes.sizeof(_Rows))
     order, given, strength = np.ascontiguousarray(order, np.int64), np.array(settings, np.float64), np.ascontiguousarray(strength)
     rows.order = _place(order)
     reached = call(
         ctypes.addressof(rows), _place(strength), adam, _place(given), size, *which, _place(rates), _place(weights),
-        _place(memory), steps, *map(_place, kept or (None, None)),
+        _place(memory), steps, *((None, None) if kept is None else map(_place, kept)),
     )  # fmt: skip
     _done(reached >= 0)
     return int(reached)

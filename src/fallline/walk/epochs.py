@@ -6,6 +6,7 @@ next step goes by.
 """
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ _LEAST_CAUTION = 1e-4
 
 # A batch whose error is so many times the lowest seen, and above the error at the start, will not come back by itself.
 _RUNAWAY = 1e6
+_SECONDS_OF_CALL = 0.05  # that many batches are one call of C
 
 
 @dataclass
@@ -213,12 +215,14 @@ class Epochs(Walker):
 
     def _one_epoch(self) -> bool:
         """A step for each batch; False where the error grew without bound."""
-        standing, descent, decay = self.standing, self._descent, getattr(self._descent, "decay", "none")
+        standing, descent = self.standing, self._descent
         count = self._rows.count
         lowest, first, wants_penalty = self._lowest / count, self._first / count, not self.shows
         order = order_of(self._n, standing.seed, standing.epoch)
         self._read_rate(order)
-        for at, batch in enumerate(self._rows.batches(order, self._batch)):
+        begun = self._in_c(order, lowest, first)
+        rest = order[begun * self._batch :]
+        for at, batch in enumerate(self._rows.batches(rest, self._batch), begun):
             if stopping():
                 raise KeyboardInterrupt
             error, gradient = self._gradient(standing.weights, batch)
@@ -228,10 +232,7 @@ class Epochs(Walker):
                 return False
             if self.keeps_all and standing.taken != self._pointed_at:
                 self.between(standing.taken, standing.weights, count * gradient)
-            epochs = standing.epoch + at / self._batches
-            rate = standing.rate * decay_factor(decay, epochs, self._horizon)
-            if self._rate.reads:  # raised slowly over the first epoch
-                rate *= min(1.0, epochs + 1.0 / self._batches)
+            rate = self._rate_of(at)
             if wants_penalty:
                 error = self.penalty.on(error * count, standing.weights) / count
             standing.memory, standing.weights = descent.move(
@@ -242,6 +243,45 @@ class Epochs(Walker):
         self._turn += 1
         self._passes += 1
         return True
+
+    def _rate_of(self, at: int) -> float:
+        """The learning rate of a batch of this epoch."""
+        epochs = self.standing.epoch + at / self._batches
+        rate = self.standing.rate * decay_factor(getattr(self._descent, "decay", "none"), epochs, self._horizon)
+        # One that was read off is raised slowly over the first epoch.
+        return rate * min(1.0, epochs + 1.0 / self._batches) if self._rate.reads else rate
+
+    def _in_c(self, order: np.ndarray, lowest: float, first: float) -> int:
+        """Steps by the batches of an epoch, in C: how many were made, 0 where there is no C; Python sees to the others."""
+        standing, packed = self.standing, self._descent.packed(self.standing.memory)
+        if packed is None:
+            return 0
+        at, stride = 0, 1
+        rule, memory, seen = packed
+        settings = (*rule, lowest, first, _RUNAWAY, self._rows.count)
+        rates = np.array([self._rate_of(at) for at in range(self._batches)])
+        weights = standing.weights.copy()
+        while at < self._batches:
+            if stopping():
+                raise KeyboardInterrupt
+            end, clock = min(at + stride, self._batches), time.perf_counter()
+            kept = np.empty((2, end - at, len(weights))) if self.keeps_all else None
+            reached = self._rows.epoch(
+                self._model, self.penalty.strength, self._descent.adaptive, settings, order, self._batch, (at, end), rates,
+                weights, memory, seen, kept,
+            )  # fmt: skip
+            if reached is None:
+                return 0
+            for k in range(reached - at) if kept is not None else ():
+                if standing.taken + k != self._pointed_at:
+                    self.between(standing.taken + k, kept[0, k], kept[1, k])
+            made, seen = reached - at, seen + reached - at
+            stride = min(max(int(made * _SECONDS_OF_CALL / (time.perf_counter() - clock)), 1), 2 * stride)
+            standing.weights, standing.memory = weights.copy(), self._descent.unpacked(memory.copy(), seen)
+            standing.taken, at = standing.taken + made, reached
+            if reached < end:
+                break  # the next batch is one that Python has to see to
+        return at
 
     def _lose(self, step: int) -> None:
         """A rate that was read off too late: back to the lowest point, from rest; a rate that was given ends the walk."""
