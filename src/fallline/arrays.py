@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+_OF_NUMPY = (np.ndarray, np.generic)
+
 
 def namespace(array: Any) -> Any:
     """The library of an array, with the names of the array API standard."""
-    if isinstance(array, np.ndarray | np.generic):
+    if isinstance(array, _OF_NUMPY):
         return np
     from array_api_compat import array_namespace
 
@@ -46,7 +48,7 @@ def put(values: Any, like: Any) -> Any:
 
 def to_numpy(array: Any) -> np.ndarray:
     """The same numbers as an array of NumPy: of one on a device, a copy."""
-    if isinstance(array, np.ndarray | np.generic):
+    if isinstance(array, _OF_NUMPY):
         return np.asarray(array)
     from array_api_compat import is_cupy_array, is_torch_array, to_device
 

@@ -119,7 +119,9 @@ class Network:
             )
         xp, layers, at = namespace(weights), [], 0
         for inputs, outputs in itertools.pairwise(self.sizes):
-            coef = xp.reshape(weights[at : at + inputs * outputs], (inputs, outputs))
+            coef = weights[at : at + inputs * outputs]
+            # The method takes a third of the time, but only NumPy's arrays are sure to have it.
+            coef = coef.reshape(inputs, outputs) if xp is np else xp.reshape(coef, (inputs, outputs))
             at += inputs * outputs
             intercept = weights[at : at + outputs] if self.bias else None
             at += outputs if self.bias else 0
