@@ -83,9 +83,8 @@ def fit_network(
     if isinstance(descent, str):
         descent, _ = choose(descent, network, x.shape[0])
     descent = wrapped(descent)
-    single = (
-        getattr(descent, "batch_size", None) is not None and x.shape[0] * network.n_weights >= _SINGLE_FROM
-    )
+    by_batches = getattr(descent, "batch_size", None) is not None
+    single = by_batches and x.shape[0] * network.n_weights >= _SINGLE_FROM
     rows = InMemory(scaling.x(x), scaling.y(y), sample_weight, np.float32 if single else None)
     alpha = settings.alpha
     if isinstance(alpha, str) and alpha == "auto":
@@ -111,20 +110,18 @@ def fit_network(
             count = functools.partial(starts_asked, settings.n_starts, descent=descent, rows=len(rows))
             known: list[DescentPath] = []
             if settings.finds_width and alpha == "evidence":
-                shape = functools.partial(settings.network, inputs, outputs)
-                network, known = _grown(
-                    fit, shape, lambda it: _begins(it, settings.seed, max(count(it) // 3, 1))
-                )
+                networks = [settings.network(inputs, outputs, (width,)) for width in _WIDTHS]
+                grown = _grown(fit, networks, lambda it: _begins(it, settings.seed, max(count(it) // 3, 1)))
+                network, known = grown.network, grown.paths
             begins = _begins(network, settings.seed, count(network))
         elif before.starts is not None:
             known, begins = [], list(before.starts.weights)
         else:  # after partial_fit: one network, however many it once was the mean of
             known, network, members, begins = [], before.network, before.members, [before.weights]
-        paths = fit.results(fit.give(network, begins, known))
-        if not paths:
+        starts = fit.give(network, begins, known)
+        if not fit.results(starts):
             raise KeyboardInterrupt
-    why = Stop.ASKED if fit.asked_to_stop else Stop.INTERRUPTED
-    fitted, path = _fitted(network, scaling, rows, paths, len(begins), why, judge, settings.average)
+    fitted, path = fit.fitted(starts)
     return dataclasses.replace(fitted, members=fitted.members * members), path
 
 
@@ -149,14 +146,15 @@ class _Fit:
         self, network: Network, begins: Sequence[np.ndarray], known: Sequence[DescentPath] = ()
     ) -> "_Starts":
         """Have a path walked from each of these starts but the first, whose paths are ``known``."""
-        arrived = [path.best_weights for path in known]
-        calls = [
-            functools.partial(self._walk, network, begins, number, arrived)
-            for number in range(len(known), len(begins))
-        ]
-        work = self.rows.count * network.outputs * network.n_weights**2
-        here = work <= _QUICK or len(begins) == 1
-        return _Starts([self.workers.give(call, here=here) for call in calls], list(known), arrived)
+        starts = _Starts(network, begins, list(known), [])
+        here = self.work(network) <= _QUICK or len(begins) == 1
+        for number in range(len(known), len(begins)):
+            starts.tasks.append(self.workers.give(functools.partial(self._walk, starts, number), here=here))
+        return starts
+
+    def work(self, network: Network) -> float:
+        """The products of a pass of Levenberg–Marquardt."""
+        return self.rows.count * network.outputs * network.n_weights**2
 
     def results(self, starts: "_Starts") -> list[DescentPath]:
         """The paths of these starts, in their order; fewer where the fit was to stop."""
@@ -164,7 +162,6 @@ class _Fit:
             path = task.result()
             if path is not None:
                 starts.paths.append(path)
-                starts.arrived.append(path.best_weights)
                 self.workers.stopped |= path.stop in _CUT_SHORT
             self.workers.stopped |= self.asked_to_stop
         return starts.paths
@@ -173,72 +170,68 @@ class _Fit:
         """Whether the fit is to stop where it is."""
         return self.asked_to_stop or self.workers.stopped or any(path.stop in _CUT_SHORT for path in paths)
 
-    def _walk(
-        self, network: Network, begins: Sequence[np.ndarray], number: int, arrived: list[np.ndarray]
-    ) -> DescentPath:
+    def fitted(self, starts: "_Starts") -> tuple[FittedNetwork, DescentPath]:
+        """The network that several walks led to, and the path of the start shown."""
+        # Starts cut short would only disturb the mean of those that arrived.
+        arrived = [path for path in starts.paths if path.stop not in _CUT_SHORT] or starts.paths[:1]
+        sound = _sound([path for path in arrived if path.stop != Stop.DIVERGED]) or arrived[:1]
+        ends = starts_of(starts.network, self.rows, sound, self.judge)
+        shown = sound[ends.shown]
+        if len(arrived) < len(starts.begins) and arrived[0].stop not in _CUT_SHORT:
+            why, said = (
+                (Stop.ASKED, "Stopped as asked") if self.asked_to_stop else (Stop.INTERRUPTED, "Interrupted")
+            )
+            cut = f"{said}: the fit is that of the {len(arrived)} of {len(starts.begins)} starts that had arrived. "
+            shown = dataclasses.replace(shown, stop=why, stop_message=cut + shown.stop_message)
+        if self.settings.average:
+            fitted = mean_of(starts.network, list(ends.weights), self.scaling)
+        else:
+            fitted = FittedNetwork(starts.network, ends[ends.shown].weights, self.scaling)
+        return dataclasses.replace(fitted, starts=ends), shown
+
+    def _walk(self, starts: "_Starts", number: int) -> DescentPath:
         """The path from one start; under Bayesian regularisation from a strong and from a light penalty in turn.
 
         A single start walks from both, and the path of the higher evidence is taken.
         """
-        path = self._from(network, begins, number, _FIRST[number % 2], arrived)
-        alone = len(begins) == 1 and self.alpha == "evidence" and self.is_new
+        path = self._from(starts, number, _FIRST[number % 2])
+        alone = len(starts.begins) == 1 and self.alpha == "evidence" and self.is_new
         if not alone or self.is_over([path]):
             return path
-        return max(
-            path, self._from(network, begins, number, _FIRST[1], arrived), key=lambda path: _evidence([path])
-        )
+        return max(path, self._from(starts, number, _FIRST[1]), key=lambda path: _evidence([path]))
 
-    def _from(
-        self,
-        network: Network,
-        begins: Sequence[np.ndarray],
-        number: int,
-        first: float,
-        arrived: list[np.ndarray],
-    ) -> DescentPath:
+    def _from(self, starts: "_Starts", number: int, first: float) -> DescentPath:
         def told(now: Progress) -> bool:
-            now = dataclasses.replace(now, start=number + 1, n_starts=len(begins))
-            self.workers.say(functools.partial(self._tell, now, network, arrived))
+            now = dataclasses.replace(now, start=number + 1, n_starts=len(starts.begins))
+            self.workers.say(functools.partial(self._tell, starts, now))
             return self.asked_to_stop
 
-        settings = self.settings
         path = descend(
-            network,
-            self.rows,
-            self.descent,
-            weights=begins[number],
-            seed=settings.seed,
-            max_iter=settings.max_iter,
-            tol=settings.tol,
-            n_iter_no_change=settings.n_iter_no_change,
-            alpha=Evidence(first) if self.alpha == "evidence" else self.alpha,
-            watched=self.watched,
-            judge=self.judge,
-            progress=told if self.progress else None,
-            every_step=self.every_step,
-            input_names=settings.input_names,
-        )
+            starts.network, self.rows, self.descent, weights=starts.begins[number], watched=self.watched, judge=self.judge,
+            alpha=Evidence(first) if self.alpha == "evidence" else self.alpha, progress=told if self.progress else None,
+            every_step=self.every_step, input_names=self.settings.input_names, **self.settings.walk,
+        )  # fmt: skip
         return dataclasses.replace(path, alpha=self.alpha)
 
-    def _tell(self, now: Progress, network: Network, arrived: list[np.ndarray]) -> None:
+    def _tell(self, starts: "_Starts", now: Progress) -> None:
         """In the thread that called: say how far a start is, the first that has not arrived."""
         assert self.progress is not None
-        if self.progress(now, lambda: mean_of(network, [*arrived, now.weights], self.scaling)):
+        arrived = [path.best_weights for path in starts.paths]
+        if self.progress(now, lambda: mean_of(starts.network, [*arrived, now.weights], self.scaling)):
             self.asked_to_stop = True
 
 
 class _Starts(NamedTuple):
-    """Starts under way: their tasks, the paths that have come back, and the weights where these ended."""
+    """Starts under way: where they begin, the paths that have come back, and the tasks of all others."""
 
-    tasks: list[Task[DescentPath]]
+    network: Network
+    begins: Sequence[np.ndarray]
     paths: list[DescentPath]
-    arrived: list[np.ndarray]
+    tasks: list[Task[DescentPath]]
 
 
-def _grown(
-    fit: _Fit, shape: Callable[[Sequence[int]], Network], begins: Callable[[Network], list[np.ndarray]]
-) -> tuple[Network, list[DescentPath]]:
-    """The network with one hidden layer that is grown until the evidence falls, and its paths.
+def _grown(fit: _Fit, networks: Sequence[Network], begins: Callable[[Network], list[np.ndarray]]) -> _Starts:
+    """The starts of that network, each wider than the one before, at which the evidence falls.
 
     The evidence is that of one network. Ensembles gain from slight overfitting: the first network whose evidence fell is
     kept, if rows left out are nearer to it by a tenth (generalised cross-validation; where the noise is large it promises a
@@ -247,30 +240,22 @@ def _grown(
     Source: MacKay (1992), Neural Computation 4:448, sec. 3.3; Sollich & Krogh (1996), NIPS 8:190; Golub, Heath & Wahba
     (1979), Technometrics 21:215.
     """
-    networks = [shape((width,)) for width in _WIDTHS]
-    work = [fit.rows.count * it.outputs * it.n_weights**2 for it in networks]
-    small = [
-        it.n_weights <= MOST_WEIGHTS and each <= _MOST_TO_GROW
-        for it, each in zip(networks, work, strict=True)
-    ]
-    networks = networks[: max(next((k for k, fits in enumerate(small) if not fits), len(small)), 1)]
-    given = [fit.give(network, begins(network)) for network in networks]
-    network, paths = networks[0], fit.results(given[0])
-    for wider, starts in zip(networks[1:], given[1:], strict=True):
-        if fit.is_over(paths):
+    small = (it for it in networks if it.n_weights <= MOST_WEIGHTS and fit.work(it) <= _MOST_TO_GROW)
+    given = [fit.give(network, begins(network)) for network in list(small) or networks[:1]]
+    best = given[0]
+    fit.results(best)
+    for wider in given[1:]:
+        if fit.is_over(best.paths) or not fit.results(wider):
             break
-        further = fit.results(starts)
-        if not further:
-            break
-        fell = not _evidence(further) > _evidence(paths) + _WORTH
-        there, here = _sound(further), _sound(paths)
+        fell = not _evidence(wider.paths) > _evidence(best.paths) + _WORTH
+        there, here = _sound(wider.paths), _sound(best.paths)
         if not fell or _left_out(there) < _NEARER * _left_out(here) or _determined(there) < _HARMLESS:
-            network, paths = wider, further
+            best = wider
         if fell:
             break
     for task in (task for starts in given for task in starts.tasks):
         task.drop()  # nobody waits for those that have not arrived
-    return network, paths
+    return best
 
 
 def _sound(paths: Sequence[DescentPath]) -> list[DescentPath]:
@@ -299,35 +284,6 @@ def _left_out(paths: Sequence[DescentPath]) -> float:
     errors = [path.at_best(path.error) for path in paths]
     sizes = [math.sqrt(2.0 * e * n) / max(f, 0.01 * n) for e, n, f in zip(errors, values, free, strict=True)]
     return float(np.mean(sizes))
-
-
-def _fitted(
-    network: Network,
-    scaling: Scaling,
-    rows: InMemory,
-    paths: list[DescentPath],
-    asked: int,
-    why: Stop,
-    judge: str | None,
-    average: bool,
-) -> tuple[FittedNetwork, DescentPath]:
-    """The network that several walks led to, and the path of the start shown; ``why`` there are fewer than ``asked``, if so."""
-    # Starts cut short would only disturb the mean of those that arrived.
-    arrived = [path for path in paths if path.stop not in _CUT_SHORT] or paths[:1]
-    cut = ""
-    if len(arrived) < asked and arrived[0].stop not in _CUT_SHORT:
-        said = "Interrupted" if why == Stop.INTERRUPTED else "Stopped as asked"
-        cut = f"{said}: the fit is that of the {len(arrived)} of {asked} starts that had arrived. "
-    sound = _sound([path for path in arrived if path.stop != Stop.DIVERGED])
-    starts = starts_of(network, rows, sound or arrived[:1], judge)
-    shown = (sound or arrived)[starts.shown]
-    if cut:
-        shown = dataclasses.replace(shown, stop=why, stop_message=cut + shown.stop_message)
-    if average:
-        fitted = mean_of(network, list(starts.weights), scaling)
-    else:
-        fitted = FittedNetwork(network, starts[starts.shown].weights, scaling)
-    return dataclasses.replace(fitted, starts=starts), shown
 
 
 def _begins(network: Network, seed: int | np.random.Generator | None, count: int) -> list[np.ndarray]:

@@ -14,22 +14,15 @@ from fallline.model.network import Network
 _STARTS = ((1e8, 10), (1e9, 5), (2e9, 3))
 
 USUAL = (20,)  # hidden units where no width is tried
-LIGHT_DECAY = (
-    0.1  # where none is found: a descent by the gradient, or early stopping, which holds back by itself
-)
+LIGHT_DECAY = 0.1  # where none is found: by the gradient, or by early stopping, which holds back by itself
 
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """How a network is fitted; the names are those of ``NetworkRegressor``, and so are the defaults.
+    """How a network is fitted; names, meanings and defaults are those of ``NetworkRegressor``.
 
-    hidden_layer_sizes "auto": one hidden layer of 2, 5, 10, 20 or 40 units, the width chosen by its Bayesian evidence; 20 units
-    where no evidence is found. alpha: weight decay; "evidence": Bayesian regularisation; "auto" is that where
-    Levenberg–Marquardt descends 10 rows or more and nobody judges, and 0.1 elsewhere. n_starts "auto": ten where
-    Levenberg–Marquardt descends and rows · outputs · weights² is up to 1e8, five up to 1e9, three up to 2e9, one elsewhere.
-    average: the network is the mean of all starts, one wider network; without, the start shown. scale: inputs and, under
-    identity outputs, targets are standardised inside; ``indicators`` (inputs,) marks columns of 0 and 1, and
-    ``one_target_scale`` divides all targets by one number. n_jobs: threads for starts and widths; None: one a processor.
+    Beside these: ``indicators`` (inputs,) marks columns of 0 and 1, ``one_target_scale`` divides all targets by one number,
+    ``seed`` orders the rows and draws the starts, and ``input_names`` are for messages and the names of the weights.
     """
 
     hidden_layer_sizes: Sequence[int] | int | str = "auto"
@@ -55,6 +48,11 @@ class Settings:
         """Whether the width of the network is to be found."""
         return isinstance(self.hidden_layer_sizes, str) and self.hidden_layer_sizes == "auto"
 
+    @property
+    def walk(self) -> dict[str, Any]:
+        """What ``descend`` is told of the seed and of when to stop."""
+        return {name: getattr(self, name) for name in ("seed", "max_iter", "tol", "n_iter_no_change")}
+
     def network(self, inputs: int, outputs: int, hidden: Sequence[int] | None = None) -> Network:
         """The network that is asked for, with these hidden layers instead where they are given."""
         if hidden is None:
@@ -78,10 +76,8 @@ def starts_asked(n_starts: int | str, network: Network, descent: Descent, rows: 
 def hidden_sizes(given: Any) -> tuple[int, ...]:
     """``20``, ``(20,)`` or ``[]`` as a tuple of layer sizes. Raises SettingsError for anything else."""
     sizes: tuple[Any, ...] = (given,) if np.ndim(given) == 0 else tuple(given)
-    if any(
-        isinstance(size, (bool, str, float)) or size is None or int(size) != size or size < 1
-        for size in sizes
-    ):
+    strange = (type(None), bool, str, float)
+    if any(isinstance(size, strange) or int(size) != size or size < 1 for size in sizes):
         raise SettingsError(
             f"hidden_layer_sizes={given!r} is not possible: give one whole number from 1 up for each hidden layer, "
             "such as (20,), () for none, or 'auto'."

@@ -117,10 +117,7 @@ def _further_off_in_folds(path: DescentPath, rows: InMemory, settings: Settings,
     random = np.random.default_rng(None if seed is None else (seed, _FOLDS))
 
     def walk(teaches: InMemory, begin: np.ndarray) -> DescentPath:
-        way = descend(
-            network, teaches, path.descent, weights=begin, seed=seed, max_iter=settings.max_iter, tol=settings.tol,
-            n_iter_no_change=settings.n_iter_no_change, alpha=_as_found(path),
-        )  # fmt: skip
+        way = descend(network, teaches, path.descent, weights=begin, alpha=_as_found(path), **settings.walk)
         if way.stop == Stop.INTERRUPTED:
             raise KeyboardInterrupt
         return way
