@@ -60,11 +60,10 @@ def errors_at(model: Model, rows: Rows, weights: Any, strength: np.ndarray | Non
 def check_rows_of(path: DescentPath, rows: InMemory) -> None:
     """SettingsError unless E at the best weights of a path is over these rows what the path says it was."""
     error = rows.total(Request("error", path.best_weights), path.model).error
-    recorded = path.error[path.steps == path.best_step]
-    scale = path.error[0]
-    if len(recorded) and not abs(error - recorded[0]) <= _SAME_ROWS * (recorded[0] + _SAME_ROWS * scale):
+    recorded = path.at_best(path.error)
+    if not abs(error - recorded) <= _SAME_ROWS * (recorded + _SAME_ROWS * path.error[0]):
         raise SettingsError(
-            f"E at the best weights is {recorded[0]:.6g} on the path and {error:.6g} over these rows: pass the rows that it "
+            f"E at the best weights is {recorded:.6g} on the path and {error:.6g} over these rows: pass the rows that it "
             "descended on, scaled as they were."
         )
 

@@ -67,15 +67,11 @@ class Products:
             )
 
     def __call__(self, directions: np.ndarray | None = None) -> Bend:
-        if directions is None:
-            some: list[Any] = [None]
-            more = np.diag(self.strength)
-        else:
-            some = [
-                directions[at : at + _DIRECTIONS_AT_ONCE]
-                for at in range(0, len(directions), _DIRECTIONS_AT_ONCE)
-            ]
-            more = self.strength * directions
+        some: Any = [directions]
+        more = np.diag(self.strength)
+        if directions is not None:
+            cuts = np.arange(_DIRECTIONS_AT_ONCE, len(directions), _DIRECTIONS_AT_ONCE)
+            some, more = np.split(directions, cuts), self.strength * directions
         found = [self.rows.total(Request("hessian", self.weights, each), self.model) for each in some]
         pull = self.strength * self.weights
         return Bend(

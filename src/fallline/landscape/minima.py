@@ -1,5 +1,6 @@
 """Minima and basins: where descents end, which of these ends are the same minimum, and which starts lead there."""
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,9 +27,7 @@ _FOLLOW_DAMPING = 10.0  # the damping it begins with
 _SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
 _SAME_ERROR = 1e-5  # relative to what the rows vary
 _LONGEST_NEWTON = 1e-3  # of the weights: the longest Newton step at a minimum
-_FLAT_GAIN = (
-    1e-6  # of the error: what a walk along a flat direction, as far as the weights are long, may gain
-)
+_FLAT_GAIN = 1e-6  # of the error: what a walk along a flat direction, as long as the weights are, may gain
 _OTHER_ERROR = 1e-3  # of the error: what makes it another one
 _ARRIVED_ABOVE = 1e-3  # of the error of the mean
 _SCOUT_STARTS = 256
@@ -86,11 +85,9 @@ class Minima:
         minima = counted(len(self.minima), "distinct minimum", "distinct minima")
         lines = [f"{minima} from {counted(len(self.index), 'start')}:"]
         lines += [f"  {number}. {minimum}" for number, minimum in enumerate(self.minima, start=1)]
-        lost = int((self.index < 0).sum())
-        if lost:
-            lines.append(
-                f"  {counted(lost, 'start')} reached none: a saddle, a plateau, or weights that grow for ever."
-            )
+        if lost := int((self.index < 0).sum()):
+            start = counted(lost, "start")
+            lines.append(f"  {start} reached none: a saddle, a plateau, or weights that grow for ever.")
         return "\n".join(lines)
 
 
@@ -126,8 +123,7 @@ def find_minima(
     ends = descend_from(model, rows, descent, starts=starts, max_iter=max_iter, tol=tol, alpha=alpha)
     placed = [] if beside is None else [_standing(model, rows, beside, alpha)]
     minima, index, arrived = _told_apart(model, rows, [ends, *placed], alpha)
-    counts = np.bincount(index[0][index[0] >= 0], minlength=len(minima))
-    minima = tuple(replace(minimum, count=int(n)) for minimum, n in zip(minima, counts, strict=True))
+    minima = _counted(minima, index[0])  # those given beside are no starts
     found = Minima(minima, index[0], arrived[0], ends)
     return replace(found, beside=index[1], beside_error=placed[0].penalised_error) if placed else found
 
@@ -218,10 +214,8 @@ def find_basins(
     box = _around_minima(model, rows, plane, alpha) if extent is None else checked_extent(extent)
     first, second = (np.linspace(box[k, 0], box[k, 1], grid[k]) for k in (0, 1))
     starts = plane.at(np.stack(np.meshgrid(first, second), axis=-1)).reshape(-1, model.n_weights)
-    ends = [
-        descend_from(model, rows, descent, starts=starts, max_iter=max_iter, alpha=alpha)
-        for descent in named.values()
-    ]
+    walk = functools.partial(descend_from, model, rows, starts=starts, max_iter=max_iter, alpha=alpha)
+    ends = [walk(descent) for descent in named.values()]
     minima, index, arrived = _told_apart(model, rows, ends, alpha)
     shape = len(second), len(first)
 
@@ -259,11 +253,9 @@ def _told_apart(
     )
     inverse = inverse.reshape(-1)
     # Short steps at first: a long one could leave the basin.
-    follow = (
-        LevenbergMarquardt(damping=_FOLLOW_DAMPING, scaling="columns")
-        if model.n_weights <= LARGEST
-        else LBFGS()
-    )
+    follow: Any = LBFGS()
+    if model.n_weights <= LARGEST:
+        follow = LevenbergMarquardt(damping=_FOLLOW_DAMPING, scaling="columns")
     rest = descend_from(
         model, rows, follow, starts=weights[first], max_iter=_FOLLOW_STEPS, tol=_FOLLOW_TOL, alpha=alpha
     )
@@ -286,12 +278,17 @@ def _told_apart(
             belongs[order[same]] = len(found)
             found.append(minimum)
     index = belongs[inverse]
-    counts = np.bincount(index[index >= 0], minlength=len(found))
-    minima = tuple(replace(minimum, count=int(count)) for minimum, count in zip(found, counts, strict=True))
+    minima = _counted(found, index)
     lowest = np.array([minimum.penalised_error for minimum in minima] + [-np.inf])[index]
     arrived = (index >= 0) & (own <= lowest + _ARRIVED_ABOVE * whole)
     cuts = np.cumsum([len(each.error) for each in ends])[:-1]
     return minima, np.split(index, cuts), np.split(arrived, cuts)
+
+
+def _counted(minima: Sequence[Minimum], index: np.ndarray) -> tuple[Minimum, ...]:
+    """The minima, each with how many starts ended there, by the minimum of each start or −1."""
+    counts = np.bincount(index[index >= 0], minlength=len(minima)).tolist()
+    return tuple(replace(minimum, count=count) for minimum, count in zip(minima, counts, strict=True))
 
 
 def _minimum(
@@ -316,13 +313,5 @@ def _minimum(
     weights = nearest
     if (np.abs(changes_without(model, rows, weights, bend.unfelt, strength)) > _OTHER_ERROR).any():
         return None  # a plateau
-    penalty = 0.5 * float(weights**2 @ strength)
-    return Minimum(
-        weights,
-        bend.error - penalty,
-        bend.error,
-        float(np.linalg.norm(bend.gradient)),
-        bend.eigenvalues,
-        int(bend.flat.sum()),
-        0,
-    )
+    norm, error = float(np.linalg.norm(bend.gradient)), bend.error - 0.5 * float(weights**2 @ strength)
+    return Minimum(weights, error, bend.error, norm, bend.eigenvalues, int(bend.flat.sum()), 0)

@@ -95,15 +95,8 @@ class Convergence:
         slope = (vectors @ curvature.gradient)[matter]
         away = slope / values[matter]
         above = 0.5 * float(slope @ away)
-        return cls(
-            values / curvature.n_rows,
-            tol,
-            curvature.n_rows,
-            vectors,
-            curvature.weights - away @ vectors[matter],
-            curvature.error - above,
-            above,
-        )
+        minimum, n = curvature.weights - away @ vectors[matter], curvature.n_rows
+        return cls(values / n, tol, n, vectors, minimum, curvature.error - above, above)
 
     @classmethod
     def of_path(
@@ -115,9 +108,8 @@ class Convergence:
         """
         rows = check_fit(path.model, rows)
         check_rows_of(path, rows)
-        return cls.at(
-            path.model, rows, path.best_weights if minimum is None else minimum, path.strength, tol=tol
-        )
+        minimum = path.best_weights if minimum is None else minimum
+        return cls.at(path.model, rows, minimum, path.strength, tol=tol)
 
     @property
     def curvature(self) -> np.ndarray:
@@ -257,21 +249,16 @@ class Convergence:
                     "from_step=0."
                 )
             before = path.weights[earlier[0]]
-        later = path.steps >= begin
-        predicted = np.full(len(path.steps), np.nan)
-        predicted[later] = (
-            self.predicted_error(descent, weights[first], path.steps[later] - begin, before) - self.lowest
-        ) / path.n_rows
+        later, predicted = path.steps >= begin, np.full(len(path.steps), np.nan)
+        predicted[later] = self.predicted_error(descent, weights[first], path.steps[later] - begin, before)
+        predicted = (predicted - self.lowest) / path.n_rows
         return PredictedPath(path.steps, above / path.n_rows, predicted, begin, descent)
 
     def __str__(self) -> str:
         values = self.curvature
-        few = f"; {self.left_out} of {len(self.eigenvalues)} directions are too flat to count" * bool(
-            self.left_out
-        )
-        lines = [
-            f"Curvature per row {values[0]:.4g} to {values[-1]:.4g}, condition {self.condition:.4g}{few}."
-        ]
+        few = f"; {self.left_out} of {len(self.eigenvalues)} directions are too flat to count"
+        ends = f"Curvature per row {values[0]:.4g} to {values[-1]:.4g}, condition {self.condition:.4g}"
+        lines = [f"{ends}{few * bool(self.left_out)}."]
         for method in METHODS:
             best = self.best(method)
             steps = float(self.steps_per_decade(best.learning_rate, best.momentum, best.nesterov))

@@ -15,6 +15,7 @@ from fallline.landscape.hessian import extreme_eigenvectors
 from fallline.model.network import Model
 from fallline.rows.memory import Rows
 from fallline.threads import one_blas_thread
+from fallline.words import percent
 
 Kind = Literal["weights", "random", "path", "curvature", "minima", "given"]
 
@@ -127,21 +128,17 @@ class Plane:
                 vectors = away.T @ vectors
             else:
                 values, vectors = np.linalg.eigh(away.T @ away)
-        shares = np.maximum(values[::-1][:2], 0.0) / whole
+        shares = (np.maximum(values[::-1][:2], 0.0) / whole).tolist()
         first = _unit(vectors[:, -1])
-        line = len(values) < 2 or shares[1] < 1e-14
-        if line:
+        if len(values) < 2 or shares[1] < 1e-14:
             second = np.zeros_like(first)
             second[int(np.argmin(np.abs(first)))] = 1.0
             second = _unit(second - (first @ second) * first)
-            labels = f"direction of the path ({_percent(shares[0])})", "direction across the path"
+            labels = f"direction of the path ({percent(shares[0], 3)})", "direction across the path"
         else:
-            second = vectors[:, -2] - (first @ vectors[:, -2]) * first
-            second = _unit(second)
-            labels = (
-                f"first principal direction ({_percent(shares[0])})",
-                f"second principal direction ({_percent(shares[1])})",
-            )
+            second = _unit(vectors[:, -2] - (first @ vectors[:, -2]) * first)
+            one, two = (percent(share, 3) for share in shares)
+            labels = f"first principal direction ({one})", f"second principal direction ({two})"
         # The path comes from the left and from below: the sign of a component means nothing.
         first, second = (-d if away[0] @ d > 0 else d for d in (first, second))
         return cls(weights[-1], first, second, labels, "path")
@@ -157,11 +154,8 @@ class Plane:
         """
         at = np.asarray(at, np.float64)
         values, (stiff, soft) = extreme_eigenvectors(model, rows, at, strength, seed=seed)
-        labels = tuple(
-            f"{name} direction (λ = {value:.3g})"
-            for name, value in zip(("stiffest", "softest"), values, strict=True)
-        )
-        return cls(at, stiff, soft, labels, "curvature")  # type: ignore[arg-type]
+        labels = f"stiffest direction (λ = {values[0]:.3g})", f"softest direction (λ = {values[1]:.3g})"
+        return cls(at, stiff, soft, labels, "curvature")
 
     @classmethod
     def through(cls, points: Any, names: Sequence[str] = ("A", "B", "C")) -> "Plane":
@@ -175,15 +169,11 @@ class Plane:
             raise ShapeError(f"a plane goes through three points, and the shape given is {points.shape}.")
         first, second = points[1] - points[0], points[2] - points[0]
         length = float(np.linalg.norm(first))
-        if length == 0.0:
-            raise SettingsError(
-                "the first two points are the same: a plane needs three that are not on one line."
-            )
-        across = second - (first @ second) / length**2 * first
+        across = second - (first @ second) / (length**2 or 1.0) * first
         height = float(np.linalg.norm(across))
-        if height < _PARALLEL * float(np.linalg.norm(second)) or height == 0.0:
+        if height < _PARALLEL * float(np.linalg.norm(second)) or height == 0.0 or length == 0.0:
             raise SettingsError(
-                "the three points lie on one line, and many planes contain it: choose another point."
+                "the three points lie on one line, which many planes contain: choose another."
             )
         labels = f"from {names[0]} to {names[1]}", f"across, towards {names[2]}"
         return cls(points[0], first, across * (length / height), labels, "minima")
@@ -233,10 +223,7 @@ class Plane:
         """
         weights = np.asarray(weights, np.float64)
         whole = float(np.sum((weights - weights[-1]) ** 2))
-        lost = float(np.sum(self.distance(weights) ** 2))
-        if whole == 0.0:
-            return 1.0
-        return max(1.0 - lost / whole, 0.0)
+        return max(1.0 - float(np.sum(self.distance(weights) ** 2)) / whole, 0.0) if whole else 1.0
 
 
 def names_of(model: Any, inputs: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -260,10 +247,3 @@ def _number_of(name: int | str, names: tuple[str, ...]) -> int:
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
-
-
-def _percent(share: float) -> str:
-    """A share in words that do not round to the whole: 99.98 %."""
-    if share >= 1 - 1e-6:
-        return "100 %"
-    return f"{100 * share:.3g} %" if share < 0.99 else f"{100 * share:.4g} %"

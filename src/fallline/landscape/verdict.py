@@ -258,9 +258,9 @@ def _purpose(path: DescentPath) -> str:
             return "it was interrupted"
         case Stop.ASKED:
             return "a callback asked for it"
-    kept = path.penalised_error[path.steps == path.best_step]
-    judged = kept.size and kept[0] > path.penalised_error.min() and "effective_weights" not in path.shown
-    if path.stop == Stop.VALIDATION or (judged and path.watched):
+    above = path.at_best(path.penalised_error) > path.penalised_error.min()
+    judged = above and "effective_weights" not in path.shown and path.watched
+    if path.stop == Stop.VALIDATION or judged:
         return f"the weights of step {path.best_step} predicted the validation rows best"
     return ""
 
