@@ -542,8 +542,9 @@ static void put_together(const Sweep *t, const Square *q, double *square) {
   int64_t last = t->layers - 1, p = t->p, outputs = t->sizes[t->layers];
   const double *from = q->sums;
   memset(square, 0, (size_t)(8 * p * p));
-  if (!q->by_pairs) {
-    memcpy(square, from, (size_t)(8 * p * p));
+  if (!q->by_pairs) { /* symmetric to the last bit, whatever the order in which BLAS added up */
+    for (int64_t i = 0; i < p; i++)
+      for (int64_t k = i; k < p; k++) square[i * p + k] = square[k * p + i] = from[i * p + k];
     return;
   }
   for (int64_t i = 0; i < last; i++) {
@@ -569,10 +570,12 @@ static void put_together(const Sweep *t, const Square *q, double *square) {
             }
     }
   }
-  for (int64_t j = 0; j < outputs; j++)
-    for (int64_t c = 0; c < below(t, last); c++)
-      for (int64_t d = 0; d < below(t, last); d++, from++)
-        square[(t->begins[last] + c * outputs + j) * p + t->begins[last] + d * outputs + j] = *from;
+  for (int64_t j = 0, size = below(t, last); j < outputs; j++)
+    for (int64_t c = 0; c < size; c++)
+      for (int64_t d = 0; d < size; d++, from++) {
+        int64_t one = t->begins[last] + c * outputs + j, two = t->begins[last] + d * outputs + j;
+        if (c <= d) square[one * p + two] = square[two * p + one] = *from;
+      }
 }
 
 /* ---- what Python calls ---- */
