@@ -85,9 +85,8 @@ def _forms_of(database: "Database", cell: str) -> list[Form]:
             for form in likely
         )
         codes = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
-        [(present, zeros, *fits)] = database.execute(
-            f"select count({cell}), {codes}{fit} from {rows}"
-        ).fetchall()
+        question = f"select count({cell}), {codes}{fit} from {rows}"
+        [(present, zeros, *fits)] = database.execute(question).fetchall()
         if zeros:  # 00123 is a code: as a number it would lose its zeros
             return [TEXT]
         likely = [form for form, count in zip(likely, fits, strict=True) if count == present]
@@ -112,9 +111,8 @@ def _settled(
     for i, ways in families.items():
         if {"comma decimal", "comma marks"} <= ways.keys():
             # 1,234 in every cell. With decimal points elsewhere, or no hint at all, it marks thousands.
-            small = (
-                rf"select bool_or(regexp_full_match(c{i}, '[+-]?0,\d+')) from others"  # 0,123: not thousands
-            )
+            # 0,123: not thousands.
+            small = rf"select bool_or(regexp_full_match(c{i}, '[+-]?0,\d+')) from others"
             hint = "comma marks" not in sure and not dotted
             comma = "comma decimal" in sure or (hint and (decimal_comma or _answer(database, small)))
             chosen[i] = ways["comma decimal" if comma else "comma marks"]

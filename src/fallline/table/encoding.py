@@ -185,9 +185,7 @@ def _encode_category(entry: Entry, values: Values, out: np.ndarray) -> None:
         return
     nowhere = out.shape[1]
     unseen = len(places) if entry["other"] else nowhere
-    at = np.fromiter(
-        (nowhere if key is None else places.get(key, unseen) for key in keys), np.intp, len(keys)
-    )
+    at = np.array([nowhere if key is None else places.get(key, unseen) for key in keys], np.intp)
     seen = np.flatnonzero(at < nowhere)
     out[seen, at[seen]] = 1.0
 

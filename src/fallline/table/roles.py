@@ -71,10 +71,11 @@ def roles_of(
     taken: set[str] = set()
     for name, column in sums.columns.items():
         if name in sums.targets:
-            uses.append(ColumnUse(name, "target", _target_says(column)))
+            says = "true or false" if column.kind == "boolean" else f"a number, {_range(column)}"
+            says += f"; {counted(column.missing, 'row')} without it left out" * bool(column.missing)
+            uses.append(ColumnUse(name, "target", says))
             continue
-        given = inputs[name]
-        names = []
+        given, names = inputs[name], []
         if given.used and given.entry is not None:
             if column.too_large is not None:
                 raise TableError(
@@ -83,7 +84,7 @@ def roles_of(
                 )
             plan.append(given.entry)
             for wanted, _ in encoded(given.entry):
-                names.append(free_name(wanted, taken) if wanted in taken else wanted)
+                names.append(free_name(wanted, taken))
                 taken.add(names[-1])
         uses.append(ColumnUse(name, given.role, given.says, tuple(names)))
     return tuple(uses), tuple(plan)
@@ -117,11 +118,6 @@ def _judge_targets(sums: TableSums, row_numbers: np.ndarray | None) -> None:
                 f"The target `{name}` is {short(values[0])} in all {sums.complete} rows, so there is nothing to "
                 "learn: choose a column whose values differ."
             )
-
-
-def _target_says(column: ColumnSums) -> str:
-    says = "true or false" if column.kind == "boolean" else f"a number, {_range(column)}"
-    return says + (f"; {counted(column.missing, 'row')} without it left out" if column.missing else "")
 
 
 def _range(column: ColumnSums) -> str:

@@ -101,11 +101,6 @@ class Scaling:
         folded[-1] = (coef * self.y_scale, _moved(scaled, self.y_mean, "targets"))
         return folded
 
-    def unfold(self, layers: Layers) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """The inverse of ``fold``: layers in the users' units → those of the scaled network."""
-        x_scale, y_scale = 1 / self.x_scale, 1 / self.y_scale
-        return Scaling(-self.x_mean * x_scale, x_scale, -self.y_mean * y_scale, y_scale).fold(layers)
-
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The four arrays by name, for a model file."""
         return {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}

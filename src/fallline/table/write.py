@@ -86,13 +86,11 @@ def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], target: Path) 
         try:
             connection.register("outgoing", nanoarrow.ArrayStream(rows))
             place = quoted(str(path.resolve()))
-            connection.execute(
-                f"copy (select * from outgoing) to {place} (format parquet, use_tmp_file false)"
-            )
+            how = "format parquet, use_tmp_file false"
+            connection.execute(f"copy (select * from outgoing) to {place} ({how})")
         except duckdb.Error as problem:
-            raise OutputError(
-                f"{target} cannot be written: {first_line(problem)}. Choose another place."
-            ) from problem
+            why = first_line(problem)
+            raise OutputError(f"{target} cannot be written: {why}. Choose another place.") from problem
 
 
 def _arrow_cells(values: np.ndarray) -> tuple[list[Any], Any]:
