@@ -54,7 +54,7 @@ class Adam(ByBatches):
         return rule, np.stack([memory.mean, memory.square]), memory.steps
 
     def unpacked(self, memory: np.ndarray, steps: int) -> AdamMemory:
-        return AdamMemory(*memory, steps)
+        return AdamMemory(memory[0], memory[1], steps)
 
     def move(
         self, memory: AdamMemory, weights: np.ndarray, gradient: np.ndarray, rate: float, error: float

@@ -106,7 +106,14 @@ class GradientDescent(Descent):
         if self.reads_curvature:
             return None
         held, walk, momentum = np.stack([state.trial, state.velocity]), state.walk, float(self.momentum)
-        rule = (float(self.learning_rate) / rows.count, momentum, self.nesterov, (1.0 - momentum) ** 2, RUNAWAY, ROUNDING)
+        rule = (
+            float(self.learning_rate) / rows.count,
+            momentum,
+            self.nesterov,
+            (1.0 - momentum) ** 2,
+            RUNAWAY,
+            ROUNDING,
+        )
         numbers = state.first, walk.lowest_penalised, walk.penalised
         steps = rows.steps(model, state.penalty.strength, "gradient", rule, held, numbers, most)
         if steps is None:

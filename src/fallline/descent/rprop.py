@@ -117,7 +117,8 @@ class Rprop(Descent):
         steps = rows.steps(model, state.penalty.strength, "rprop", rule, held, numbers, most)
         if steps is None:
             return None
-        return RpropState(through(walk, steps), *held, state.penalty), steps
+        trial, sizes, move, sign = held
+        return RpropState(through(walk, steps), trial, sizes, move, sign, state.penalty), steps
 
     def _back(self, state: RpropState, shown: tuple[float, ...]) -> RpropState:
         """Every step was too long and no sign can be trusted: back to the lowest point, from rest."""

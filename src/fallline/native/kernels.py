@@ -42,7 +42,9 @@ def _rows_of(block: Any) -> int:
         gemm = address_of("cython_blas", "dgemm" if size == 8 else "sgemm")
         steps = (*(step // size for step in x.strides), *(step // size for step in y.strides))
         # One for all threads: C may be reading it.
-        found = block.kept.setdefault("native", _Rows(_place(x), _place(y), _place(block.s), *steps, len(x), None, gemm))
+        found = block.kept.setdefault(
+            "native", _Rows(_place(x), _place(y), _place(block.s), *steps, len(x), None, gemm)
+        )
     return ctypes.addressof(found)
 
 
@@ -74,8 +76,8 @@ def _function(name: str, dtype: Any) -> Any:
 def _call_for(name: str, network: Any, x: np.ndarray, y: np.ndarray) -> Any:
     """The native function for such rows, its first argument filled in; None where there is none, or they do not fit the network."""
     call = _function(name, x.dtype) if (x.shape[1], y.shape[1]) == (network.inputs, network.outputs) else None
-    shape = None if call is None else _shape(network)
-    return None if shape is None else functools.partial(call, shape)
+    shape = _shape(network)
+    return None if call is None or shape is None else functools.partial(call, shape)
 
 
 _KINDS = ("error", "gradient", "gauss_newton")
@@ -98,7 +100,9 @@ def sums(network: Any, request: Any, x: np.ndarray, y: np.ndarray) -> Callable[[
         error = ctypes.c_double()
         gradient = None if kind == "error" else np.empty(p)
         square = np.empty((p, p)) if kind == "gauss_newton" else None
-        _done(call(_rows_of(block), _place(weights), ctypes.addressof(error), _place(gradient), _place(square)))
+        _done(
+            call(_rows_of(block), _place(weights), ctypes.addressof(error), _place(gradient), _place(square))
+        )
         return error.value, gradient, square
 
     return of_block
@@ -144,7 +148,11 @@ def steps(
     call, p = _call_for("walk", network, block.x, block.y), network.n_weights
     if call is None:
         return None
-    given, known, strength = np.array(settings, np.float64), np.array(numbers, np.float64), np.ascontiguousarray(strength)
+    given, known, strength = (
+        np.array(settings, np.float64),
+        np.array(numbers, np.float64),
+        np.ascontiguousarray(strength),
+    )
     found = Steps(np.empty((most, p)), np.empty((most, p)), *np.empty((3, most)))
     made = call(
         _rows_of(block), _place(strength), rule == "rprop", _place(given), _place(held), _place(known), most,
@@ -186,7 +194,11 @@ def ends(
     call = _call_for("ends", network, block.x, block.y)
     if call is None:
         return False
-    given, named, strength = np.array(settings, np.float64), np.array(codes, np.int64), np.ascontiguousarray(strength)
+    given, named, strength = (
+        np.array(settings, np.float64),
+        np.array(codes, np.int64),
+        np.ascontiguousarray(strength),
+    )
     _done(
         call(
             _rows_of(block), _place(strength), _place(given), len(found.weights), *steps, end, tol, patience, _place(named),
@@ -221,7 +233,11 @@ def epoch(
         return None
     rows = _Rows()
     ctypes.memmove(ctypes.addressof(rows), _rows_of(block), ctypes.sizeof(_Rows))
-    order, given, strength = np.ascontiguousarray(order, np.int64), np.array(settings, np.float64), np.ascontiguousarray(strength)
+    order, given, strength = (
+        np.ascontiguousarray(order, np.int64),
+        np.array(settings, np.float64),
+        np.ascontiguousarray(strength),
+    )
     rows.order = _place(order)
     reached = call(
         ctypes.addressof(rows), _place(strength), adam, _place(given), size, *which, _place(rates), _place(weights),

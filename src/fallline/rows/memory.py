@@ -190,7 +190,9 @@ class InMemory:
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
         square = request.kind in ("gauss_newton", "triangle", "hessian")
         work = n * p * (p if square and request.direction is None else directions)
-        in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) and self._in_c else None
+        in_c = (
+            native.sums(model, request, self.x, self.y) if isinstance(model, Network) and self._in_c else None
+        )
         if in_c is not None:
             parts = min(max(int(work / (_SQUARE_PART if square else _PART)), 1), _GROUPS)
             return self._fold(

@@ -247,7 +247,9 @@ class Epochs(Walker):
     def _rate_of(self, at: int) -> float:
         """The learning rate of a batch of this epoch."""
         epochs = self.standing.epoch + at / self._batches
-        rate = self.standing.rate * decay_factor(getattr(self._descent, "decay", "none"), epochs, self._horizon)
+        rate = self.standing.rate * decay_factor(
+            getattr(self._descent, "decay", "none"), epochs, self._horizon
+        )
         # One that was read off is raised slowly over the first epoch.
         return rate * min(1.0, epochs + 1.0 / self._batches) if self._rate.reads else rate
 
@@ -272,9 +274,10 @@ class Epochs(Walker):
             )  # fmt: skip
             if reached is None:
                 return 0
-            for k in range(reached - at) if kept is not None else ():
-                if standing.taken + k != self._pointed_at:
-                    self.between(standing.taken + k, kept[0, k], kept[1, k])
+            if kept is not None:
+                for k, (before, gradient) in enumerate(zip(*kept[:, : reached - at], strict=True)):
+                    if standing.taken + k != self._pointed_at:
+                        self.between(standing.taken + k, before, gradient)
             made, seen = reached - at, seen + reached - at
             stride = min(max(int(made * _SECONDS_OF_CALL / (time.perf_counter() - clock)), 1), 2 * stride)
             standing.weights, standing.memory = weights.copy(), self._descent.unpacked(memory.copy(), seen)

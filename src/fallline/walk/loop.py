@@ -191,9 +191,19 @@ class FullPasses(Walker):
             if done is not None:
                 self._state, steps = done
                 seconds = (time.perf_counter() - clock) / len(steps.error)
-                self._stride = min(max(int(_SECONDS_OF_STRIDE / seconds), 1), _STRIDE_NUMBERS // len(walk.weights))
+                self._stride = min(
+                    max(int(_SECONDS_OF_STRIDE / seconds), 1), _STRIDE_NUMBERS // len(walk.weights)
+                )
                 shown = np.reshape(steps.shown, (-1, 1))
-                return Stretch(walk.steps + 1, walk.passes + 1, steps.weights, steps.error, steps.penalised, steps.gradient, shown)
+                return Stretch(
+                    walk.steps + 1,
+                    walk.passes + 1,
+                    steps.weights,
+                    steps.error,
+                    steps.penalised,
+                    steps.gradient,
+                    shown,
+                )
         sums = self._rows.total(self._descent.ask(self._state), self._model)
         self._state = self._descent.tell(self._state, sums)
         walk, self.penalty = self._state.walk, self._state.penalty

@@ -7,7 +7,6 @@ import numpy as np
 
 from fallline.walk.path import EVERY_STEP_UP_TO, THINNED_BYTES
 
-
 _ROOM_BYTES = 1 << 24  # of the weights of a walk, taken before it begins
 
 
@@ -96,7 +95,9 @@ class Recorder:
         # Memory costs nothing before it is written to: room for all points spares copies.
         room = int(max(min(most, _ROOM_BYTES // (8 * n_weights)), 16))
         self._whole = [Growing((), np.int64, room) for _ in range(3)]  # step, passes, epoch
-        self._numbers = [Growing((), room=room) for _ in range(3)]  # error, penalised error, length of the gradient
+        self._numbers = [
+            Growing((), room=room) for _ in range(3)
+        ]  # error, penalised error, length of the gradient
         self._shown, self._watched = Growing((n_shown,), room=room), Growing((n_watched,), room=room)
         self._kept = Growing((), np.int64, room)
         self._weights, self._gradient = Growing((n_weights,), room=room), Growing((n_weights,), room=room)
@@ -119,7 +120,9 @@ class Recorder:
     def note_all(self, stretch: Stretch) -> None:
         """Keep the points of a stretch, of a walk without watched rows or epochs."""
         numbers = np.arange(len(stretch.error))
-        for whole, count in zip(self._whole, (stretch.step + numbers, stretch.passes + numbers, 0 * numbers), strict=True):
+        for whole, count in zip(
+            self._whole, (stretch.step + numbers, stretch.passes + numbers, 0 * numbers), strict=True
+        ):
             whole.add_all(count)
         length = np.sqrt(np.einsum("ij,ij->i", stretch.gradient, stretch.gradient))
         for column, values in zip(self._numbers, (stretch.error, stretch.penalised, length), strict=True):

@@ -21,6 +21,7 @@ from fallline.native.kernels import Ends as Standing
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread, side_by_side, stopping
 from fallline.walk.loop import FullPasses
+from fallline.walk.recorder import Point
 from fallline.walk.stopping import Stopping, check_patience
 
 # Of the activations of networks that walk as one stack: larger arrays go back to the system after every step, and page faults
@@ -129,7 +130,7 @@ def _one_by_one(
                     raise KeyboardInterrupt
                 point = walker.go()
                 stop = walker.stop
-                if point is not None:
+                if isinstance(point, Point):  # not many at once: the walk does not stride
                     stop = stop or rule.tell(point)
             walk = walker.walk
             found.append(
@@ -220,7 +221,13 @@ def _in_c(
     """The same by ``rows.ends``, or None where the rows cannot."""
     m, momentum = len(starts), float(descent.momentum)
     rule = (rate, momentum, descent.nesterov, (1.0 - momentum) ** 2, RUNAWAY, ROUNDING)
-    found = Standing(starts.copy(), np.zeros_like(starts), starts.copy(), np.full((m, 4), np.inf), np.zeros((m, 4), np.int64))
+    found = Standing(
+        starts.copy(),
+        np.zeros_like(starts),
+        starts.copy(),
+        np.full((m, 4), np.inf),
+        np.zeros((m, 4), np.int64),
+    )
     found.counts[:, 0] = -1
     stride = max(int(_WORK_OF_CALL / (len(rows) * starts.size)), 1)
     for step in range(0, max_iter + 1, stride):
