@@ -115,10 +115,8 @@ def _system() -> dict[str, object]:
 
 
 def _memory() -> str | None:
-    from fallline.words import in_bytes
-
     try:
-        return in_bytes(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     except (AttributeError, ValueError):  # Windows cannot be asked like this
         return None
 

@@ -102,7 +102,7 @@ class ByBatches(Descent):
         raise NotImplementedError
 
     def packed(self, memory: Any) -> Any:
-        """For steps by mini-batches in C: settings, memory (2, p) and the steps it has seen; None where C does not know the rule."""
+        """For mini-batches in C: settings, memory (2, p) and the steps it has seen; None where C does not know the rule."""
         return None
 
     def start(self, weights: np.ndarray, penalty: Penalty) -> BatchState:

@@ -126,7 +126,7 @@ class GradientDescent(Descent):
         return np.zeros_like(weights)
 
     def packed(self, velocity: np.ndarray) -> tuple[tuple[float, ...], np.ndarray, int]:
-        """By mini-batches in C: momentum, Nesterov's form, and what Adam would need; the memory (2, p), and the steps it has seen."""
+        """For mini-batches in C: momentum, Nesterov's form and what Adam needs; the memory (2, p), and the steps it has seen."""
         return (float(self.momentum), self.nesterov, 0.0, 0.0, 0.0), np.stack([velocity, velocity]), 0
 
     def unpacked(self, memory: np.ndarray, steps: int) -> np.ndarray:

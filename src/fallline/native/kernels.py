@@ -74,7 +74,7 @@ def _function(name: str, dtype: Any) -> Any:
 
 
 def _call_for(name: str, network: Any, x: np.ndarray, y: np.ndarray) -> Any:
-    """The native function for such rows, its first argument filled in; None where there is none, or they do not fit the network."""
+    """The native function for such rows, its first argument filled in. None: there is none, or they do not fit the network."""
     call = _function(name, x.dtype) if (x.shape[1], y.shape[1]) == (network.inputs, network.outputs) else None
     shape = _shape(network)
     return None if call is None or shape is None else functools.partial(call, shape)
@@ -121,7 +121,7 @@ def _on_plane(network: Any, corners: np.ndarray, points: np.ndarray, x: np.ndarr
 
 
 class Steps(NamedTuple):
-    """Points that a walk came to, one after the other: weights (m, p), gradient of F (m, p), E (m,), F (m,), what is shown (m,)."""
+    """Points of a walk, one after the other: weights (m, p), gradient of F (m, p), E (m,), F (m,), and what is shown (m,)."""
 
     weights: np.ndarray
     gradient: np.ndarray
@@ -225,8 +225,8 @@ def epoch(
 ) -> int | None:
     """Steps by the batches numbered ``which[0]`` up to ``which[1]``, of ``size`` rows in this order: the first that took none.
 
-    settings: those that kernels.c names. rates: one for each batch of the epoch. weights (p,) and memory (2, p), of the type of the
-    rows, are changed in place; ``steps``, how many the memory has seen. kept: room for the weights and gradient of each step.
+    settings: those that kernels.c names. rates: one for each batch of the epoch. weights (p,) and memory (2, p), of the type of
+    the rows, are changed in place; ``steps``, how many the memory has seen. kept: room for the weights and gradient of each step.
     """
     call = _call_for("epoch", network, block.x, block.y)
     if call is None:

@@ -50,7 +50,7 @@ class Stopping:
         return self._end_stop if point.turn >= self._end else Stop.GOING_ON
 
     def tell_all(self, stretch: Stretch) -> tuple[Stop, int]:
-        """Why the walk ends within a stretch, if it does, and how many of its points it has. The penalty is fixed, and no rows judge."""
+        """Why the walk ends within a stretch, if it does, and after how many points; the penalty is fixed, and no rows judge."""
         stop, count = Stop.GOING_ON, len(stretch.error)
         if stretch.step + count > self._end:
             stop, count = self._end_stop, int(self._end) + 1 - stretch.step
