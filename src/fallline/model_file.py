@@ -37,14 +37,7 @@ _SCALING = "scaling."
 _PATH = "path."
 _STARTS = "starts."
 _INTERVALS = "intervals."
-_AMISS = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    OverflowError,
-)  # what content may raise
+_AMISS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 _PATH_BYTES = 1 << 20  # all arrays of a path together
 _CURVES = ("steps", "passes", "error", "penalised_error", "gradient_norm")
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 120  # bytes of a file's name before its suffix: file systems count bytes
 _SUFFIXES = re.compile(r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|gz))+$", re.IGNORECASE)
-_BETWEEN, _ANOTHER = (
-    0.05,
-    0.5,
-)  # seconds between two movements of the bar, before it goes over to another start
+_BETWEEN, _ANOTHER = 0.05, 0.5  # seconds between two movements of the bar, before it goes to another start
 
 
 def _sizes(value: Any) -> Any:

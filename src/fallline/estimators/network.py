@@ -622,11 +622,8 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
             raise TableError(
                 f"y has one class, {classes.tolist()[0]!r}: there is nothing to tell apart. Give rows of two classes or more."
             )
-        if (
-            self.warm_start
-            and known is None
-            and not np.array_equal(getattr(self, "classes_", classes), classes)
-        ):
+        before = getattr(self, "classes_", classes)
+        if self.warm_start and known is None and not np.array_equal(before, classes):
             raise SettingsError(
                 f"warm_start goes on with the classes {self.classes_.tolist()}, but y now has {classes.tolist()}: "
                 "set warm_start=False, or give rows of the same classes."
@@ -682,9 +679,8 @@ def _kind_of(descent: Any) -> Any:
     """What must be the same for the memory of a descent to be carried on: its type, or the transformation itself."""
     if isinstance(descent, str):
         return descent
-    return getattr(
-        descent, "transformation", descent if is_transformation(descent) else type(descent).__name__
-    )
+    kind = descent if is_transformation(descent) else type(descent).__name__
+    return getattr(descent, "transformation", kind)
 
 
 def _folded(fitted: FittedNetwork) -> dict[str, Any]:
@@ -742,9 +738,8 @@ class _StepTasks:
 
 
 def _print_progress(progress: Progress, _: Any) -> None:
-    seen = "".join(
-        f", {name} {error / progress.watched_rows[name]:.6g}" for name, error in progress.watched.items()
-    )
+    rows = progress.watched_rows
+    seen = "".join(f", {name} {error / rows[name]:.6g}" for name, error in progress.watched.items())
     start = f"start {progress.start} of {progress.n_starts}, " if progress.n_starts > 1 else ""
     print(f"{start}step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
 

@@ -100,9 +100,7 @@ class Starts(Sequence[Start]):
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """A column for each number of a start: start, minimum, error, penalised_error, …, each (starts,)."""
-        names = [
-            field.name for field in dataclasses.fields(Start) if field.name not in ("weights", "strength")
-        ]
+        names = [field.name for field in dataclasses.fields(Start)[2:]]  # all but the two arrays
         columns = {name: np.array([getattr(start, name) for start in self.each]) for name in names}
         columns["stop"] = np.array([start.stop.name.lower() for start in self.each])
         first = {"start": np.arange(1, len(self) + 1), "minimum": columns.pop("minimum")}

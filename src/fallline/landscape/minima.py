@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from fallline.descent.lbfgs import LBFGS
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import weight_decay
+from fallline.error.sums import Request
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.evaluate import changes_without, errors_at, predict_alike
 from fallline.landscape.hessian import LARGEST, Curvature, without_effect
@@ -18,13 +19,18 @@ from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.threads import one_blas_thread
 from fallline.walk.starts import Ends, descend_from
 from fallline.words import counted, written
 
 _FOLLOW_STEPS = 300  # by which an end is followed on to its minimum
-_FOLLOW_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them
+_FOLLOW_TOL = 1e-10  # or until the error falls by less, relatively
+_FOLLOW_PATIENCE = 2  # of them in a row
 _FOLLOW_DAMPING = 10.0  # the damping it begins with
 _SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
+_COARSE = 0.1  # of ends this near to each other one at least is followed on
+_ON_THE_WAY = np.linspace(0.0, 1.0, 17)  # where the error is looked at between an end and a minimum
+_RISE = 1e-9  # of what the rows vary: a rise that is none
 _SAME_ERROR = 1e-5  # relative to what the rows vary
 _LONGEST_NEWTON = 1e-3  # of the weights: the longest Newton step at a minimum
 _FLAT_GAIN = 1e-6  # of the error: what a walk along a flat direction, as long as the weights are, may gain
@@ -252,15 +258,51 @@ def _told_apart(
         np.round(weights / (_SAME_WEIGHTS * size)), axis=0, return_index=True, return_inverse=True
     )
     inverse = inverse.reshape(-1)
-    # Short steps at first: a long one could leave the basin.
+    distinct, whole = weights[first], rows.wide().error_of_mean
+    # Some are followed on to their minimum, then those of the others that cannot go straight down to one of these, and no other.
+    _, some = np.unique(np.round(distinct / (_COARSE * size)), axis=0, return_index=True)
+    rest = _followed(model, rows, distinct[some], alpha)
+    found, belongs = _distinct(model, rows.wide(), rest, strength, whole)
+    others = np.setdiff1d(np.arange(len(distinct)), some)
+    ways = [_downhill(model, rows, distinct[others], each.weights, strength, whole) for each in found]
+    straight = np.sum(ways, axis=0) == 1 if found else np.zeros(len(others), bool)
+    if not straight.all():
+        left = others[~straight]
+        rest = _joined(rest, _followed(model, rows, distinct[left], alpha))
+        alike = [
+            int(np.flatnonzero(belongs == k)[0]) for k in range(len(found))
+        ]  # an end of each minimum found so far
+        found, belongs = _distinct(model, rows.wide(), rest, strength, whole)
+        some, alike = np.concatenate([some, left]), belongs[alike]
+    else:
+        alike = np.arange(len(found))
+    whither = np.full(len(distinct), -1)
+    whither[some] = belongs
+    if straight.any():
+        whither[others[straight]] = np.asarray(alike)[np.argmax(ways, axis=0)[straight]]
+    index = whither[inverse]
+    minima = _counted(found, index)
+    lowest = np.array([minimum.penalised_error for minimum in minima] + [-np.inf])[index]
+    arrived = (index >= 0) & (own <= lowest + _ARRIVED_ABOVE * whole)
+    cuts = np.cumsum([len(each.error) for each in ends])[:-1]
+    return minima, np.split(index, cuts), np.split(arrived, cuts)
+
+
+def _followed(model: Model, rows: InMemory, weights: np.ndarray, alpha: Any) -> Ends:
+    """Where ends lead, by short steps at first: a long one could leave the basin."""
     follow: Any = LBFGS()
     if model.n_weights <= LARGEST:
         follow = LevenbergMarquardt(damping=_FOLLOW_DAMPING, scaling="columns")
-    rest = descend_from(
-        model, rows, follow, starts=weights[first], max_iter=_FOLLOW_STEPS, tol=_FOLLOW_TOL, alpha=alpha
-    )
+    return descend_from(
+        model, rows, follow, starts=weights, max_iter=_FOLLOW_STEPS, tol=_FOLLOW_TOL,
+        n_iter_no_change=_FOLLOW_PATIENCE, alpha=alpha,
+    )  # fmt: skip
 
-    rows, whole = rows.wide(), rows.error_of_mean
+
+def _distinct(
+    model: Model, rows: InMemory, rest: Ends, strength: np.ndarray, whole: float
+) -> tuple[list[Minimum], np.ndarray]:
+    """The distinct minima among ends, the lowest first, and which of them each end is, −1 where none."""
     order = np.argsort(rest.penalised_error, kind="stable")
     error = rest.penalised_error[order]
     belongs = np.full(len(order), -1)
@@ -277,12 +319,33 @@ def _told_apart(
         if minimum is not None:
             belongs[order[same]] = len(found)
             found.append(minimum)
-    index = belongs[inverse]
-    minima = _counted(found, index)
-    lowest = np.array([minimum.penalised_error for minimum in minima] + [-np.inf])[index]
-    arrived = (index >= 0) & (own <= lowest + _ARRIVED_ABOVE * whole)
-    cuts = np.cumsum([len(each.error) for each in ends])[:-1]
-    return minima, np.split(index, cuts), np.split(arrived, cuts)
+    return found, belongs
+
+
+def _downhill(
+    model: Model, rows: InMemory, ends: np.ndarray, minimum: np.ndarray, strength: np.ndarray, whole: float
+) -> np.ndarray:
+    """Whether the penalised error falls all the way on the straight line from each end (m, p) to a minimum: (m,) bool."""
+    points = np.stack([_ON_THE_WAY, np.zeros(len(_ON_THE_WAY))], axis=1)
+
+    def falls(end: np.ndarray) -> bool:
+        corners = np.stack([end, minimum - end, 0.0 * end])
+        errors = rows.total(Request("plane", corners, points), model).error
+        errors = errors + 0.5 * (end + _ON_THE_WAY[:, None] * (minimum - end)) ** 2 @ strength
+        return bool((np.diff(errors) <= _RISE * whole).all())
+
+    with one_blas_thread(), np.errstate(all="ignore"):
+        return np.array([falls(end) for end in ends], bool)
+
+
+def _joined(first: Ends, second: Ends) -> Ends:
+    """The ends of two sets of starts as one."""
+    both = {
+        each.name: np.concatenate([getattr(first, each.name), getattr(second, each.name)])
+        for each in fields(Ends)
+        if each.name != "seconds"
+    }
+    return Ends(**both, seconds=first.seconds + second.seconds)
 
 
 def _counted(minima: Sequence[Minimum], index: np.ndarray) -> tuple[Minimum, ...]:

@@ -78,9 +78,8 @@ class Plane:
         origin[numbers] = 0.0
         first, second = (np.zeros(model.n_weights) for _ in range(2))
         first[numbers[0]] = second[numbers[1]] = 1.0
-        return cls(
-            origin, first, second, (f"weight {known[numbers[0]]}", f"weight {known[numbers[1]]}"), "weights"
-        )
+        one, two = (f"weight {known[number]}" for number in numbers)
+        return cls(origin, first, second, (one, two), "weights")
 
     @classmethod
     def at_random(cls, model: Model, at: Any, seed: int = 0) -> "Plane":
@@ -172,9 +171,7 @@ class Plane:
         across = second - (first @ second) / (length**2 or 1.0) * first
         height = float(np.linalg.norm(across))
         if height < _PARALLEL * float(np.linalg.norm(second)) or height == 0.0 or length == 0.0:
-            raise SettingsError(
-                "the three points lie on one line, which many planes contain: choose another."
-            )
+            raise SettingsError("the three points lie on one line, and many planes hold it: choose another.")
         labels = f"from {names[0]} to {names[1]}", f"across, towards {names[2]}"
         return cls(points[0], first, across * (length / height), labels, "minima")
 

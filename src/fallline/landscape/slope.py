@@ -104,9 +104,7 @@ class Differentiable:
             f"f({x:.6g}) gave no number ({what}): give a function of one number that returns one, such as lambda x: x**2."
         )
 
-    def _extrapolated(
-        self, x: float, difference: Callable[[Callable[[float], float], float], float]
-    ) -> float:
+    def _extrapolated(self, x: float, difference: Callable[[Callable[[float], float], float], Any]) -> float:
         """The limit of a difference for h → 0, whose error is a series in h²: of a tableau the entry that moves least.
 
         Columns take off h², h⁴, …; rows make h smaller until rounding outweighs what is gained.
@@ -143,11 +141,7 @@ class CurveDescent:
 
 
 def descend_curve(
-    f: Differentiable,
-    start: float,
-    learning_rate: float = 0.1,
-    n_steps: int = 20,
-    momentum: float = 0.0,
+    f: Differentiable, start: float, learning_rate: float = 0.1, n_steps: int = 20, momentum: float = 0.0
 ) -> CurveDescent:
     """Gradient descent on f: Δx(t) = −ε f'(x) + β Δx(t−1), ε = learning_rate, β = momentum.
 
@@ -189,9 +183,7 @@ def descend_curve(
     elif np.abs(slope[-1]) == np.abs(slope).max() > np.abs(slope[0]) and value[-1] == value.min():
         says = f"After {n_steps} steps at {stands}, and ever steeper: no minimum is in sight yet."
     else:
-        says = (
-            f"After {n_steps} steps still on the way, at {stands}: take more steps, or another learning rate."
-        )
+        says = f"After {n_steps} steps still on the way, at {stands}: take more, or another learning rate."
     return CurveDescent(x, value, slope, minimum, False, says)
 
 

@@ -199,16 +199,14 @@ def error_surface(
         if strength is not None:  # under the last one, where it was found on the way
             told = told + 0.5 * (weights**2 @ strength)
         there, again = plane.coordinates(weights), float(errors_at(model, rows, weights[best], strength)[0])
-        same_rows = (
-            not np.isfinite(told[best]) or abs(again - told[best]) <= _SAME_ROWS * abs(again) + rounding
-        )
+        off = abs(again - told[best]) > _SAME_ROWS * abs(again) + rounding
+        same = not (np.isfinite(told[best]) and off)
         away, share = plane.distance(weights), plane.share(weights)
-        return Track(name, steps, there, told, errors(there), away, share, best, bool(same_rows))
+        return Track(name, steps, there, told, errors(there), away, share, best, same)
 
     tracks = tuple(map(track, laid))
-    return Surface(
-        plane, first, second, error, strength is not None, rows.count, tracks, minimum, tuple(local)
-    )
+    penalised = strength is not None
+    return Surface(plane, first, second, error, penalised, rows.count, tracks, minimum, local)
 
 
 def _model_and_paths(of: Any) -> tuple[Model, dict[str, Recorded]]:
@@ -298,9 +296,7 @@ def _thinned(path: Any) -> tuple[np.ndarray, np.ndarray, int]:
     """Steps (k,), weights (k, p) and the index of the best of a path, thinned where it is long."""
     steps, weights = np.asarray(path.weight_steps), np.asarray(path.weights, np.float64)
     if not len(steps):
-        raise SettingsError(
-            "the path has no weights, which were too many to keep: give a model and at=weights."
-        )
+        raise SettingsError("the path has no weights, they were too many to keep: give at=weights.")
     best = int(np.argmin(np.abs(steps - path.best_step)))
     at = np.arange(len(steps))
     if len(at) > _TRACK_POINTS:
@@ -406,7 +402,7 @@ def _settled(errors: Errors, start: np.ndarray, half: np.ndarray) -> Lowest | No
 
 def _lowest_points(
     errors: Errors, first: np.ndarray, second: np.ndarray, error: np.ndarray, known: Lowest | None
-) -> tuple[Lowest | None, list[Lowest]]:
+) -> tuple[Lowest | None, tuple[Lowest, ...]]:
     """The lowest point on the map and its other local minima, each found between the grid points."""
     cell = np.array([first[1] - first[0], second[1] - second[0]])
     low, high = np.array([first[0], second[0]]), np.array([first[-1], second[-1]])
@@ -417,14 +413,13 @@ def _lowest_points(
     distinct: list[Lowest] = []
     for lowest in sorted(filter(None, (known, *found)), key=lambda lowest: lowest.error):
         inside = ((low <= lowest.coordinates) & (lowest.coordinates <= high)).all()
-        if inside and all(
-            (np.abs(lowest.coordinates - other.coordinates) > cell).any() for other in distinct
-        ):
+        apart = [np.abs(lowest.coordinates - other.coordinates) > cell for other in distinct]
+        if inside and all(map(np.any, apart)):
             distinct.append(lowest)
     # Where the map's own edge lies lower than every dip, the error goes on falling there: no dot says "the minimum".
     if not distinct or distinct[0].error > float(error.min()) + 1e-12 * abs(float(error.min())):
-        return None, distinct
-    return distinct[0], distinct[1:]
+        return None, tuple(distinct)
+    return distinct[0], tuple(distinct[1:])
 
 
 def _dips(error: np.ndarray) -> list[tuple[int, int]]:

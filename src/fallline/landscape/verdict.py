@@ -160,9 +160,8 @@ class Verdict:
                 if self.flat:
                     sentence += f"; {without_effect(self.flat, len(self.weights))} (mostly {named})"
                 if self.symmetries:
-                    sentence += (
-                        f", {self.symmetries:,} of them because a unit can be scaled against what follows it"
-                    )
+                    why = "a unit can be scaled against what follows it"
+                    sentence += f", {self.symmetries:,} of them because {why}"
                 return sentence
             case Kind.SADDLE:
                 ways = counted(self.down, "direction") + (" at least" if self.eigenvalues is None else "")

@@ -272,9 +272,8 @@ class Curve:
             formula = formula_of(self.function(unknown[0] if k == 1 else unknown[:k], *unknown[k:]))
             said = self._called(weights, x)
             rounding = 1e-9 * np.max(np.abs(said), where=np.isfinite(said), initial=0.0)
-            same = np.allclose(
-                formula(self._values(weights, x)), said, rtol=0.0, atol=rounding, equal_nan=True
-            )
+            again = formula(self._values(weights, x))
+            same = np.allclose(again, said, rtol=0.0, atol=rounding, equal_nan=True)
         except Exception:  # whatever a function may have against such numbers: others will do
             return None
         return formula if same and np.isfinite(said).any() else None

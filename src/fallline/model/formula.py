@@ -158,10 +158,8 @@ class _Reader:
         found = _TOKEN.match(self.text, self.at)
         if found is None:
             sign = self.text[self.start]
-            known = "numbers, names, + - * / ^ and parentheses"
-            self.refuse(
-                "a backtick that is not closed" if sign == "`" else f"{sign!r} has no meaning here", known
-            )
+            what = "a backtick that is not closed" if sign == "`" else f"{sign!r} has no meaning here"
+            self.refuse(what, "numbers, names, + - * / ^ and parentheses")
         self.kind = str(found.lastgroup)
         self.token = found[self.kind]
         self.at = found.end()

@@ -161,9 +161,8 @@ class ErrorSurfaceDisplay(Display):
         if colors is not None:
             color = colors[place % len(colors)]
         way = np.array(track.coordinates)
-        low, high = (
-            np.array([axis[end] for axis in (self.surface.first, self.surface.second)]) for end in (0, -1)
-        )
+        axes = self.surface.first, self.surface.second
+        low, high = (np.array([axis[end] for axis in axes]) for end in (0, -1))
         with np.errstate(invalid="ignore"):
             way[~(np.abs(way - (low + high) / 2) <= _FAR * (high - low)).all(axis=1)] = np.nan
         alone, steps = len(self.surface.tracks) == 1, int(track.steps[-1] - track.steps[0])

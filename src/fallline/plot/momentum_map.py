@@ -173,10 +173,8 @@ class MomentumMapDisplay(Display):
             color=INK, bbox={"facecolor": "#f4f4f4", "edgecolor": "none", "pad": 2.0},
         )  # fmt: skip
         self.colorbar_ = ax.figure.colorbar(self.contours_, ax=ax, pad=0.02)
-        flat = f"\n{self.left_out} of {self.directions} directions are too flat to count" * bool(
-            self.left_out
-        )
-        self.colorbar_.set_label(f"steps to a tenth of the distance{flat}")
+        flat = f"\n{self.left_out} of {self.directions} directions are too flat to count"
+        self.colorbar_.set_label(f"steps to a tenth of the distance{flat * bool(self.left_out)}")
         self.colorbar_.set_ticks(levels, labels=[f"{level:,g}" for level in levels])
         legend_above(ax)
 

@@ -16,9 +16,7 @@ from fallline.plot.display import Display, is_saved
 _MOST_WEIGHTS, _MOST_LAYERS = 100_000, 8  # that a diagram is drawn of at all
 _WIDEST = 4.0  # points, the largest weight
 _USUAL = 8.0  # medians of |weight|: lines grow up to there
-_HAIRLINE = (
-    0.2  # the smallest: dashes are as long as lines are wide, and of width 0 matplotlib never ends one
-)
+_HAIRLINE = 0.2  # the smallest: dashes are as long as lines are wide, and of width 0 they never end
 _APART = 2.0  # rows of the tallest layer: no layer is spread further
 _DASHES = (0, (2.2, 1.1))
 _LETTER = 0.6  # of the size of a font, the width of a letter

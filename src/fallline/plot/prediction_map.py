@@ -124,12 +124,7 @@ class PredictionMapDisplay(Display):
         # A line with a number beyond the rows would claim too much.
         shown = np.ma.masked_array(self.prediction, ~(np.isfinite(self.prediction) & self.inside))
         if any(shown.min() < level < shown.max() for level in levels if shown.count()):
-            style: dict[str, Any] = {
-                "colors": "white",
-                "linewidths": 1.0,
-                "linestyles": "solid",
-                "levels": levels,
-            }
+            style: Any = {"colors": "white", "linewidths": 1.0, "linestyles": "solid", "levels": levels}
             self.contours_ = ax.contour(self.first, self.second, shown.T, **style)
             self.contours_.set_path_effects([withStroke(linewidth=1.8, foreground=color, alpha=0.5)])
         if not self.inside.all():

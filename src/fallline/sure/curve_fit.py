@@ -129,9 +129,8 @@ class CurveFit:
         if self.refitted:
             parts.append("By the complex step it ended where differences contradict it: this is a new fit.")
         if self.uncertainty is None:
-            parts.append(
-                f"{len(self.rows)} rows leave nothing to see the noise by: standard errors are infinite."
-            )
+            rows = f"{len(self.rows)} rows"
+            parts.append(f"{rows} leave nothing to see the noise by: the standard errors are infinite.")
         elif self.uncertainty.rank < len(self.uncertainty.weights):
             parts.append(self.uncertainty.says())
         if self.at_bound:

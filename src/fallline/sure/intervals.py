@@ -36,9 +36,7 @@ _KEPT_BYTES = 3 << 20  # of the triangles of all starts together: they go into t
 _TOP, _SPACED = 200, 800  # of the standardised residuals kept: the largest, and of the others evenly
 # The starts may differ more than their average is off; the noise is then still a tenth of what it is without their spread.
 _LEAST_NOISE = 0.1
-_UNSEEN_AT_MOST = (
-    0.5  # the largest share of its residual that a row hides, where leverages are known on average
-)
+_UNSEEN_AT_MOST = 0.5  # the largest share of its residual that a row hides, where leverages are a mean
 
 
 class Member(NamedTuple):
@@ -176,10 +174,8 @@ class Intervals:
             "scale": (m, p),
             "undetermined": (m, p, *given["undetermined"].shape[2:3]),
         }
-        fit = all(
-            given[name].shape == shape and np.isfinite(given[name]).all() for name, shape in shapes.items()
-        )
-        if not (fit and 0 < starts >= m and q > 0):
+        whole = all(given[name].shape == shape for name, shape in shapes.items()) and 0 < starts >= m and q
+        if not whole or not all(np.isfinite(each).all() for each in given.values()):
             raise ValueError("the intervals and the network do not fit each other")
         if (np.diff(given["shares"]) < 0).any() or (given["noise_variance"] < 0).any():
             raise ValueError("the intervals have shares that fall, or a noise below 0")

@@ -163,9 +163,7 @@ def uncertainty_of(
     Source: Seber & Wild (1989), *Nonlinear Regression*, sec. 5.1; Allen (1974), Technometrics 16:125 (PRESS); MacKay
     (1992), Neural Computation 4:415, eq. 4.10 (γ).
     """
-    rows = check_fit(
-        model, rows
-    ).wide()  # in single precision rounding would pass for what the rows determine
+    rows = check_fit(model, rows).wide()  # in single precision rounding would pass for what is determined
     weights = np.asarray(weights, np.float64)
     if weights.shape != (model.n_weights,):
         raise ShapeError(

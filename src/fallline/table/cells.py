@@ -124,9 +124,8 @@ def _settled(
             chosen[i] = ways[order]
     if "comma decimal" in sure and dotted:
         # A table with decimal commas has no decimal points: 1.234 is one thousand and so on.
-        grouped = " and ".join(
-            rf"bool_and(regexp_full_match(c{i}, '[+-]?\d{{1,3}}([.]\d{{3}})*'))" for i in dotted
-        )
+        marked = r"[+-]?\d{1,3}([.]\d{3})*"
+        grouped = " and ".join(f"bool_and(regexp_full_match(c{i}, '{marked}'))" for i in dotted)
         if _answer(database, f"select {grouped} from cells"):
             chosen |= dict.fromkeys(dotted, DOT_MARKS)
             notes |= dict.fromkeys(dotted, "thousands marks (1.234)")
