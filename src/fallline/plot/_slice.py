@@ -9,16 +9,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.plot.display import is_saved
 from fallline.words import listed, minus
-
-if TYPE_CHECKING:
-    from fallline.sure.fitted_intervals import FittedIntervals
 
 _SAID = 4  # held inputs that a label can name
 _LINE = 56  # letters to a line of it
@@ -30,8 +27,7 @@ class Seen:
 
     x (n, inputs) as numbers, encoded where columns were text or dates; ``names`` of these inputs; ``indicators``
     (inputs,): those that are 0 or 1 by construction. ``predict``: (m, inputs) → (m, outputs), in the targets' units.
-    ``fitted``: the network and its scaling, None for a model of another library. ``strength`` (p,): its penalty, in
-    scaled units, None where it is not known.
+    ``fitted``: the network and its scaling, None for a model of another library.
     """
 
     x: np.ndarray
@@ -40,7 +36,6 @@ class Seen:
     targets: tuple[str, ...]
     predict: Callable[[np.ndarray], np.ndarray]
     fitted: Any = None
-    strength: np.ndarray | None = None
 
     def feature(self, feature: int | str) -> int:
         """The number of an input, given by number or name."""
@@ -125,8 +120,7 @@ def seen(model: Any, X: Any, names: Sequence[str] | None = None) -> Seen:
         if x.shape[1] != fitted.network.inputs:
             raise ShapeError(f"X has {x.shape[1]} columns, but the network takes {fitted.network.inputs}.")
     targets = tuple("prediction" if outputs == 1 else f"y{j + 1}" for j in range(outputs))
-    strength = getattr(getattr(model, "path_", None), "strength", None)
-    return Seen(x, tuple(names), indicators, targets, predict, fitted, strength)
+    return Seen(x, tuple(names), indicators, targets, predict, fitted)
 
 
 def _saved(model: Any, X: Any) -> Seen:
@@ -134,10 +128,9 @@ def _saved(model: Any, X: Any) -> Seen:
 
     table, columns = table_from_frame(X), model.columns
     columns.check(list(table.columns))
-    strength = None if model.path is None else model.path.strength
     return Seen(
         columns.encode(table.columns), columns.encoded_names, columns.indicators, tuple(columns.targets),
-        model.fitted.predict, model.fitted, strength,
+        model.fitted.predict, model.fitted,
     )  # fmt: skip
 
 
@@ -175,54 +168,26 @@ def target_of(model: Any, X: Any, y: Any, seen: Seen) -> np.ndarray:
 
 
 def band_beside(
-    model: Any, seen: Seen, x: np.ndarray, y: np.ndarray, sample_weight: Any, coverage: float, strength: Any, noise: Any
-) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
-    """Lower and upper ends (m, outputs) of the prediction band at x (m, inputs); y (n, outputs) are the targets of ``seen.x``.
+    model: Any, seen: Seen, x: np.ndarray, y: np.ndarray, sample_weight: Any, coverage: float
+) -> np.ndarray | None:
+    """Lower and upper ends (m, outputs, 2) of the prediction band at x (m, inputs); y (n, outputs) are the targets of ``seen.x``.
 
-    By the fit's own intervals; by `uncertainty_of` where a ``strength`` or another ``noise`` than "auto" is asked for, or the
-    model has no intervals. None where the rows leave nothing to see the noise by, and for a model of another library.
+    By the fit's own intervals; of a network that has none, by those of the starts that it averages. None where there are
+    neither, as after ``partial_fit``, or where the rows leave nothing to see the noise by.
     """
-    own = isinstance(noise, str) and noise == "auto"
-    try:
-        if own and strength is None and (known := _intervals(model, seen, y, sample_weight)) is not None:
-            ends = known.interval(x, coverage)
-            return ends[..., 0], ends[..., 1]
-        noise = "leave-one-out" if own else noise
-        return _by_uncertainty(seen, x, y, sample_weight, coverage, strength, noise)
-    except TableError:
-        return None
-
-
-def _intervals(model: Any, seen: Seen, y: np.ndarray, sample_weight: Any) -> FittedIntervals | None:
-    """The model's own intervals, or those of the starts that it averages over the rows; None where it has neither."""
     from fallline.sure.fitted_intervals import FittedIntervals
     from fallline.sure.intervals import intervals_of
 
-    own, fitted = getattr(model, "intervals", None), seen.fitted
-    if callable(own) and hasattr(model, "_fitted"):
-        try:
-            return own()
-        except (SettingsError, TableError):  # after partial_fit, or where nothing shows the noise
-            return None
-    if isinstance(own, FittedIntervals):
-        return own
-    if fitted is None or not fitted.averages():
+    known, fitted = getattr(model, "intervals", None), seen.fitted
+    try:
+        if callable(known) and hasattr(model, "_fitted"):
+            known = known()
+        elif not isinstance(known, FittedIntervals):
+            if fitted is None or not fitted.averages():
+                return None
+            rows = fitted.rows(seen.x, y, sample_weight)
+            scaled = intervals_of(fitted.alone().network, fitted.averages(), rows)
+            known = FittedIntervals(scaled, fitted.scaling)
+    except (SettingsError, TableError):
         return None
-    rows = fitted.rows(seen.x, y, sample_weight)
-    found = intervals_of(fitted.alone().network, fitted.averages(), rows)
-    return FittedIntervals(found, fitted.scaling)
-
-
-def _by_uncertainty(
-    seen: Seen, x: np.ndarray, y: np.ndarray, sample_weight: Any, coverage: float, strength: Any, noise: Any
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """The band by what rows and penalty say of the network; None for another model or an unknown penalty."""
-    from fallline.sure.uncertainty import uncertainty_of
-
-    fitted, strength = seen.fitted, seen.strength if strength is None else strength
-    if fitted is None or strength is None:
-        return None
-    rows = fitted.rows(seen.x, y, sample_weight)
-    found = uncertainty_of(fitted.network, fitted.weights, rows, strength=strength, noise=noise)
-    low, high = found.prediction_interval(fitted.scaling.x(x), coverage)
-    return fitted.scaling.unscale_y(low), fitted.scaling.unscale_y(high)
+    return known.interval(x, coverage)

@@ -50,8 +50,6 @@ class OneInputFitDisplay(Display):
         sample_weight: Any = None,
         coverage: float = 0.95,
         band: bool = True,
-        strength: Any = None,
-        noise: Any = "auto",
         points: int = 301,
         names: Sequence[str] | None = None,
         target: str | None = None,
@@ -62,10 +60,9 @@ class OneInputFitDisplay(Display):
 
         X and y: the rows it was fitted to, (n, inputs) and (n,) or (n, outputs), with their ``sample_weight``; for a
         ``SavedModel`` a table with its columns, y included. Other inputs are held at their medians. The band is that of
-        the fit's own intervals. Another ``noise``, or a ``strength``, asks for that of `uncertainty_of` over these rows
-        instead (both as there, in scaled units; the weight decay of the fit where it is known), and so does a model without
-        intervals, with ``"leave-one-out"``. There is none where the rows leave nothing to see the noise by, for estimators of
-        other libraries, or with ``band=False``. Raises SettingsError for an unknown feature or output.
+        the fit's own intervals, or of the starts that a ``FittedNetwork`` averages. There is none where the rows leave nothing
+        to see the noise by, after ``partial_fit``, for estimators of other libraries, or with ``band=False``. Raises
+        SettingsError for an unknown feature or output.
         """
         model = seen(estimator, X, names)
         values = target_of(estimator, X, y, model)
@@ -74,12 +71,8 @@ class OneInputFitDisplay(Display):
         apart = 0.0 if first < last else 1.0
         grid = np.linspace(first - apart, last + apart, points)
         rows = model.along([i], grid[:, None])
-        ends = (
-            band_beside(estimator, model, rows, values, sample_weight, coverage, strength, noise)
-            if band
-            else None
-        )
-        low, high = (None, None) if ends is None else (end[:, j] for end in ends)
+        ends = band_beside(estimator, model, rows, values, sample_weight, coverage) if band else None
+        low, high = (None, None) if ends is None else ends[:, j].T
         target = model.target_name(j, y) if target is None else target
         display = cls(
             grid, model.predict(rows)[:, j], model.x[:, i], values[:, j], low, high, coverage, model.names[i], target,
