@@ -78,6 +78,14 @@ def framed(ax: Any, first: np.ndarray, second: np.ndarray, aspect: float | None)
         ax.set_aspect(aspect, adjustable="box")
 
 
+def hatched(ax: Any, first: np.ndarray, second: np.ndarray, **look: Any) -> Any:
+    """The whole map hatched, under everything else."""
+    from matplotlib.patches import Rectangle
+
+    corner, size = (first[0], second[0]), (np.ptp(first), np.ptp(second))
+    return ax.add_patch(Rectangle(corner, *size, hatch="////", linewidth=0.0, zorder=0, **look))
+
+
 def round_ticks(levels: np.ndarray, count: int = 6) -> np.ndarray:
     """Round numbers between levels (m,), about evenly spread over the bands, however unevenly these are spaced.
 

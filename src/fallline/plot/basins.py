@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fallline.exceptions import SettingsError
-from fallline.plot._map import black_dot, framed, lines_of, on_map
+from fallline.plot._map import black_dot, framed, hatched, lines_of, on_map
 from fallline.plot._shared import INK, LEGEND, columns_for, room_of
 from fallline.plot.display import Display, labels
 from fallline.words import label, listed
@@ -102,19 +102,21 @@ class BasinDisplay(Display):
             ax, nrows=3, ncols=panels, height_ratios=[above or 1e-3, free, under or 1e-3],
             **({"hspace": 0.35, "wspace": 0.12} if ax.figure.get_layout_engine() is None else {"hspace": 0.02}),
         )  # fmt: skip
-        self.axes_: dict[str, Any] = {}
-        self.meshes_: dict[str, Any] = {}
-        self.dots_: dict[str, list[Any]] = {}
-        self.stipples_: dict[str, Any] = {}
+        self.axes_, self.meshes_, self.dots_, self.stipples_ = (dict[str, Any]() for _ in range(4))
         self.saved_ax_ = self.saved_mesh_ = self.text_ = self.legend_ = None
         for column, name in enumerate(names):
             panel = self.axes_[name] = ax.figure.add_subplot(places[1, column])
             self._plot_basins(panel, name, colors)
             self._finish(panel, name, column == 0)
         if self.saved is not None:
+            by, than = self.saved
             self.saved_ax_ = ax.figure.add_subplot(places[1, -1])
-            self._plot_saved(self.saved_ax_, self.saved)
-            self.text_ = _words(ax.figure.add_subplot(places[2, :]), said)
+            values = self.basins.saved(by, than) + 1
+            self.saved_mesh_ = _painted(self.saved_ax_, self.basins, values, (HARMED, SAME, SAVED))
+            self._finish(self.saved_ax_, f"{by} against {than}", False)
+            under = ax.figure.add_subplot(places[2, :])
+            under.set_axis_off()
+            self.text_ = under.text(0.0, 0.5, said, va="center", fontsize=LEGEND, parse_math=False)
         if legend:
             self.legend_ = _listed(ax.figure.add_subplot(places[0, :]), entries, columns)
         return self
@@ -125,10 +127,8 @@ class BasinDisplay(Display):
 
         basins, last, entries = self.basins, len(colors) - 1, []
 
-        def entry(color: Any, words: str, **look: Any) -> None:
-            entries.append(
-                Patch(**{"facecolor": color, "label": words, "edgecolor": INK, "linewidth": 0.5, **look})
-            )
+        def entry(color: Any, words: str, edge: Any = INK, **look: Any) -> None:
+            entries.append(Patch(facecolor=color, label=words, edgecolor=edge, linewidth=0.5, **look))
 
         penalised = any(each.error != each.penalised_error for each in basins.minima)
         for which, minimum in enumerate(basins.minima[: last + 1]):
@@ -140,7 +140,7 @@ class BasinDisplay(Display):
             entry(colors[which], f"{what}, {at}: {ends}")
         lost = {name: (index < 0).sum() for name, index in basins.index.items()}
         if any(lost.values()):
-            entry(NO_MINIMUM, f"no minimum: {_counted(lost)}", hatch="////", edgecolor=HATCH)
+            entry(NO_MINIMUM, f"no minimum: {_counted(lost)}", hatch="////", edge=HATCH)
         late = {name: (~basins.arrived[name] & (index >= 0)).sum() for name, index in basins.index.items()}
         if any(late.values()):
             entry("white", f"not yet there after {basins.max_iter:,} steps: {_counted(late)}", hatch="....")
@@ -152,24 +152,13 @@ class BasinDisplay(Display):
         return entries
 
     def _plot_basins(self, ax: Any, name: str, colors: Sequence[Any]) -> None:
-        from matplotlib.patches import Rectangle
-
         basins, index = self.basins, self.basins.index[name]
         if (index < 0).any():
-            place = (basins.first[0], basins.second[0]), np.ptp(basins.first), np.ptp(basins.second)
-            ax.add_patch(
-                Rectangle(*place, facecolor=NO_MINIMUM, edgecolor=HATCH, hatch="////", linewidth=0.0)
-            )
+            hatched(ax, basins.first, basins.second, facecolor=NO_MINIMUM, edgecolor=HATCH)
         shown = np.minimum(index, len(colors) - 1)
         self.meshes_[name] = _painted(ax, basins, np.ma.masked_less(shown, 0), colors)
         late = ~basins.arrived[name] & (index >= 0)
         self.stipples_[name] = _stippled(ax, basins.first, basins.second, late)
-
-    def _plot_saved(self, ax: Any, saved: tuple[str, str]) -> None:
-        by, than = saved
-        values = self.basins.saved(by, than) + 1
-        self.saved_mesh_ = _painted(ax, self.basins, values, (HARMED, SAME, SAVED))
-        self._finish(ax, f"{by} against {than}", False)
 
     def _finish(self, ax: Any, title: str, first: bool) -> None:
         """Frame, names and the dots of the minima."""
@@ -212,8 +201,8 @@ def _stippled(ax: Any, first: np.ndarray, second: np.ndarray, where: np.ndarray)
     """Dots, offset in every second row, over the part of the map that ``where`` (b, a) names."""
     if not where.any():
         return None
-    down = max(int(_STIPPLES * np.ptp(second) / max(np.ptp(first), np.ptp(second))), 12)
-    along = max(int(_STIPPLES * np.ptp(first) / max(np.ptp(first), np.ptp(second))), 12)
+    sides = np.array([np.ptp(first), np.ptp(second)])
+    along, down = np.maximum((_STIPPLES * sides / sides.max()).astype(int), 12).tolist()
     v, u = np.meshgrid(np.arange(down) + 0.5, np.arange(along) + 0.25, indexing="ij")
     u[1::2] += 0.5
     u, v = u.ravel() / along, v.ravel() / down
@@ -235,10 +224,3 @@ def _listed(ax: Any, entries: Sequence[Any], columns: int) -> Any:
     for text in legend.get_texts():
         text.set_parse_math(False)
     return legend
-
-
-def _words(ax: Any, text: str) -> Any:
-    ax.set_axis_off()
-    return ax.text(
-        0.0, 0.5, text, transform=ax.transAxes, ha="left", va="center", fontsize=LEGEND, parse_math=False
-    )

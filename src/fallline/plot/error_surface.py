@@ -16,6 +16,7 @@ from fallline.plot._map import (
     framed,
     ground,
     halo,
+    hatched,
     said_under,
     scale_beside,
 )  # fmt: skip
@@ -115,9 +116,7 @@ class ErrorSurfaceDisplay(Display):
                 (True, False): "penalised error", (True, True): "penalised error per row",
             }[surface.penalised, per_row]  # fmt: skip
             self.colorbar_ = scale_beside(ax, self.contours_, bounds, label)
-        self.lines_: dict[str, Any] = {}
-        self.starts_: dict[str, Any] = {}
-        self.ends_: dict[str, Any] = {}
+        self.lines_, self.starts_, self.ends_ = (dict[str, Any]() for _ in range(3))
         for number_, track in enumerate(surface.tracks):
             self._plot_track(ax, track, number_, colors)
         self._plot_minima(ax, rows)
@@ -130,7 +129,6 @@ class ErrorSurfaceDisplay(Display):
     def _plot_ground(self, ax: Any, bounds: np.ndarray, rows: float, cmap: Any) -> None:
         from matplotlib import colormaps
         from matplotlib.colors import BoundaryNorm
-        from matplotlib.patches import Rectangle
 
         surface = self.surface
         bands = len(bounds) - 1
@@ -138,11 +136,8 @@ class ErrorSurfaceDisplay(Display):
         error = np.ma.masked_invalid(surface.error / rows)
         self.not_finite_ = None
         if error.mask.any():
-            corner = surface.first[0], surface.second[0]
-            size = np.ptp(surface.first), np.ptp(surface.second)
-            dark: dict[str, Any] = {"facecolor": NO_GROUND, "edgecolor": "#8a8a8a", "hatch": "////"}
-            dark |= {"linewidth": 0.0, "zorder": 0, "label": "error not finite"}
-            self.not_finite_ = ax.add_patch(Rectangle(corner, *size, **dark))
+            dark = {"facecolor": NO_GROUND, "edgecolor": "#8a8a8a", "label": "error not finite"}
+            self.not_finite_ = hatched(ax, surface.first, surface.second, **dark)
         # Of as many colours as bands, in turn: the norm's own spreading would blend or skip some.
         shades = cmap.resampled(bands) if bands > 1 else cmap
         self.contours_ = ax.contourf(
