@@ -85,8 +85,7 @@ class PredictedActualDisplay(PredictionsDisplay):
         self._plot_bars(ax, color)
         ends = [0.0, 1.0]
         if actual.size:
-            both = np.concatenate([actual, predicted])
-            low, high = float(both.min()), float(both.max())
+            low, high = float(min(actual.min(), predicted.min())), float(max(actual.max(), predicted.max()))
             margin = 0.04 * (high - low) or 0.04 * abs(low) or 1.0
             ends = [low - margin, high + margin]
             ax.set(xlim=ends, ylim=ends)

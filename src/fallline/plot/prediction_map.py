@@ -104,6 +104,7 @@ class PredictionMapDisplay(Display):
     ) -> Self:
         """Draw into ``ax``; ``at_most`` thins the rows drawn. The colours of map and rows span what is not extrapolated."""
         from matplotlib.colors import Normalize
+        from matplotlib.lines import Line2D
         from matplotlib.patheffects import withStroke
         from matplotlib.ticker import MaxNLocator
 
@@ -135,18 +136,36 @@ class PredictionMapDisplay(Display):
             (self.outline_,) = ax.plot(*ring.T, color=color, linewidth=0.9, linestyle=(0, (4, 2)))
         self._plot_points(ax, at_most, norm, cmap, color)
         if self.contours_ is not None:
-            for text in ax.clabel(self.contours_, fontsize="small", colors=color, fmt=_number, zorder=4):
+            for text in ax.clabel(
+                self.contours_,
+                fontsize="small",
+                colors=color,
+                zorder=4,
+                fmt=lambda value: minus(f"{value:.6g}"),
+            ):
                 text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
         if colorbar:
-            outside = self.prediction[np.isfinite(self.prediction)]
+            outside, what = self.prediction[np.isfinite(self.prediction)], self.target or "y"
             beyond = int((outside < low).any()) + 2 * int((outside > high).any())
             extend = ("neither", "min", "max", "both")[beyond]
             self.colorbar_ = ax.figure.colorbar(self.map_, ax=ax, extend=extend)
-            self.colorbar_.set_label(self._scale_label(), parse_math=False)
+            scale = (
+                f"predicted {what}" if self.y is None else f"{what}: predicted (map), of the rows (points)"
+            )
+            self.colorbar_.set_label(scale, parse_math=False)
         ax.set_xlim(self.first[0], self.first[-1])
         ax.set_ylim(self.second[0], self.second[-1])
         labels(ax, under(self.features[0], self.held), self.features[1])
-        self._plot_legend(ax)
+        handles = []
+        if self.points_ is not None:
+            name = "rows, whatever their other inputs" if self.held else "rows"
+            dot = {"marker": "o", "markersize": 5, "linestyle": "", "markeredgecolor": "white"}
+            handles.append(Line2D([], [], color=INK, label=name, **dot))
+        if self.outline_ is not None:
+            self.outline_.set_label("outside: extrapolated")
+            handles.append(self.outline_)
+        if handles:
+            legend_above(ax, *handles)
         return self
 
     def _plot_points(self, ax: Any, at_most: int | None, norm: Any, cmap: Any, color: Any) -> None:
@@ -161,36 +180,13 @@ class PredictionMapDisplay(Display):
 
     def _range(self) -> tuple[float, float]:
         """What the colours span: predictions among the rows, and the rows."""
-        told = [self.prediction[self.inside & np.isfinite(self.prediction)]]
-        told += [] if self.y is None else [self.y[np.isfinite(self.y)]]
-        values = np.concatenate([np.ravel(each) for each in told])
-        if not values.size:
-            values = self.prediction[np.isfinite(self.prediction)]
+        told = [self.prediction[self.inside], *([] if self.y is None else [self.y])]
+        values = np.concatenate(told)
+        if not np.isfinite(values).any():
+            values = self.prediction.ravel()
+        values = values[np.isfinite(values)]
         low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
         return (low, high) if low < high else (low - 0.5, high + 0.5)
-
-    def _scale_label(self) -> str:
-        what = self.target or "y"
-        return f"predicted {what}" if self.y is None else f"{what}: predicted (map), of the rows (points)"
-
-    def _plot_legend(self, ax: Any) -> None:
-        """The names of points and outline, above the map, where they cover nothing."""
-        from matplotlib.lines import Line2D
-
-        handles = []
-        if self.points_ is not None:
-            name = "rows, whatever their other inputs" if self.held else "rows"
-            dot = {"marker": "o", "markersize": 5, "linestyle": "", "markeredgecolor": "white"}
-            handles.append(Line2D([], [], color=INK, label=name, **dot))
-        if self.outline_ is not None:
-            self.outline_.set_label("outside: extrapolated")
-            handles.append(self.outline_)
-        if handles:
-            legend_above(ax, *handles)
-
-
-def _number(value: float) -> str:
-    return minus(f"{value:.6g}")
 
 
 def _axis(values: np.ndarray, points: int) -> np.ndarray:

@@ -138,17 +138,17 @@ class SlopeDisplay(Display):
                 label="minimum",
             )
         if descent.diverged:
-            short = descent.says.partition(";")[0] if ";" in descent.says else descent.says.partition(":")[0]
-            ax.set_title(short, fontsize="small", pad=24)
+            ax.set_title(
+                descent.says.partition(";" if ";" in descent.says else ":")[0], fontsize="small", pad=24
+            )
 
 
 def _extent(curve: Differentiable, at: Point | None, descent: CurveDescent | None) -> tuple[float, float]:
     """The x to draw: all that is to be seen, with room on both sides, and of a valley both sides equally high."""
-    seen = (
-        []
-        if at is None
-        else [(at.x - 1.25 * max(abs(at.x), 0.8), at.value), (at.x + 0.75 * max(abs(at.x), 0.8), at.value)]
-    )
+    seen = []
+    if at is not None:
+        size = max(abs(at.x), 0.8)
+        seen = [(at.x - 1.25 * size, at.value), (at.x + 0.75 * size, at.value)]
     if descent is not None:
         way = np.column_stack([descent.x, descent.value])
         if descent.diverged and len(way) > 1:
