@@ -24,11 +24,10 @@ from fallline.walk.starts import Ends, descend_from
 from fallline.words import counted, written
 
 _FOLLOW_STEPS = 300  # by which an end is followed on to its minimum
-_FOLLOW_TOL = 1e-10  # or until the error falls by less, relatively
-_FOLLOW_PATIENCE = 2  # of them in a row
+_FOLLOW_TOL = 1e-10  # or until the error falls by less, relatively, over ten of them
 _FOLLOW_DAMPING = 10.0  # the damping it begins with
 _SAME_WEIGHTS = 1e-2  # ends this near to each other, relative to their size, are followed on as one
-_COARSE = 0.1  # of ends this near to each other one at least is followed on
+_COARSE = 0.3  # of ends this near to each other one at least is followed on
 _ON_THE_WAY = np.linspace(0.0, 1.0, 17)  # where the error is looked at between an end and a minimum
 _RISE = 1e-9  # of what the rows vary: a rise that is none
 _SAME_ERROR = 1e-5  # relative to what the rows vary
@@ -222,7 +221,7 @@ def find_basins(
     starts = plane.at(np.stack(np.meshgrid(first, second), axis=-1)).reshape(-1, model.n_weights)
     walk = functools.partial(descend_from, model, rows, starts=starts, max_iter=max_iter, alpha=alpha)
     ends = [walk(descent) for descent in named.values()]
-    minima, index, arrived = _told_apart(model, rows, ends, alpha)
+    minima, index, arrived = _told_apart(model, rows, ends, alpha, every=False)
     shape = len(second), len(first)
 
     def by_name(values: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -246,9 +245,13 @@ def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: Any) -> np
 
 
 def _told_apart(
-    model: Model, rows: InMemory, ends: Sequence[Ends], alpha: Any
+    model: Model, rows: InMemory, ends: Sequence[Ends], alpha: Any, *, every: bool
 ) -> tuple[tuple[Minimum, ...], list[np.ndarray], list[np.ndarray]]:
-    """The distinct minima of several sets of ends, which one each end belongs to, and whether it came there by itself."""
+    """The distinct minima of several sets of ends, which one each end belongs to, and whether it came there by itself.
+
+    every: all ends are followed on to their minimum. Else only some, those of a grid having many neighbours: the others belong
+    to the minimum to which they can go straight downhill, where there is one and no other.
+    """
     strength = np.asarray(weight_decay(model, alpha).strength)
     weights = np.concatenate([each.weights for each in ends])
     own = np.concatenate([each.penalised_error for each in ends])
@@ -259,8 +262,9 @@ def _told_apart(
     )
     inverse = inverse.reshape(-1)
     distinct, whole = weights[first], rows.wide().error_of_mean
-    # Some are followed on to their minimum, then those of the others that cannot go straight down to one of these, and no other.
-    _, some = np.unique(np.round(distinct / (_COARSE * size)), axis=0, return_index=True)
+    some = np.arange(len(distinct))
+    if not every:
+        _, some = np.unique(np.round(distinct / (_COARSE * size)), axis=0, return_index=True)
     rest = _followed(model, rows, distinct[some], alpha)
     found, belongs = _distinct(model, rows.wide(), rest, strength, whole)
     others = np.setdiff1d(np.arange(len(distinct)), some)
@@ -294,8 +298,7 @@ def _followed(model: Model, rows: InMemory, weights: np.ndarray, alpha: Any) -> 
     if model.n_weights <= LARGEST:
         follow = LevenbergMarquardt(damping=_FOLLOW_DAMPING, scaling="columns")
     return descend_from(
-        model, rows, follow, starts=weights, max_iter=_FOLLOW_STEPS, tol=_FOLLOW_TOL,
-        n_iter_no_change=_FOLLOW_PATIENCE, alpha=alpha,
+        model, rows, follow, starts=weights, max_iter=_FOLLOW_STEPS, tol=_FOLLOW_TOL, alpha=alpha,
     )  # fmt: skip
 
 
