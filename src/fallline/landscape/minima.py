@@ -127,7 +127,7 @@ def find_minima(
         starts = spread * np.stack([model.initial(seed + i) for i in range(int(starts))])
     ends = descend_from(model, rows, descent, starts=starts, max_iter=max_iter, tol=tol, alpha=alpha)
     placed = [] if beside is None else [_standing(model, rows, beside, alpha)]
-    minima, index, arrived = _told_apart(model, rows, [ends, *placed], alpha)
+    minima, index, arrived = _told_apart(model, rows, [ends, *placed], alpha, every=True)
     minima = _counted(minima, index[0])  # those given beside are no starts
     found = Minima(minima, index[0], arrived[0], ends)
     return replace(found, beside=index[1], beside_error=placed[0].penalised_error) if placed else found
@@ -270,20 +270,19 @@ def _told_apart(
     others = np.setdiff1d(np.arange(len(distinct)), some)
     ways = [_downhill(model, rows, distinct[others], each.weights, strength, whole) for each in found]
     straight = np.sum(ways, axis=0) == 1 if found else np.zeros(len(others), bool)
+    alike = np.arange(len(found))
     if not straight.all():
-        left = others[~straight]
+        left, of_each = others[~straight], [int(np.argmax(belongs == k)) for k in range(len(found))]
         rest = _joined(rest, _followed(model, rows, distinct[left], alpha))
-        alike = [
-            int(np.flatnonzero(belongs == k)[0]) for k in range(len(found))
-        ]  # an end of each minimum found so far
         found, belongs = _distinct(model, rows.wide(), rest, strength, whole)
-        some, alike = np.concatenate([some, left]), belongs[alike]
-    else:
-        alike = np.arange(len(found))
+        some, alike = (
+            np.concatenate([some, left]),
+            belongs[of_each],
+        )  # the minima found before, as they are numbered now
     whither = np.full(len(distinct), -1)
     whither[some] = belongs
     if straight.any():
-        whither[others[straight]] = np.asarray(alike)[np.argmax(ways, axis=0)[straight]]
+        whither[others[straight]] = alike[np.argmax(ways, axis=0)[straight]]
     index = whither[inverse]
     minima = _counted(found, index)
     lowest = np.array([minimum.penalised_error for minimum in minima] + [-np.inf])[index]
