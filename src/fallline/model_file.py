@@ -9,7 +9,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,7 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         arrays |= {_INTERVALS + name: np.ascontiguousarray(array) for name, array in known.items()}
     said = {
         "format": _FORMAT,
-        "network": {
-            "sizes": list(network.sizes),
-            "activation": network.activation,
-            "output_activation": network.output_activation,
-            "bias": network.bias,
-        },
+        "network": asdict(network),
         "columns": model.columns.to_dict(),
         "about": dict(model.about),
     }
@@ -171,10 +166,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
                 f"{name} is written in format {said['format']!r}, and this fallline reads format {_FORMAT}: "
                 "read it with the version that wrote it, or fit again."
             )
-        network = Network(
-            tuple(said["network"]["sizes"]), said["network"]["activation"], said["network"]["output_activation"],
-            bias=said["network"]["bias"],
-        )  # fmt: skip
+        network = Network(**said["network"])
         columns = Columns.from_dict(said["columns"])
         scaling = Scaling.from_arrays(_under(_SCALING, arrays))
         fitted = FittedNetwork(network, arrays["weights"], scaling)
@@ -205,25 +197,24 @@ def _with_starts(
 ) -> FittedNetwork:
     """The network with the starts that a file holds. Raises ValueError, KeyError or TypeError where they do not fit it."""
     wide, shown, members = fitted.network, int(said["shown"]), int(said["members"])
-    sizes = (wide.inputs, *said["hidden"], wide.outputs)
-    network = Network(sizes, wide.activation, wide.output_activation, bias=wide.bias)
+    network = replace(wide, sizes=(wide.inputs, *said["hidden"], wide.outputs))
     starts = Starts.from_arrays(network, arrays, shown)
     counts = 0 <= shown < len(starts) and members in (1, len(starts))
     if not counts or network.side_by_side(members) != wide:
         raise ValueError("the starts and the network do not fit each other")
-    return FittedNetwork(wide, fitted.weights, fitted.scaling, members, starts)
+    return replace(fitted, members=members, starts=starts)
 
 
 def _path_arrays(path: Recorded | None, most: int = _PATH_BYTES) -> dict[str, np.ndarray]:
     """The arrays of a path by their names in a file, thinned to ``most`` bytes in all; {} without a path."""
     if path is None:
         return {}
-    curves = {name: np.asarray(getattr(path, name), np.float64) for name in _CURVES}
-    curves |= {f"shown.{name}": np.asarray(values, np.float64) for name, values in path.shown.items()}
-    curves |= {f"watched.{name}": np.asarray(values, np.float64) for name, values in path.watched.items()}
+    curves = {name: getattr(path, name) for name in _CURVES}
+    curves |= {f"shown.{name}": values for name, values in path.shown.items()}
+    curves |= {f"watched.{name}": values for name, values in path.watched.items()}
     weight_steps, weights = np.asarray(path.weight_steps), np.asarray(path.weights, np.float64)
     points, rows = _kept(path, 8 * len(curves), 8 * (1 + weights.shape[1]), most)
-    return {name: values[points] for name, values in curves.items()} | {
+    return {name: np.asarray(values, np.float64)[points] for name, values in curves.items()} | {
         "weight_steps": weight_steps[rows],
         "weights": weights[rows],
         **({"strength": np.asarray(path.strength, np.float64)} if np.any(path.strength) else {}),
