@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from fallline import GradientDescent, Network
+from fallline import GradientDescent, Network, find_basins
 from fallline.plot import BasinDisplay
 
 random = np.random.default_rng(48)
@@ -22,13 +22,6 @@ descents = {
     "plain": GradientDescent(1.0),
     "momentum": GradientDescent(1.0, momentum=0.8),
 }
-display = BasinDisplay.from_descents(
-    neuron,
-    (x, y),
-    descents,
-    extent=(-6, 6, -6, 6),
-    points=81,
-    max_iter=1000,
-    saved=("momentum", "plain"),
-)
+basins = find_basins(neuron, (x, y), descents, extent=(-6, 6, -6, 6), points=81, max_iter=1000)
+display = BasinDisplay(basins, saved=("momentum", "plain")).plot()
 display.figure_.savefig(sys.argv[1] if sys.argv[1:] else "basins.png", dpi=150)

@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from fallline import Basins, GradientDescent, Minimum, Network, Plane
+from fallline import Basins, GradientDescent, Minimum, Network, Plane, find_basins
 from fallline.exceptions import SettingsError
 from fallline.plot import BasinDisplay
 from fallline.plot.basins import BASINS, HARMED, NO_MINIMUM, SAME, SAVED
@@ -146,13 +146,13 @@ def test_a_comparison_of_a_descent_that_is_not_there_is_refused():
         BasinDisplay(made(), saved=("fast", "plain"))
 
 
-def test_from_descents_walks_and_draws(ax):
+def test_the_minima_of_a_neuron_are_all_there(ax):
     x = np.array([[10.0, 0.0], [0.5, 0.0], [0.0, 10.0], [0.0, 0.5]])
     y = np.array([[0.3], [0.9], [0.3], [0.9]])
     neuron = Network((2, 1), output_activation="logistic", bias=False)
-    drawn = BasinDisplay.from_descents(
-        neuron, (x, y), {"plain": GradientDescent(0.2)}, extent=(-2, 6, -2, 6), points=9, max_iter=50, ax=ax
-    )
+    descents = {"plain": GradientDescent(0.2)}
+    basins = find_basins(neuron, (x, y), descents, extent=(-2, 6, -2, 6), points=9, max_iter=50)
+    drawn = BasinDisplay(basins).plot(ax)
     # Two minima on each axis, four in all (Auer, Herbster & Warmuth 1996).
     assert len(drawn.basins.minima) == 4
     assert len(drawn.dots_["plain"]) == 4

@@ -16,7 +16,6 @@ from fallline.words import label, listed
 
 if TYPE_CHECKING:
     from fallline.landscape.minima import Basins
-    from fallline.landscape.planes import Plane
 
 # The lowest minimum is open country; each next one darker, and apart from the others for the colour-blind.
 BASINS = ("#fbf6e4", "#ecc05b", "#6fb1d6", "#c0675b", "#466a9f", "#5b2a59", "#1c1c24")
@@ -30,7 +29,7 @@ _IN_PLANE = 1e-6
 
 @dataclass(eq=False)
 class BasinDisplay(Display):
-    """``Basins``, drawn: each start in the colour of the minimum it ends in, a panel for each descent.
+    """What `fallline.find_basins` found, drawn: each start in the colour of the minimum it ends in, a panel for each descent.
 
     The lowest minimum is the lightest; where a start reaches none, the ground is grey and hatched; stipples where it had not
     arrived after ``max_iter`` steps, but was on its way. A black dot at the lowest minimum and hollow ones at the others
@@ -52,31 +51,6 @@ class BasinDisplay(Display):
                     f"there is no descent {name!r} to compare: saved=(by, than) names two of "
                     f"{listed(map(repr, self.basins.index))}."
                 )
-
-    @classmethod
-    def from_descents(
-        cls,
-        model: Any,
-        rows: Any,
-        descents: Mapping[str, Any] | Any,
-        plane: Plane | Sequence[int | str] = (0, 1),
-        *,
-        at: Any = None,
-        extent: Sequence[float] | None = None,
-        points: int | tuple[int, int] = 101,
-        max_iter: int = 500,
-        alpha: Any = 0.0,
-        saved: tuple[str, str] | None = None,
-        ax: Any = None,
-        **plot_kw: Any,
-    ) -> Self:
-        """Go down from every point of a grid and draw; the settings, and what is raised, are those of `fallline.find_basins`."""
-        from fallline.landscape.minima import find_basins  # only here: the numbers may come from elsewhere
-
-        basins = find_basins(
-            model, rows, descents, plane, at=at, extent=extent, points=points, max_iter=max_iter, alpha=alpha
-        )
-        return cls(basins, saved).plot(ax, **plot_kw)
 
     def plot(
         self,
