@@ -3,7 +3,6 @@ import pytest
 from scipy.optimize import minimize
 
 from fallline.estimators.simplex import on_simplex, probabilities
-from fallline.exceptions import ShapeError
 
 
 @pytest.mark.parametrize("spread", [0.01, 0.5, 30.0])
@@ -63,9 +62,3 @@ def test_a_single_output_is_the_second_of_two_classes(random):
 def test_no_rows_have_no_probabilities():
     assert probabilities(np.empty((0, 3))).shape == (0, 3)
     assert probabilities(np.empty((0, 1))).shape == (0, 2)
-
-
-@pytest.mark.parametrize("shape", [(3,), (2, 0), (2, 2, 2)])
-def test_outputs_of_another_shape_are_refused(shape):
-    with pytest.raises(ShapeError, match="a column for each class"):
-        on_simplex(np.zeros(shape))

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from fallline.exceptions import OutputError, SettingsError, ShapeError
+from fallline.exceptions import OutputError, ShapeError
 from fallline.report import RowSet, figures, page, render_report, write_report
 
 VOID = {"meta", "link", "use", "path", "rect"}
@@ -391,16 +391,6 @@ def test_predictions_of_another_shape_are_refused(make_rows):
     rows = make_rows("held-out", 5)
     with pytest.raises(ShapeError, match=r"predicted of the held-out rows has shape \(5,\)"):
         figures(RowSet("held-out", 5, rows.actual, rows.predicted[:, 0]))
-
-
-def test_a_report_with_other_targets_than_its_rows_is_refused(remade):
-    with pytest.raises(ShapeError, match=r"expected \(rows, 2\)"):
-        remade(targets=("a", "b"))
-
-
-def test_watched_rows_without_figures_are_refused(remade):
-    with pytest.raises(SettingsError, match="'validation' rows was watched"):
-        remade(watched_error={"validation": np.ones(200)})
 
 
 def test_errors_of_another_number_of_steps_are_refused(remade):

@@ -7,19 +7,14 @@ both comes closer to every possible target. Source: Brier (1950), Monthly Weathe
 
 import numpy as np
 
-from fallline.exceptions import ShapeError
-
 
 def on_simplex(outputs: np.ndarray) -> np.ndarray:
     """The nearest points of the simplex {p ≥ 0, Σ_j p_j = 1} to the rows of outputs (n, k): (n, k), their order kept.
 
-    p_j = max(ŷ_j − θ, 0) with the one θ for which they add up to 1. Raises ShapeError for another shape.
+    p_j = max(ŷ_j − θ, 0) with the one θ for which they add up to 1.
     Source: Held, Wolfe & Crowder (1974), Mathematical Programming 6:62, as sorted by Duchi et al. (2008), ICML, Fig. 1.
     """
-    y = np.asarray(outputs, np.float64)
-    if y.ndim != 2 or y.shape[1] == 0:
-        raise ShapeError(f"outputs have shape {y.shape}; expected (n, k) with a column for each class.")
-    y = y - y.max(axis=1, keepdims=True)  # moves θ and nothing else, and keeps the digits of large outputs
+    y = outputs - outputs.max(axis=1, keepdims=True)  # moves θ alone, and keeps the digits of large outputs
     falling = -np.sort(-y, axis=1)
     count = np.arange(1, y.shape[1] + 1)
     over = (np.cumsum(falling, axis=1) - 1) / count  # θ, were the first j positive and no others
@@ -29,8 +24,7 @@ def on_simplex(outputs: np.ndarray) -> np.ndarray:
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:
     """Outputs (n, k) as probabilities of k classes, (n, k); outputs (n, 1) are those of the second of two classes, (n, 2)."""
-    y = np.asarray(outputs, np.float64)
-    if y.ndim == 2 and y.shape[1] == 1:
-        second = np.clip(y, 0.0, 1.0)  # what the simplex makes of (1 − ŷ, ŷ)
+    if outputs.shape[1] == 1:
+        second = np.clip(outputs, 0.0, 1.0)  # what the simplex makes of (1 − ŷ, ŷ)
         return np.hstack([1.0 - second, second])
-    return on_simplex(y)
+    return on_simplex(outputs)

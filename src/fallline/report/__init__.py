@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fallline.exceptions import SettingsError, ShapeError
+from fallline.exceptions import ShapeError
 from fallline.files import atomic_write, holds
 from fallline.fit.figures import figures_of
 
@@ -86,23 +86,6 @@ class FitReport:
     """Warnings shown on top: interrupted, learning rate too large."""
     surface: Surface | None = None
     """The error over a plane of the weights, in scaled units, with the way down; None where there is none to show."""
-
-    def __post_init__(self) -> None:
-        known = [rowset.name for rowset in self.rowsets]
-        if not known:
-            raise SettingsError("a report without rows has no figures; expected at least the training rows.")
-        for name in self.watched_error:
-            if name not in known:
-                raise SettingsError(
-                    f"the error of the {name!r} rows was watched, but there are only figures of "
-                    f"{', '.join(map(repr, known))}: their number is needed to show it per row."
-                )
-        for rowset in self.rowsets:
-            if np.shape(rowset.actual) != (len(rowset.actual), len(self.targets)):
-                raise ShapeError(
-                    f"actual of the {rowset.name} rows has shape {np.shape(rowset.actual)} for "
-                    f"{len(self.targets)} targets; expected (rows, {len(self.targets)})."
-                )
 
 
 def figures(rowset: RowSet) -> list[dict[str, Any]]:
