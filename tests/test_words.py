@@ -4,7 +4,6 @@ from fallline.words import (
     counted,
     did_you_mean,
     free_name,
-    in_bytes,
     label,
     listed,
     minus,
@@ -76,13 +75,6 @@ def test_a_share_rounds_neither_to_nothing_nor_to_the_whole(share, text):
 )
 def test_a_number_on_an_axis_has_no_zeros_to_count(value, digits, text):
     assert label(value, digits) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(999, "999 bytes"), (14.8e6, "14.8 MB"), (3.3e9, "3.3 GB"), (5e16, "5e+04 TB")]
-)
-def test_a_size_in_bytes_has_a_unit(count, text):
-    assert in_bytes(count) == text
 
 
 @pytest.mark.parametrize(

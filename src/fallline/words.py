@@ -70,15 +70,6 @@ def power_of_ten(exponent: int) -> str:
     return f"10{str(exponent).translate(_SUPERSCRIPT)}"
 
 
-def in_bytes(count: float) -> str:
-    """A size in bytes: "3.3 GB"."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
 def counted(n: float, one: str, many: str = "") -> str:
     """A number of things: "1 row", "1,030 rows", "2 minima"."""
     return f"{n:,.0f} {one if n == 1 else many or f'{one}s'}"
