@@ -74,15 +74,11 @@ class CurveFit:
     @property
     def covariance(self) -> np.ndarray:
         """Covariance of the parameters (p, p): 0 for fixed ones, ∞ for those that the rows leave undetermined."""
-        whole = np.zeros((len(self.values),) * 2)
-        free = np.flatnonzero(self.free)
-        if self.uncertainty is None:
-            whole[np.ix_(free, free)] = np.inf
-            return whole
-        known = self.uncertainty.covariance.copy()
-        lost = np.isinf(self.uncertainty.weight_errors)
-        known[lost, :], known[:, lost] = np.inf, np.inf
-        whole[np.ix_(free, free)] = known
+        whole, known = np.zeros((len(self.values),) * 2), np.array(np.inf)
+        if self.uncertainty is not None:
+            known, lost = self.uncertainty.covariance, np.isinf(self.uncertainty.weight_errors)
+            known[lost, :], known[:, lost] = np.inf, np.inf
+        whole[np.ix_(self.free, self.free)] = known
         return whole
 
     @property
