@@ -128,7 +128,7 @@ def by_optimistix(linear_solver):
             return done | (~state.first_step & (state.f_info.as_min() <= options["goal"])), result
 
     def residuals(w, rows):
-        return (NETWORK.predict(w, rows[0], jnp) - rows[1])[:, 0]
+        return (NETWORK.predict(w, rows[0]) - rows[1])[:, 0]
 
     @equinox.filter_jit
     def walk(start, rows, goal, steps):
