@@ -62,9 +62,7 @@ def candidates() -> Iterator[list[str]]:
         yield shlex.split(chosen, posix=os.name != "nt")
         return
     # gcc for Windows keeps vectors of 32 bytes on a stack aligned to 16, and such code crashes (its bug 54412).
-    yield from (
-        [name] for name in (("clang",) if os.name == "nt" else ("cc", "gcc", "clang")) if shutil.which(name)
-    )
+    yield from ([name] for name in (("clang",) if os.name == "nt" else ("cc", "gcc", "clang")) if shutil.which(name))
     if importlib.util.find_spec("ziglang"):
         yield ZIG
 
@@ -75,12 +73,7 @@ def run(command: Sequence[str], room: Path) -> None:
     # zig alone compiles for the very processor it runs on, unless it is told not to
     plain = ["-mcpu=baseline"] if "zig" in " ".join(command[:4]) else []
     subprocess.run(
-        [*command, *plain],
-        env=os.environ | caches,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=True,
+        [*command, *plain], env=os.environ | caches, capture_output=True, text=True, errors="replace", check=True
     )
 
 
@@ -90,16 +83,7 @@ def levels_of(compiler: Sequence[str], library: ModuleType, room: Path) -> list[
     made: list[str] = []
     for level, (width, flags) in library.LEVELS.items():
         to = room / f"trial-{level}"
-        options = [
-            *library.FLAGS,
-            *flags,
-            f"-DBYTES={width}",
-            "-shared",
-            str(room / "trial.c"),
-            "-o",
-            str(to),
-            "-lm",
-        ]
+        options = [*library.FLAGS, *flags, f"-DBYTES={width}", "-shared", str(room / "trial.c"), "-o", str(to), "-lm"]
         try:
             run([*compiler, *options], room)
         except (OSError, subprocess.CalledProcessError):
@@ -170,9 +154,7 @@ def _made(library: ModuleType, folder: Path, room: Path) -> str:
     found = found_compiler(library, room)
     if found is None:
         tried = os.environ.get("CC") or "cc, gcc, clang"
-        return (
-            f"There is no native library, because no C compiler worked at install (tried {tried}): {INSTALL}."
-        )
+        return f"There is no native library, because no C compiler worked at install (tried {tried}): {INSTALL}."
     try:
         made = compiled(folder, room, *found)
     except (OSError, subprocess.CalledProcessError) as problem:

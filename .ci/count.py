@@ -23,9 +23,7 @@ def main() -> None:
     cases = [case for path in sys.argv[2:] for case in ElementTree.parse(path).iter("testcase")]
     allowed = {dotted(name) for name in gpu}
     skipped = [
-        dotted(f"{case.get('classname')}.{case.get('name')}")
-        for case in cases
-        if case.find("skipped") is not None
+        dotted(f"{case.get('classname')}.{case.get('name')}") for case in cases if case.find("skipped") is not None
     ]
     checks = [case for case in cases if (case.get("name") or "").startswith("test_scikit_learn_check")]
     print(f"scikit-learn's estimator checks that ran: {len(checks)}")

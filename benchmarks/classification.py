@@ -32,9 +32,7 @@ MODELS = {
     'NetworkClassifier((100,), output_activation="logistic", alpha=0.1)': lambda seed: NetworkClassifier(
         (100,), output_activation="logistic", alpha=0.1, random_state=seed
     ),
-    "MLPClassifier()": lambda seed: make_pipeline(
-        StandardScaler(), MLPClassifier(random_state=seed, max_iter=1000)
-    ),
+    "MLPClassifier()": lambda seed: make_pipeline(StandardScaler(), MLPClassifier(random_state=seed, max_iter=1000)),
     "LogisticRegression()": lambda seed: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
     "HistGradientBoostingClassifier()": lambda seed: HistGradientBoostingClassifier(random_state=seed),
 }
@@ -60,9 +58,7 @@ def main() -> None:
         for title, model in MODELS.items():
             told = []
             for seed in range(asked.splits):
-                x_fit, x_new, y_fit, y_new = train_test_split(
-                    x, y, test_size=0.3, random_state=seed, stratify=y
-                )
+                x_fit, x_new, y_fit, y_new = train_test_split(x, y, test_size=0.3, random_state=seed, stratify=y)
                 began = time.perf_counter()
                 fit = model(seed).fit(x_fit, y_fit)
                 seconds = time.perf_counter() - began
@@ -71,10 +67,7 @@ def main() -> None:
                 told.append((right, brier(y_new, p), log_loss(y_new, p), seconds))
             right, squares, log, _ = np.mean(told, axis=0)
             seconds = np.median(told, axis=0)[3]
-            print(
-                f"| {name} | `{title}` | {right:.3f} | {squares:.4f} | {log:.3f} | {seconds:.2f} |",
-                flush=True,
-            )
+            print(f"| {name} | `{title}` | {right:.3f} | {squares:.4f} | {log:.3f} | {seconds:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

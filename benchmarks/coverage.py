@@ -41,9 +41,7 @@ def textbook(fitted, path, x, y, new, coverage):
     start = members_of(fitted, path)[0]
     network = path.model
     try:
-        found = uncertainty_of(
-            network, start.weights, fitted.rows(x, y), strength=start.strength, noise="residuals"
-        )
+        found = uncertainty_of(network, start.weights, fitted.rows(x, y), strength=start.strength, noise="residuals")
     except TableError:
         return None
     ends = found.prediction_interval(fitted.scaling.x(new), coverage)
@@ -68,9 +66,7 @@ def main() -> None:
         for seed in range(min(asked.splits, parts.shape[1])):
             test = np.sort(parts[:, seed])
             train = np.setdiff1d(np.arange(table.rows), test)
-            rows = prepare(
-                table.take(train), [target], holdout=table.take(test), drop=OTHER_TARGETS.get(name, [])
-            )
+            rows = prepare(table.take(train), [target], holdout=table.take(test), drop=OTHER_TARGETS.get(name, []))
             began = time.perf_counter()
             fitted, path = fit_network(rows.x, rows.y, indicators=rows.columns.indicators, seed=seed)
             fit = time.perf_counter() - began

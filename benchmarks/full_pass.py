@@ -137,9 +137,7 @@ def main() -> None:
             end="",
         )
         print(f", {medians['PyTorch'] / median:.2f} × PyTorch" if torch else "")
-    print(
-        f"memory above the data and the process after a small fit: {grown:.0f} MB, at the peak {peak:.0f} MB"
-    )
+    print(f"memory above the data and the process after a small fit: {grown:.0f} MB, at the peak {peak:.0f} MB")
 
 
 if __name__ == "__main__":

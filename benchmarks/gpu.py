@@ -51,9 +51,7 @@ def square_by_hand(
             h = torch.tanh(a @ w1 + b1)
             r = h @ w2 + b2 - b
             delta = (1 - h * h) * w2
-            j = torch.cat(
-                [(a[:, :, None] * delta[:, None, :]).flatten(1), delta, h, torch.ones_like(h[:, :1])], dim=1
-            )
+            j = torch.cat([(a[:, :, None] * delta[:, None, :]).flatten(1), delta, h, torch.ones_like(h[:, :1])], dim=1)
             error, gradient, square = error + 0.5 * (r @ r), gradient + j.T @ r, square + j.T @ j
         return float(error), gradient.cpu().numpy(), square.cpu().numpy()  # type: ignore[attr-defined]
 
@@ -90,9 +88,7 @@ def turns_of(kind: str, model: Network, rows: int, device: str) -> dict[str, Cal
     x = torch.randn(rows, model.inputs, device=device, generator=random)
     y = torch.sigmoid(x[:, :1] - x[:, -1:])
     weights = model.initial(0)
-    by_hand: Any = (
-        pass_by_hand(x, y, weights) if kind == "gradient" else square_by_hand(x, y, weights, model.hidden[0])
-    )
+    by_hand: Any = pass_by_hand(x, y, weights) if kind == "gradient" else square_by_hand(x, y, weights, model.hidden[0])
     turns = {"PyTorch": by_hand, "fallline, PyTorch": total(kind, model, weights, x, y)}
     if device != "cpu":
         try:

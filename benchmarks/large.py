@@ -25,11 +25,7 @@ from threadpoolctl import threadpool_limits
 from fallline import LBFGS, GradientDescent, InMemory, Network, Rprop, descend
 
 TARGETS = {"kin8nm": 1, "naval": 2, "protein": 1}  # the last columns
-DESCENTS = {
-    "L-BFGS": LBFGS(),
-    "Rprop": Rprop(),
-    "gradient, momentum 0.9": GradientDescent(momentum=0.9),
-}
+DESCENTS = {"L-BFGS": LBFGS(), "Rprop": Rprop(), "gradient, momentum 0.9": GradientDescent(momentum=0.9)}
 
 
 class Over(Exception):
@@ -65,9 +61,7 @@ def read(folder: Path, name: str) -> InMemory:
 def ours(descent, network, rows, start, seconds):
     descend(network, rows, descent, weights=start, max_iter=2)
     watch = Watch(seconds)
-    path = descend(
-        network, rows, descent, weights=start, max_iter=10**9, progress=lambda now: watch.note(now.error)
-    )
+    path = descend(network, rows, descent, weights=start, max_iter=10**9, progress=lambda now: watch.note(now.error))
     return watch, path.n_passes
 
 

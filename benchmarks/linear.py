@@ -82,12 +82,8 @@ def main() -> None:
             f"{name:30} {medians[-1][0]:7.3f} s  ({clock[0]:.3f} to {clock[-1]:.3f}), {medians[-1][1]:.3f} s of processors"
         )
     one, all_steps = medians
-    print(
-        f"ratio                          {all_steps[0] / one[0]:7.2f}    (of processors {all_steps[1] / one[1]:.2f})"
-    )
-    print(
-        f"memory                         {grown:7.0f} MB above the rows' {(x.nbytes + y.nbytes) / 2**20:.0f}"
-    )
+    print(f"ratio                          {all_steps[0] / one[0]:7.2f}    (of processors {all_steps[1] / one[1]:.2f})")
+    print(f"memory                         {grown:7.0f} MB above the rows' {(x.nbytes + y.nbytes) / 2**20:.0f}")
     print(path)
 
 

@@ -24,11 +24,7 @@ def megabytes(which: str) -> float:
 
 
 def one(rows: int, dtype: str, factor: str) -> None:
-    network, descent, random = (
-        Network((10, 17, 1)),
-        LevenbergMarquardt(factor=factor),
-        np.random.default_rng(0),
-    )
+    network, descent, random = (Network((10, 17, 1)), LevenbergMarquardt(factor=factor), np.random.default_rng(0))
     x = random.standard_normal((rows, 10), dtype)
     y = np.empty((rows, 1), dtype)
     for at in range(0, rows, 1 << 14):  # no temporary as large as the table: the peak is to be the descent's

@@ -63,9 +63,7 @@ def fits(x: np.ndarray, y: np.ndarray, torch: bool) -> dict[str, Fit]:
     result = {
         "fallline, mini-batch": ours("mini-batch"),
         "fallline, mini-batch, 20 epochs": ours(Adam(decay=20)),
-        "fallline, momentum and a rate read off, 50": ours(
-            GradientDescent(momentum=0.9, batch_size=128, decay=50)
-        ),
+        "fallline, momentum and a rate read off, 50": ours(GradientDescent(momentum=0.9, batch_size=128, decay=50)),
         "fallline, full batches, 300 steps": ours(GradientDescent(momentum=0.9), 300),
         "scikit-learn, until it stops": theirs(),
         "scikit-learn, 50 epochs": theirs(max_iter=50, **on),
@@ -107,18 +105,14 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in given.tables.split(","):
         x, y, held_x, held_y = standardised(given.data, name)
-        print(
-            f"{name}, {len(x)} rows\n{'':44}{'training':>10}{'held-out':>10}{'seconds':>9}{'processor':>11}"
-        )
+        print(f"{name}, {len(x)} rows\n{'':44}{'training':>10}{'held-out':>10}{'seconds':>9}{'processor':>11}")
         for title, fit in fits(x, y, not given.no_torch).items():
             figures = []
             for seed in range(given.seeds):
                 wall, work = time.perf_counter(), time.process_time()
                 predict, length = fit(seed)
                 spent = time.perf_counter() - wall, time.process_time() - work
-                errors = [
-                    np.sqrt(np.mean((predict(a) - b[:, 0]) ** 2)) for a, b in ((x, y), (held_x, held_y))
-                ]
+                errors = [np.sqrt(np.mean((predict(a) - b[:, 0]) ** 2)) for a, b in ((x, y), (held_x, held_y))]
                 figures.append((*errors, *spent))
             train, held, wall, work = np.array(figures).T
             print(

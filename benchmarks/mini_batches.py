@@ -59,9 +59,7 @@ def by_hand(x: np.ndarray, y: np.ndarray, transposed: bool = False, gathered: bo
         return jax.lax.scan(step, (weights, speed), parts)
 
     dx, dy, number = jnp.asarray(x), jnp.asarray(y), iter(range(10**9))
-    return lambda: jax.block_until_ready(
-        epoch(weights, speed, dx, dy, order_of(n, 0, next(number)).astype(np.int32))
-    )
+    return lambda: jax.block_until_ready(epoch(weights, speed, dx, dy, order_of(n, 0, next(number)).astype(np.int32)))
 
 
 def fallline(x: np.ndarray, y: np.ndarray, epochs: int = 4) -> Call:
@@ -141,9 +139,7 @@ def main() -> None:
     seconds["fallline, an epoch more"] = [
         ((a[0] - b[0]) / 8, (a[1] - b[1]) / 8) for a, b in zip(nine_, one_, strict=True)
     ]
-    print(
-        f"{given.rows} rows, {'-'.join(map(str, SIZES))} tanh, batches of {BATCH}: milliseconds, of {given.repeats}"
-    )
+    print(f"{given.rows} rows, {'-'.join(map(str, SIZES))} tanh, batches of {BATCH}: milliseconds, of {given.repeats}")
     print(f"{'':44}{'median':>9}{'least':>9}{'processor':>11}")
     for name, each in seconds.items():
         wall, work = ([1e3 * part for part in column] for column in zip(*each, strict=True))

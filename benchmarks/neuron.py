@@ -77,9 +77,7 @@ def in_c(folder: Path) -> Callable[[int], tuple[np.ndarray, ...]]:
     def run(steps: int):
         found = np.empty((steps + 1, 2)), np.empty(steps + 1), np.empty((steps + 1, 2))
         pointers = [each.ctypes.data_as(ctypes.c_void_p) for each in (X, Y, START, *found)]
-        library.walk(
-            *pointers[:2], 100, pointers[2], ctypes.c_double(RATE), ctypes.c_long(steps), *pointers[3:]
-        )
+        library.walk(*pointers[:2], 100, pointers[2], ctypes.c_double(RATE), ctypes.c_long(steps), *pointers[3:])
         return found
 
     return run
@@ -106,10 +104,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100_000)
     steps = parser.parse_args().steps
     with tempfile.TemporaryDirectory() as folder:
-        runs: dict[str, tuple[Callable, int]] = {
-            "fallline": (by_fallline, steps),
-            "lax.scan": (by_scan, steps),
-        }
+        runs: dict[str, tuple[Callable, int]] = {"fallline": (by_fallline, steps), "lax.scan": (by_scan, steps)}
         if shutil.which("gcc"):
             runs["C"] = (in_c(Path(folder)), steps)
         try:

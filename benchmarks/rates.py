@@ -70,9 +70,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", nargs="*", default=list(TABLES))
     arguments = parser.parse_args()
-    print(
-        "| table | seed | steps | E/E_best | best fixed rate | passes per step |\n|---|---|---|---|---|---|"
-    )
+    print("| table | seed | steps | E/E_best | best fixed rate | passes per step |\n|---|---|---|---|---|---|")
     worst: list[tuple[float, float]] = []
     for name in arguments.only:
         x, y = standardised(arguments.data / name, TABLES[name])

@@ -38,9 +38,7 @@ TABLES = {
 
 
 def standardised(estimator):
-    return TransformedTargetRegressor(
-        make_pipeline(StandardScaler(), estimator), transformer=StandardScaler()
-    )
+    return TransformedTargetRegressor(make_pipeline(StandardScaler(), estimator), transformer=StandardScaler())
 
 
 PEERS = {

@@ -89,9 +89,7 @@ def main() -> None:
         def ratio(one: str, other: str) -> float:
             return statistics.median(a / b for a, b in zip(seconds[one], seconds[other], strict=True))
 
-        print(
-            f"NetworkRegressor : MLPRegressor     {ratio('script, NetworkRegressor', 'script, MLPRegressor'):.2f}"
-        )
+        print(f"NetworkRegressor : MLPRegressor     {ratio('script, NetworkRegressor', 'script, MLPRegressor'):.2f}")
         print(f"predict : import of sklearn.base    {ratio('fallline predict', 'import sklearn.base'):.2f}")
         print(f"show : import of sklearn.base       {ratio('fallline show', 'import sklearn.base'):.2f}")
         code = f"TABLE = {str(TABLE)!r}\n{STEPS}"

@@ -75,9 +75,7 @@ def main() -> None:
     for name, times in seconds.items():
         took = float(np.median(times))
         rows = ROWS * len(GRID) / took / 1e6
-        print(
-            f"{name:10} {took:7.2f} s   {took / ours:5.2f} × fallline   {rows:6.0f} million rows × points a second"
-        )
+        print(f"{name:10} {took:7.2f} s   {took / ours:5.2f} × fallline   {rows:6.0f} million rows × points a second")
 
 
 if __name__ == "__main__":

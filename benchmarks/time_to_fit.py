@@ -23,7 +23,6 @@ import warnings
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 from sklearn.neural_network import MLPRegressor
@@ -54,12 +53,7 @@ class Watch:
 def smooth(rows: int = 1000) -> InMemory:
     random = np.random.default_rng(0)
     x = random.normal(size=(rows, 8))
-    y = (
-        np.sin(x[:, 0] + x[:, 1])
-        + 0.5 * x[:, 2] * x[:, 3]
-        + np.exp(-(x[:, 4] ** 2))
-        + 0.3 * x[:, 5:].sum(axis=1)
-    )
+    y = np.sin(x[:, 0] + x[:, 1]) + 0.5 * x[:, 2] * x[:, 3] + np.exp(-(x[:, 4] ** 2)) + 0.3 * x[:, 5:].sum(axis=1)
     y = (y - y.mean()) / y.std() + 0.1 * random.normal(size=rows)
     return InMemory(x, y[:, None])
 
@@ -222,9 +216,7 @@ def by_nnet(rows, start, goal, seconds):
         np.savetxt(Path(folder, "start.txt"), np.concatenate([np.vstack([b1, w1]).T.ravel(), b2, w2.ravel()]))
         np.savetxt(Path(folder, "goal.txt"), [max(goal, 0.0), 1000 * seconds])
         Path(folder, "fit.R").write_text(R)
-        said = subprocess.run(
-            ["Rscript", "fit.R"], cwd=folder, check=True, capture_output=True, text=True
-        ).stdout
+        said = subprocess.run(["Rscript", "fit.R"], cwd=folder, check=True, capture_output=True, text=True).stdout
     lowest, by_nnet.took = map(float, said.split())
     return lowest
 
@@ -295,10 +287,7 @@ def main() -> None:
             for peer, run in runs.items():
                 with threads(peer, 1):
                     ends[peer] = float(run(rows, start, 0.0, asked.seconds))
-            print(
-                f"{name:10}{seed:3} E reached         " + "".join(f"{e:22.4f}" for e in ends.values()),
-                flush=True,
-            )
+            print(f"{name:10}{seed:3} E reached         " + "".join(f"{e:22.4f}" for e in ends.values()), flush=True)
             for which, goal in (("best", 1.001 * min(ends.values())), ("worst", 1.001 * max(ends.values()))):
                 able = [peer for peer in runs if ends[peer] <= goal]
                 suited, seconds = {}, {peer: [] for peer in able}
@@ -314,16 +303,12 @@ def main() -> None:
                             lowest, took = timed(runs[peer], rows, start, goal, 3 * asked.seconds)
                         seconds[peer].append(took if lowest <= goal else np.inf)
                 medians = {peer: statistics.median(each) for peer, each in seconds.items()}
-                cells = "".join(
-                    f"{1e3 * medians[p]:19.1f} ms" if p in medians else f"{'—':>22}" for p in runs
-                )
+                cells = "".join(f"{1e3 * medians[p]:19.1f} ms" if p in medians else f"{'—':>22}" for p in runs)
                 others = [m for peer, m in medians.items() if peer != "fallline"]
                 if "fallline" in medians and others:
                     factors[which].append(min(others) / medians["fallline"])
                     cells += f"   {factors[which][-1]:6.1f} ×"
-                print(
-                    f"{'':13} to 1.001 × {which:9}" + cells + f"   load {os.getloadavg()[0]:.1f}", flush=True
-                )
+                print(f"{'':13} to 1.001 × {which:9}" + cells + f"   load {os.getloadavg()[0]:.1f}", flush=True)
     for which, each in factors.items():
         if each:
             print(

@@ -30,9 +30,7 @@ def main() -> None:
         shutil.copytree(ROOT / "examples", Path(folder) / "examples")
         fit = [sys.executable, "-m", "fallline", "fit", "examples/concrete.csv", "--target", "strength"]
         subprocess.run(fit, cwd=folder, check=True)
-        browser = play.chromium.launch(
-            executable_path=shutil.which("chromium"), chromium_sandbox=False, args=FLAGS
-        )
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), chromium_sandbox=False, args=FLAGS)
         page = browser.new_page(viewport={"width": WIDTH, "height": 800}, device_scale_factor=SCALE)
         page.goto((Path(folder) / "concrete-strength.html").as_uri())
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": bottom_of_the_pictures(page) + MARGIN}
@@ -49,9 +47,7 @@ def draw_the_mountain(folder: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
     (code,) = [block for block in blocks if "mountain.png" in block]
     code = code.replace('savefig("mountain.png")', 'savefig("mountain.png", dpi=150)')
-    subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, check=True, env={**os.environ, "MPLBACKEND": "Agg"}
-    )
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, env={**os.environ, "MPLBACKEND": "Agg"})
 
 
 def bottom_of_the_pictures(page: Page) -> float:

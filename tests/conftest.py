@@ -61,10 +61,7 @@ LIBRARIES = {"array-api-strict": _strict, "CuPy": _cupy, "PyTorch": _torch}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--device",
-        choices=LIBRARIES,
-        default="array-api-strict",
-        help="whose arrays on a device the tests take",
+        "--device", choices=LIBRARIES, default="array-api-strict", help="whose arrays on a device the tests take"
     )
 
 

@@ -31,12 +31,7 @@ def imports(path):
     """The rooms that a file imports, at its head, inside a function, or for type checking only."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     whole = [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
-    parts = [
-        f"{node.module}.{name.name}"
-        for node in nodes
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
-    ]
+    parts = [f"{node.module}.{name.name}" for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names]
     ours = {name for name in (*whole, *parts) if name.split(".")[0] == "fallline"}
     return {room(name) for name in ours - {"fallline.__version__"}}
 
@@ -44,9 +39,7 @@ def imports(path):
 @pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
 def test_a_room_imports_only_rooms_above_it(path):
     own = path.relative_to(SOURCE).with_suffix("").parts[0]
-    assert own in ORDER, (
-        f"{own} has no place in the order of rooms: give it one here and in docs/architecture.md"
-    )
+    assert own in ORDER, f"{own} has no place in the order of rooms: give it one here and in docs/architecture.md"
     limit = ORDER[own] if own in ROOMS else len(ORDER)
     assert {name for name in imports(path) if ORDER[name] > limit} == set()
 
@@ -59,9 +52,7 @@ def test_a_leaf_imports_nothing_but_the_exceptions(name):
 
 def test_nothing_outside_rows_reads_the_arrays_of_rows():
     reads = re.compile(r"\brows\.(x|y|sample_weight)\b")
-    found = [
-        str(path.relative_to(SOURCE)) for path in MODULES if reads.search(path.read_text(encoding="utf-8"))
-    ]
+    found = [str(path.relative_to(SOURCE)) for path in MODULES if reads.search(path.read_text(encoding="utf-8"))]
     assert [path for path in found if not path.startswith("rows")] == []
 
 
@@ -104,9 +95,7 @@ def modules_after(code):
 
 
 def test_importing_fallline_loads_nothing_heavy():
-    assert not {"jax", "sklearn", "matplotlib", "duckdb", "numpy"} & modules_after(
-        "import fallline; dir(fallline)"
-    )
+    assert not {"jax", "sklearn", "matplotlib", "duckdb", "numpy"} & modules_after("import fallline; dir(fallline)")
 
 
 def test_help_loads_nothing_heavy():
@@ -156,8 +145,7 @@ def test_everything_runs_where_jax_cannot_be_imported(tmp_path):
         ["curve", table, "--y", "y", "--model", "a + b*x"],
     ]
     code = (
-        WITHOUT_JAX
-        + f"from fallline.cli.main import main\nfor call in {calls!r}: main(call, standalone_mode=False)\n"
+        WITHOUT_JAX + f"from fallline.cli.main import main\nfor call in {calls!r}: main(call, standalone_mode=False)\n"
     )
     code += "import numpy as np\nfrom fallline import CurveRegressor, NetworkClassifier\n"
     code += "x = np.linspace(0, 1, 30)[:, None]\nNetworkClassifier().fit(x, x[:, 0] > 0.5).predict(x)\n"
@@ -178,5 +166,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_descend_is_the_function_however_it_is_reached():
-    code = "import fallline.walk.loop\nfrom fallline import NetworkRegressor, descend\nassert callable(fallline.descend)"
+    code = (
+        "import fallline.walk.loop\nfrom fallline import NetworkRegressor, descend\nassert callable(fallline.descend)"
+    )
     assert "fallline.walk.loop" in modules_after(code)

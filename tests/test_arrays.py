@@ -48,9 +48,7 @@ def test_the_widest_type_is_float64_where_there_is_one(device):
     assert widened(np.ones(2, np.float32)).dtype == np.float64
 
 
-@pytest.mark.parametrize(
-    "which", [np.array([2, 0, 2]), np.array([True, False, True])], ids=["numbers", "where True"]
-)
+@pytest.mark.parametrize("which", [np.array([2, 0, 2]), np.array([True, False, True])], ids=["numbers", "where True"])
 def test_rows_are_taken_where_they_lie(which, device):
     rows = np.arange(6.0).reshape(3, 2)
     np.testing.assert_array_equal(device.home(taken(device.put(rows), which)), rows[which])

@@ -47,9 +47,7 @@ def written(text):
 NETWORK = r"strength (?:training|held-out) \(\d+\) network [\d,.]+ [\d.]+ ([\d.]+)"
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda page: page.stem)
 def test_the_output_on_a_page_is_what_a_fit_prints(page, folder):
     output = (folder / "output.txt").read_text(encoding="utf-8")
     # What rounding may change on another machine: the network's own figures and how many steps it took.
@@ -62,9 +60,7 @@ def test_the_output_on_a_page_is_what_a_fit_prints(page, folder):
     assert [line for line in said if line not in shown] == []
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "getting-started.md"], ids=lambda page: page.stem)
 def test_the_networks_figures_on_a_page_are_those_of_a_fit(page, folder):
     output = (folder / "output.txt").read_text(encoding="utf-8")
     shown, said = (
@@ -82,9 +78,7 @@ def test_the_python_of_a_page_runs(page, folder):
 
 def test_reading_a_model_file_without_fallline_gives_its_predictions(folder):
     told = f"{python_of(DOCS / 'model-file.md')}\nprint(predicted.item())"
-    done = subprocess.run(
-        [sys.executable, "-c", told], cwd=folder, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", told], cwd=folder, capture_output=True, text=True, check=True)
     model = fallline.load_model(folder / "concrete-strength.fallline")
     recipe = re.search(r"x = np\.array\(\[\[(.*)\]\]\)", told)[1]
     expected = model.fitted.predict([[float(number) for number in recipe.split(",")]]).item()
@@ -93,19 +87,12 @@ def test_reading_a_model_file_without_fallline_gives_its_predictions(folder):
 
 def test_the_neuron_of_the_guide_finds_the_weights_that_made_the_data():
     said = {}
-    exec(
-        re.findall(r"```python\n(.*?)```", (DOCS / "getting-started.md").read_text(encoding="utf-8"), re.S)[
-            -1
-        ],
-        said,
-    )
+    exec(re.findall(r"```python\n(.*?)```", (DOCS / "getting-started.md").read_text(encoding="utf-8"), re.S)[-1], said)
     path = said["path"]
     assert (path.weights.shape, path.error.shape, path.gradient.shape) == ((501, 2), (501,), (501, 2))
     assert path.weights[-1] == pytest.approx([2.0, -1.0], abs=1e-4)
     steady = re.split(r"(?<=-> )\S+ ", str(path))  # around the last error, which is rounding
-    assert [
-        part for part in steady if part not in written((ROOT / "README.md").read_text(encoding="utf-8"))
-    ] == []
+    assert [part for part in steady if part not in written((ROOT / "README.md").read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: page.stem)
@@ -126,9 +113,7 @@ def test_the_api_page_documents_every_public_name():
 
 
 def test_the_command_line_page_has_every_command():
-    documented = re.findall(
-        r"\{fallline-command\} (\S+)", (DOCS / "command-line.md").read_text(encoding="utf-8")
-    )
+    documented = re.findall(r"\{fallline-command\} (\S+)", (DOCS / "command-line.md").read_text(encoding="utf-8"))
     assert documented == list(main.commands)
 
 

@@ -34,10 +34,7 @@ def model(random):
     scaling = Scaling(random.normal(size=inputs), np.ones(inputs), np.array([3.0]), np.array([0.1]))
     curve = {"step": np.arange(5.0), "training": random.uniform(size=5), "held-out": random.uniform(size=5)}
     return SavedModel(
-        FittedNetwork(network, network.initial(1), scaling),
-        columns,
-        curve,
-        {"seed": 1, "command": "fallline fit"},
+        FittedNetwork(network, network.initial(1), scaling), columns, curve, {"seed": 1, "command": "fallline fit"}
     )
 
 
@@ -131,14 +128,10 @@ HOSTILE = {
     "unknown activation": lambda said, arrays: said["network"].update(activation="__import__('os')"),
     "no network": lambda said, arrays: said.pop("network"),
     "no columns": lambda said, arrays: said.update(columns=[]),
-    "nonsense columns": lambda said, arrays: said.update(
-        columns={"targets": 3, "uses": None, "plan": {"a": []}}
-    ),
+    "nonsense columns": lambda said, arrays: said.update(columns={"targets": 3, "uses": None, "plan": {"a": []}}),
     "no weights": lambda said, arrays: arrays.pop("weights"),
     "weights of another kind": lambda said, arrays: arrays.update(weights=np.ones((2, 2), np.int8)),
-    "weights that are not numbers": lambda said, arrays: arrays.update(
-        weights=np.full_like(arrays["weights"], np.nan)
-    ),
+    "weights that are not numbers": lambda said, arrays: arrays.update(weights=np.full_like(arrays["weights"], np.nan)),
     "no scaling": lambda said, arrays: arrays.pop("scaling.x_mean"),
     "about of another kind": lambda said, arrays: said.update(about=7),
     "scaling that is not finite": lambda said, arrays: arrays.update({"scaling.y_scale": np.array([np.inf])}),
@@ -267,11 +260,7 @@ def test_a_path_that_was_read_is_a_table_and_a_picture_with_the_names_of_the_col
     path = saved_and_read(walked, tmp_path).path
     assert path.input_names == walked.columns.encoded_names
     assert "ü b->h2" in path.to_frame().columns
-    assert list(PathDisplay.from_path(path, ax=Figure().add_subplot()).axes_) == [
-        "error",
-        "gradient_norm",
-        "damping",
-    ]
+    assert list(PathDisplay.from_path(path, ax=Figure().add_subplot()).axes_) == ["error", "gradient_norm", "damping"]
 
 
 def test_the_same_path_is_the_same_bytes_also_when_it_is_saved_again(walked, tmp_path):
@@ -343,19 +332,13 @@ def test_a_file_without_a_path_is_read_as_before(content):
 
 FORGED_PATHS = {
     "no steps": lambda said, arrays: arrays.pop("path.steps"),
-    "steps that go back": lambda said, arrays: arrays.update(
-        {"path.steps": arrays["path.steps"][::-1].copy()}
-    ),
+    "steps that go back": lambda said, arrays: arrays.update({"path.steps": arrays["path.steps"][::-1].copy()}),
     "half a step": lambda said, arrays: arrays.update({"path.steps": arrays["path.steps"] + 0.5}),
     "endless steps": lambda said, arrays: arrays.update({"path.steps": arrays["path.steps"] * 1e300}),
     "a curve of another length": lambda said, arrays: arrays.update({"path.error": np.ones(3)}),
-    "a shown number of another kind": lambda said, arrays: arrays.update(
-        {"path.shown.x": np.ones(9, np.int8)}
-    ),
+    "a shown number of another kind": lambda said, arrays: arrays.update({"path.shown.x": np.ones(9, np.int8)}),
     "weights of another network": lambda said, arrays: arrays.update({"path.weights": np.ones((9, 2))}),
-    "weights at no step": lambda said, arrays: arrays.update(
-        {"path.weight_steps": arrays["path.weight_steps"] + 1}
-    ),
+    "weights at no step": lambda said, arrays: arrays.update({"path.weight_steps": arrays["path.weight_steps"] + 1}),
     "watched rows that are not counted": lambda said, arrays: said["path"].update(watched_rows={}),
     "no rows": lambda said, arrays: said["path"].update(rows=0),
     "rows that are not a number": lambda said, arrays: said["path"].update(rows=float("nan")),
@@ -411,9 +394,7 @@ FORGED_INTERVALS = {
     "no shares": lambda said, arrays: arrays.update(
         {"intervals.shares": np.zeros(0), "intervals.scores": np.zeros((0, 1))}
     ),
-    "noise that is not finite": lambda said, arrays: arrays.update(
-        {"intervals.noise_variance": np.array([np.inf])}
-    ),
+    "noise that is not finite": lambda said, arrays: arrays.update({"intervals.noise_variance": np.array([np.inf])}),
 }
 
 

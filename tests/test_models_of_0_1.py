@@ -57,14 +57,7 @@ def test_the_path_of_an_old_model_is_drawn_whatever_went_down_it(name):
 
 
 def test_the_surface_of_an_old_model_is_drawn_over_the_rows_of_its_fit(tmp_path):
-    arguments = [
-        "surface",
-        str(HERE / "gauss_newton.fallline"),
-        "--points",
-        "5",
-        "-o",
-        str(tmp_path / "map.svg"),
-    ]
+    arguments = ["surface", str(HERE / "gauss_newton.fallline"), "--points", "5", "-o", str(tmp_path / "map.svg")]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert "Note" not in done.stderr  # E at its weights is the one that was recorded
@@ -72,7 +65,5 @@ def test_the_surface_of_an_old_model_is_drawn_over_the_rows_of_its_fit(tmp_path)
 
 
 def test_an_old_pickle_gets_a_sentence():
-    with pytest.raises(
-        FalllineError, match=r"made by fallline 0\.1\.0, .*: fit again, or load it with that version"
-    ):
+    with pytest.raises(FalllineError, match=r"made by fallline 0\.1\.0, .*: fit again, or load it with that version"):
         pickle.loads((HERE / "regressor.pickle").read_bytes())

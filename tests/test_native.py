@@ -35,9 +35,7 @@ def random_case(seed):
 
 def close(found, expected, precision):
     scale = np.abs(expected).max() + 1e-30
-    np.testing.assert_allclose(
-        np.asarray(found) / scale, np.asarray(expected) / scale, rtol=0, atol=precision
-    )
+    np.testing.assert_allclose(np.asarray(found) / scale, np.asarray(expected) / scale, rtol=0, atol=precision)
 
 
 @pytest.mark.parametrize("seed", range(120))
@@ -84,15 +82,12 @@ def test_a_network_without_hidden_layers_is_summed_where_its_rows_lie(inputs, ou
 
 
 @pytest.mark.parametrize(
-    ("name", "exact"),
-    [("tanh", math.tanh), ("logistic", lambda z: 1.0 / (1.0 + math.exp(-z)) if z > -700 else 0.0)],
+    ("name", "exact"), [("tanh", math.tanh), ("logistic", lambda z: 1.0 / (1.0 + math.exp(-z)) if z > -700 else 0.0)]
 )
 def test_tanh_and_the_logistic_function_are_right_to_a_few_units_in_the_last_place(name, exact):
     """Through E of one row and a network that is the function: ½ f(z)² with y = 0, and f by its root."""
     network = Network((1, 1), output_activation=name, bias=False)
-    z = np.concatenate(
-        [np.geomspace(1e-8, 800, 4001), np.linspace(-40, 40, 4001), -np.geomspace(1e-8, 600, 1001)]
-    )
+    z = np.concatenate([np.geomspace(1e-8, 800, 4001), np.linspace(-40, 40, 4001), -np.geomspace(1e-8, 600, 1001)])
     for value in z:
         block = Block(np.array([[value]]), np.zeros((1, 1)))
         error, _, _ = kernels.sums(network, Request("error", np.ones(1)), block.x, block.y)(block)
@@ -140,9 +135,7 @@ DESCENTS = {
 
 
 @pytest.mark.parametrize("name", DESCENTS)
-@pytest.mark.parametrize(
-    "settings", [{}, {"alpha": 0.1, "tol": 1e-4, "n_iter_no_change": 3}, {"alpha": 10.0}], ids=str
-)
+@pytest.mark.parametrize("settings", [{}, {"alpha": 0.1, "tol": 1e-4, "n_iter_no_change": 3}, {"alpha": 10.0}], ids=str)
 def test_a_walk_of_many_steps_at_once_is_the_walk_step_by_step(name, settings, monkeypatch):
     random = np.random.default_rng(3)
     x = random.normal(size=(150, 2))
@@ -181,9 +174,7 @@ def test_many_starts_end_where_the_twin_ends(descent, tol, monkeypatch):
     x = random.normal(size=(60, 2))
     network = Network((2, 2, 1), output_activation="tanh")
     y = np.sin(x[:, :1])
-    starts = np.concatenate(
-        [random.normal(size=(40, network.n_weights)), np.full((1, network.n_weights), 1e200)]
-    )
+    starts = np.concatenate([random.normal(size=(40, network.n_weights)), np.full((1, network.n_weights), 1e200)])
 
     def run():
         return descend_from(network, (x, y), descent, starts=starts, max_iter=70, tol=tol, alpha=0.01)

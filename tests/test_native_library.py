@@ -73,9 +73,7 @@ def sealed(path, content):
 
 @pytest.mark.parametrize("asked", ["", "1", "base", "avx2", "avx512"])
 @pytest.mark.parametrize(("dtype", "real"), [(np.float64, ctypes.c_double), (np.float32, ctypes.c_float)])
-def test_a_function_is_that_of_its_number_type_and_of_the_level_asked_for(
-    folder, monkeypatch, asked, dtype, real
-):
+def test_a_function_is_that_of_its_number_type_and_of_the_level_asked_for(folder, monkeypatch, asked, dtype, real):
     monkeypatch.setenv("FALLLINE_NATIVE", asked)
     library, _ = library_in(folder)
     level = min(["base", "avx2", "avx512"].index(asked) if len(asked) > 1 else 2, BEST)
@@ -393,10 +391,7 @@ def test_a_wheel_without_a_library_is_for_every_platform_and_says_why(
 
 def test_a_source_distribution_holds_no_library_and_all_that_makes_one(project):
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "sdist"],
-        cwd=project,
-        check=True,
-        capture_output=True,
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist"], cwd=project, check=True, capture_output=True
     )
     (archive,) = (project / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as content:

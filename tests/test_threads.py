@@ -8,15 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from fallline.threads import (
-    Workers,
-    is_side_by_side,
-    one_blas_thread,
-    processors,
-    side_by_side,
-    stopping,
-    workers_for,
-)
+from fallline.threads import Workers, is_side_by_side, one_blas_thread, processors, side_by_side, stopping, workers_for
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -82,9 +74,7 @@ def test_a_thread_that_came_first_does_not_keep_others_from_a_setting_of_their_o
         with one_blas_thread():
             return blas_threads()
 
-    with ThreadPoolExecutor(
-        1
-    ) as pool:  # threadpoolctl lets one thread alone set OpenBLAS, as long as it lives
+    with ThreadPoolExecutor(1) as pool:  # threadpoolctl lets one thread alone set OpenBLAS, as long as it lives
         assert pool.submit(use).result() == {1}
         with threadpool_limits(3, user_api="blas"):
             assert blas_threads() == {3}
@@ -153,9 +143,7 @@ def test_results_come_in_the_order_of_the_tasks(n_jobs):
 def test_with_one_thread_a_task_runs_where_and_when_its_result_is_asked_for():
     ran = []
     with Workers(1) as workers:
-        first, second, _ = (
-            workers.give(lambda i=i: ran.append((i, threading.get_ident()))) for i in range(3)
-        )
+        first, second, _ = (workers.give(lambda i=i: ran.append((i, threading.get_ident()))) for i in range(3))
         assert ran == []
         second.result()
         first.result()

@@ -33,9 +33,7 @@ def test_a_number_is_written_with_four_significant_digits(value, text):
     assert written(value) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (0.9126, "0.913"), (-1.3, "−1.300"), (-4e7, "−4.000e+07")]
-)
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.9126, "0.913"), (-1.3, "−1.300"), (-4e7, "−4.000e+07")])
 def test_an_r2_is_written_with_three_decimals(value, text):
     assert written_share(value) == text
 

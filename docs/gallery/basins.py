@@ -18,10 +18,7 @@ x = random.normal(size=(12, 2)) * np.exp(1.2 * random.normal(size=(12, 1)))
 y = random.uniform(0.05, 0.95, size=(12, 1))
 
 neuron = Network((2, 1), output_activation="logistic", bias=False)
-descents = {
-    "plain": GradientDescent(1.0),
-    "momentum": GradientDescent(1.0, momentum=0.8),
-}
+descents = {"plain": GradientDescent(1.0), "momentum": GradientDescent(1.0, momentum=0.8)}
 basins = find_basins(neuron, (x, y), descents, extent=(-6, 6, -6, 6), points=81, max_iter=1000)
 display = BasinDisplay(basins, saved=("momentum", "plain")).plot()
 display.figure_.savefig(sys.argv[1] if sys.argv[1:] else "basins.png", dpi=150)

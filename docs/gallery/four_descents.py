@@ -25,8 +25,7 @@ descents = {
     "Levenberg–Marquardt": LevenbergMarquardt(),
 }
 paths = {
-    name: descend(neuron, (x, y), descent, weights=[-0.5, -5.0], max_iter=80)
-    for name, descent in descents.items()
+    name: descend(neuron, (x, y), descent, weights=[-0.5, -5.0], max_iter=80) for name, descent in descents.items()
 }
 
 figure, ax = plt.subplots(figsize=(5.6, 5.2), layout="constrained")

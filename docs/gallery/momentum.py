@@ -13,10 +13,7 @@ from fallline import GradientDescent, Network, descend
 from fallline.plot import MomentumMapDisplay
 
 random = np.random.default_rng(0)
-x = random.normal(size=(200, 2)) @ [
-    [1.0, 0.9],
-    [0.0, 0.3],
-]  # two inputs that say nearly the same: a narrow valley
+x = random.normal(size=(200, 2)) @ [[1.0, 0.9], [0.0, 0.3]]  # two inputs that say nearly the same: a narrow valley
 y = 1 / (1 + np.exp(-x @ [[2.0], [-1.0]])) + 0.05 * random.normal(size=(200, 1))
 
 neuron = Network((2, 1), output_activation="logistic", bias=False)

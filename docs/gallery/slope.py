@@ -12,13 +12,5 @@ import matplotlib.pyplot as plt
 from fallline.plot import SlopeDisplay
 
 figure, ax = plt.subplots(figsize=(5.6, 4.4), layout="constrained")
-SlopeDisplay.from_function(
-    lambda x: x**2,
-    at=2.0,
-    start=-2.8,
-    learning_rate=0.15,
-    n_steps=25,
-    name="f(x) = x²",
-    ax=ax,
-)
+SlopeDisplay.from_function(lambda x: x**2, at=2.0, start=-2.8, learning_rate=0.15, n_steps=25, name="f(x) = x²", ax=ax)
 figure.savefig(sys.argv[1] if sys.argv[1:] else "slope.png", dpi=150)

@@ -21,14 +21,7 @@ figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
 for ax, width in zip(axes, (2, 6, 18), strict=True):
     fit = NetworkRegressor(hidden_layer_sizes=(width,), descent="l-bfgs", max_iter=3000, random_state=0)
     path, rows = fit.fit(X, y).path_, fit.descended_rows(X, y)
-    around = error_surface(
-        path.model,
-        rows,
-        "random",
-        at=path.best_weights,
-        extent=(-0.6, 0.6, -0.6, 0.6),
-        points=61,
-    )
+    around = error_surface(path.model, rows, "random", at=path.best_weights, extent=(-0.6, 0.6, -0.6, 0.6), points=61)
     ErrorSurfaceDisplay(around).plot(ax, per_row=True, legend=False)
     ax.set_title(f"{width} hidden units, {path.model.n_weights} weights", fontsize="medium")
     ax.set_ylabel("" if width > 2 else "random direction 2")

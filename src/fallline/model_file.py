@@ -192,9 +192,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         ) from None
 
 
-def _with_starts(
-    fitted: FittedNetwork, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> FittedNetwork:
+def _with_starts(fitted: FittedNetwork, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FittedNetwork:
     """The network with the starts that a file holds. Raises ValueError, KeyError or TypeError where they do not fit it."""
     wide, shown, members = fitted.network, int(said["shown"]), int(said["members"])
     network = replace(wide, sizes=(wide.inputs, *said["hidden"], wide.outputs))

@@ -15,9 +15,7 @@ def decay(folder):
     x = np.linspace(0, 5, 30)
     y, noise = 3 * np.exp(-0.8 * x) + 1, np.linspace(0.02, 0.1, 30)
     y = y + noise * random.normal(size=30)
-    lines = [
-        f"{a},{b},{c},some words" for a, b, c in zip(x.tolist(), y.tolist(), noise.tolist(), strict=True)
-    ]
+    lines = [f"{a},{b},{c},some words" for a, b, c in zip(x.tolist(), y.tolist(), noise.tolist(), strict=True)]
     path = folder / "decay.csv"
     path.write_text("\n".join(["time,signal,noise,remark", *lines, "7,,0.1,no signal"]), encoding="utf-8")
     return path, x, y, noise
@@ -68,11 +66,7 @@ def test_a_curve_takes_fixed_parameters_bounds_and_profiles(decay):
         (["--y", "sginal", "--model", CURVE], 1, "has no column 'sginal': its columns are time, signal"),
         (["--y", "signal", "--model", "a*exp(-b*t)"], 1, "has none of the columns of decay.csv"),
         (["--y", "signal", "--model", "a*remark"], 1, "the column remark does not hold numbers"),
-        (
-            ["--y", "signal", "--model", CURVE, "--start", "a:1"],
-            2,
-            "'a:1' cannot be read: write b1=500,b2=1e-4",
-        ),
+        (["--y", "signal", "--model", CURVE, "--start", "a:1"], 2, "'a:1' cannot be read: write b1=500,b2=1e-4"),
         (["--y", "signal", "--model", CURVE, "--bounds", "a=1"], 2, "'a=1' cannot be read: write b1=0:10"),
         (["--y", "signal", "--model", CURVE, "--start", "d=1"], 1, "'d' is no parameter of the curve"),
         (

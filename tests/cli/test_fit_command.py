@@ -31,12 +31,8 @@ def test_a_fit_prints_reports_saves_and_predicts_the_same_figures(folder):
     predicted = forward(saved, saved.columns.encode(rows.columns))
     order = np.random.default_rng(0).permutation(60)  # a fifth held out, seed 0
     parts = {"training": order[12:], "held-out": order[:12]}
-    in_report = {
-        each["name"]: each["figures"][0] for each in numbers_of(folder / "trees-height.html")["rowsets"]
-    }
-    expected = {
-        name: squared_figures(rows.columns["height"][at], predicted[at]) for name, at in parts.items()
-    }
+    in_report = {each["name"]: each["figures"][0] for each in numbers_of(folder / "trees-height.html")["rowsets"]}
+    expected = {name: squared_figures(rows.columns["height"][at], predicted[at]) for name, at in parts.items()}
     saved_figures = {name: said[0]["network"] for name, said in saved.about["figures"].items()}
     assert {name: said["network"] for name, said in in_report.items()} == saved_figures
     assert {name: [said[k] for k in ("error", "rmse", "r2")] for name, said in saved_figures.items()} == {
@@ -49,9 +45,7 @@ def test_a_fit_prints_reports_saves_and_predicts_the_same_figures(folder):
         )
     }
     assert printed == {
-        (name, fit): pytest.approx(
-            [in_report[name][fit][k] for k in ("error", "rmse", "r2")], rel=5e-4, abs=5e-4
-        )
+        (name, fit): pytest.approx([in_report[name][fit][k] for k in ("error", "rmse", "r2")], rel=5e-4, abs=5e-4)
         for name in parts
         for fit in ("network", "ridge")
     }
@@ -111,9 +105,7 @@ def test_a_bar_on_a_terminal_shows_the_error_in_the_targets_units(folder):
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("4H", 40, 80, 0, 0))
     command = [sys.executable, "-m", "fallline", "fit", str(path), "-t", "height", *QUICK, "--tol", "0"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=side, text=True, env=environment
-    )
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=side, text=True, env=environment)
     os.close(side)
     shown = b""
     with contextlib.suppress(OSError):  # how a terminal says that nobody is left at its other end
@@ -163,10 +155,7 @@ HELD_OUT_FILES = {
     "target without values": ("age;kind;height\n1;ash;\n2;oak;\n", "no row with a value of `height`"),
     "no such input": ("kind;height\nash;1\noak;2\n", "`age`"),
     "header only": ("age;kind;height\n", "no rows"),
-    "infinite target": (
-        "age;kind;height\n1;ash;2\n2;oak;inf\n",
-        "`height` is infinite in row 2 of other.csv",
-    ),
+    "infinite target": ("age;kind;height\n1;ash;2\n2;oak;inf\n", "`height` is infinite in row 2 of other.csv"),
     "infinite input": ("age;kind;height\n1;ash;2\ninf;oak;2\n", "`age` is infinite in row 2"),
 }
 
@@ -237,8 +226,7 @@ def test_the_files_are_named_after_table_and_target(folder, table_name, target, 
 
 def test_what_a_table_holds_is_shown_as_it_is(folder):
     (folder / "t.csv").write_bytes(
-        b"[b]x[/b],:smile:,a\x1b[31m,y\n"
-        + b"".join(b"%d,%d,%d,%d\n" % (i, i % 7, i % 5, i * i) for i in range(60))
+        b"[b]x[/b],:smile:,a\x1b[31m,y\n" + b"".join(b"%d,%d,%d,%d\n" % (i, i % 7, i % 5, i * i) for i in range(60))
     )
     done = run("fit", "t.csv", "-t", "y", *QUICK)
     assert done.exit_code == 0, done.output
@@ -297,9 +285,7 @@ def test_a_file_that_is_not_there_gets_a_sentence(folder):
 
 
 def test_a_column_of_a_hundred_thousand_categories_is_left_out(folder):
-    (folder / "many.csv").write_text(
-        "id,x,y\n" + "".join(f"customer {i},{i % 97},{i % 89}\n" for i in range(100_000))
-    )
+    (folder / "many.csv").write_text("id,x,y\n" + "".join(f"customer {i},{i % 97},{i % 89}\n" for i in range(100_000)))
     done = run("fit", "many.csv", "-t", "y", *QUICK, "--hidden", "none", "--max-iter", "3")
     assert done.exit_code == 0, done.output
     assert re.search(r"id +dropped +identifier or free text", done.output)
@@ -343,9 +329,7 @@ def test_a_rate_that_is_too_large_keeps_the_lowest_weights_and_says_what_to_do(f
     lowest = np.nanmin(saved.curve["training"])
     assert saved.curve["training"][saved.curve["step"] == int(said[2])] == lowest
     assert f"learning rate {rate} is too large" in (folder / "trees-height.html").read_text(encoding="utf-8")
-    again = run(
-        "fit", path, "-t", "height", "--hidden", "none", "--learning-rate", said[4], "--max-iter", "20"
-    )
+    again = run("fit", path, "-t", "height", "--hidden", "none", "--learning-rate", said[4], "--max-iter", "20")
     assert again.exit_code == 0, again.output
 
 

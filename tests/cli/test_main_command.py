@@ -16,9 +16,7 @@ from trees import QUICK, run, table
 )
 def test_a_locale_without_the_letters_is_no_trouble(folder, encoding, square, minus):
     noise = np.random.default_rng(1).normal(size=60)  # nothing to learn: on other rows R² is negative
-    (folder / "t.csv").write_text(
-        "Größe,y\n" + "".join(f"{i},{noise[i]}\n" for i in range(60)), encoding="utf-8"
-    )
+    (folder / "t.csv").write_text("Größe,y\n" + "".join(f"{i},{noise[i]}\n" for i in range(60)), encoding="utf-8")
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     process = [sys.executable, "-m", "fallline"]
     shared = {"cwd": folder, "env": environment, "capture_output": True, "check": True}

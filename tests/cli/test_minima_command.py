@@ -48,19 +48,7 @@ def test_minima_are_told_apart_and_the_model_stands_among_them(folder, fitted):
 
 def test_a_linear_model_is_at_the_only_minimum(folder):
     run(
-        "fit",
-        table(folder),
-        "-t",
-        "height",
-        "--hidden",
-        "none",
-        "--max-iter",
-        "50",
-        "-q",
-        "--alpha",
-        "0",
-        "--tol",
-        "0",
+        "fit", table(folder), "-t", "height", "--hidden", "none", "--max-iter", "50", "-q", "--alpha", "0", "--tol", "0"
     )
     done = run("minima", "trees-height.fallline", "--starts", "4")
     assert done.exit_code == 0, done.output
@@ -108,9 +96,7 @@ def test_the_model_stands_among_the_minima_with_its_own_figures(saved, fit):
 
 def test_minima_of_a_model_found_by_its_evidence_are_looked_for_under_the_decay_it_found(saved):
     fit = fit_table(prepare(tree_table(), ["height"]), hidden_layer_sizes=(2,), n_starts=2)
-    evidence = dataclasses.replace(
-        saved, fitted=fit.fitted, path=fit.path, about={**saved.about, "alpha": "evidence"}
-    )
+    evidence = dataclasses.replace(saved, fitted=fit.fitted, path=fit.path, about={**saved.about, "alpha": "evidence"})
     placed = minima_of(evidence, find_rows(saved, tree_table()), starts=2, max_iter=50)
     assert (placed.alpha, placed.own_decay) == (None, True)
     at = list(fit.path.steps).index(fit.path.best_step)

@@ -54,9 +54,7 @@ def test_a_model_without_intervals_says_how_to_get_them(folder):
 def test_predictions_without_an_output_go_to_stdout(folder):
     path = table(folder)
     run("fit", path, "-t", "height", *QUICK, "-q")
-    path.write_text(
-        "kind;age\noak;3,5\nbirch;\n", encoding="utf-8"
-    )  # a new category, a missing cell, no target
+    path.write_text("kind;age\noak;3,5\nbirch;\n", encoding="utf-8")  # a new category, a missing cell, no target
     done = run("predict", "trees-height.fallline", path)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()

@@ -20,9 +20,7 @@ def test_every_row_trains_or_is_held_out_and_none_does_both():
     both = np.concatenate([ready.x, ready.held_x])
     assert (len(ready.x), len(ready.held_x)) == (42, 18)
     np.testing.assert_array_equal(np.sort(both[:, 1]), np.arange(60) * 1.5)
-    np.testing.assert_allclose(
-        np.concatenate([ready.y, ready.held_y])[:, 0], 20 * np.tanh(both[:, 0] / 20), rtol=1e-12
-    )
+    np.testing.assert_allclose(np.concatenate([ready.y, ready.held_y])[:, 0], 20 * np.tanh(both[:, 0] / 20), rtol=1e-12)
 
 
 def test_the_seed_decides_which_rows_are_held_out():
@@ -100,17 +98,13 @@ def test_only_a_column_that_was_read_against_the_fit_is_told(fitted, given, told
     assert [sentence.partition(" was read with")[0] for sentence in sentences] == ["In new.csv `age`"] * told
 
 
-@pytest.mark.parametrize(
-    "holdout", [0.3, "last", 0, tree_table(10)], ids=["a share", "last", "none", "a table"]
-)
+@pytest.mark.parametrize("holdout", [0.3, "last", 0, tree_table(10)], ids=["a share", "last", "none", "a table"])
 def test_the_rows_of_a_saved_model_are_found_again(holdout, tmp_path):
     height = tree_table().columns["height"].copy()
     height[[3, 40]] = np.nan
     table = tree_table(height=height)
     prepared = prepare(table, ["height"], holdout=holdout, seed=5)
-    save_model(
-        saved_of(fit_table(prepared, seed=5, **SETTINGS), "fallline fit", 5), tmp_path / "model.fallline"
-    )
+    save_model(saved_of(fit_table(prepared, seed=5, **SETTINGS), "fallline fit", 5), tmp_path / "model.fallline")
     found = find_rows(load_model(tmp_path / "model.fallline"), table)
     np.testing.assert_array_equal(found.x, prepared.x)
     np.testing.assert_array_equal(found.y, prepared.y)

@@ -12,9 +12,7 @@ from fallline.descent.gradient import GradientDescent
 
 
 def test_the_effort_counts_what_the_path_counts(fit):
-    assert sentences.effort(fit).startswith(
-        f"{fit.path.n_steps} steps, {fit.path.n_passes} passes over the rows in "
-    )
+    assert sentences.effort(fit).startswith(f"{fit.path.n_steps} steps, {fit.path.n_passes} passes over the rows in ")
     assert fit.seconds > fit.path.seconds
 
 
@@ -26,12 +24,8 @@ def test_a_descent_says_whether_it_was_asked_for(fit):
 
 @pytest.mark.parametrize("alpha", [{}, {"alpha": "evidence"}], ids=["by default", "as asked"])
 def test_a_weight_decay_that_was_found_says_so(alpha):
-    found = fit_table(
-        prepare(tree_table(), ["height"]), hidden_layer_sizes=(3,), max_iter=20, n_starts=1, **alpha
-    )
-    assert sentences.decay(found).startswith(
-        "chosen automatically (Bayesian regularisation). The data determine "
-    )
+    found = fit_table(prepare(tree_table(), ["height"]), hidden_layer_sizes=(3,), max_iter=20, n_starts=1, **alpha)
+    assert sentences.decay(found).startswith("chosen automatically (Bayesian regularisation). The data determine ")
 
 
 def test_a_network_of_which_the_rows_determine_all_or_little_is_too_small_or_needlessly_large():
@@ -57,9 +51,7 @@ def test_the_mean_of_several_starts_says_of_how_many_and_where_they_ended():
         f"{several.fitted.starts.shown + 1}."
     )
     assert sentences.starts(single) == ""
-    assert f"3 starts, {sum(start.passes for start in several.fitted.starts)} passes" in sentences.effort(
-        several
-    )
+    assert f"3 starts, {sum(start.passes for start in several.fitted.starts)} passes" in sentences.effort(several)
 
 
 def test_a_weight_decay_for_too_few_rows_to_see_the_noise_by_is_a_light_one():

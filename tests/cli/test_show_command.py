@@ -35,8 +35,7 @@ def test_show_says_what_is_inside(folder):
 
 
 @pytest.mark.parametrize(
-    "about",
-    [{"figures": 7}, {"figures": {"training": []}}, {"descent": "x", "steps": "many"}, {"versions": []}],
+    "about", [{"figures": 7}, {"figures": {"training": []}}, {"descent": "x", "steps": "many"}, {"versions": []}]
 )
 def test_show_refuses_what_no_fit_says(folder, about):
     run("fit", table(folder), "-t", "height", *QUICK, "-q")

@@ -120,16 +120,12 @@ def test_other_rows_than_those_of_the_fit_are_told(folder, fitted):
     table(folder, rows=40, name="few.csv")
     done = run("surface", "trees-height.fallline", "few.csv", "--points", "5")
     assert done.exit_code == 0, done.output
-    assert (
-        "Note: few.csv has 40 rows with a target, and the model was fitted on a table with 60" in done.stderr
-    )
+    assert "Note: few.csv has 40 rows with a target, and the model was fitted on a table with 60" in done.stderr
     assert "The rows of this map are not those of the way" in done.stdout
 
 
 def test_a_surface_goes_through_the_saved_weights_with_the_error_of_the_fit(saved):
-    surface = surface_of(
-        saved, find_rows(saved, tree_table()), ("age->h1", "number->h2"), points=5, penalised=False
-    )
+    surface = surface_of(saved, find_rows(saved, tree_table()), ("age->h1", "number->h2"), points=5, penalised=False)
     at = list(saved.path.steps).index(saved.path.best_step)
     assert surface.tracks[0].plane_error[-1] == pytest.approx(saved.path.error[at], rel=1e-9)
     assert surface.n_rows == 48

@@ -32,9 +32,7 @@ def test_ridge_stands_on_the_same_columns_and_rows(fit):
 def test_a_descent_that_diverged_ended_badly_and_the_report_says_so(fit):
     bad = fit_table(prepare(tree_table(), ["height"]), descent=GradientDescent(1e6), **SETTINGS)
     assert bad.ended_badly
-    assert sentences.stop(bad).endswith(
-        "or --learning-rate auto, and standardise the inputs if they are not."
-    )
+    assert sentences.stop(bad).endswith("or --learning-rate auto, and standardise the inputs if they are not.")
     assert not fit.ended_badly
     assert report_of(bad, "fallline fit").notes == (sentences.stop(bad),)
     assert np.isfinite(bad.rowsets[1].predicted).all()
@@ -47,9 +45,7 @@ def test_the_report_has_a_surface_of_the_training_rows(fit):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"max_iter": 0}, {"hidden_layer_sizes": (20_000,), "descent": "gradient"}],
-    ids=["no step", "large"],
+    "settings", [{"max_iter": 0}, {"hidden_layer_sizes": (20_000,), "descent": "gradient"}], ids=["no step", "large"]
 )
 def test_the_report_has_no_surface_where_there_is_none_or_it_would_take_long(settings):
     fit = fit_table(prepare(tree_table(), ["height"]), **{**SETTINGS, "max_iter": 1, **settings})

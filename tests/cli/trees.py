@@ -31,19 +31,13 @@ def table(folder, rows=60, name="trees.csv"):
 
 def numbers_of(report):
     text = report.read_text(encoding="utf-8")
-    return json.loads(
-        re.search(r'<script type="application/json" id="fallline-report">(.*?)</script>', text, re.S)[1]
-    )
+    return json.loads(re.search(r'<script type="application/json" id="fallline-report">(.*?)</script>', text, re.S)[1])
 
 
 def squared_figures(actual, predicted):
     residual = actual - predicted
     spread = ((actual - actual.mean()) ** 2).sum()
-    return (
-        0.5 * residual @ residual,
-        np.sqrt(residual @ residual / len(residual)),
-        1 - residual @ residual / spread,
-    )
+    return (0.5 * residual @ residual, np.sqrt(residual @ residual / len(residual)), 1 - residual @ residual / spread)
 
 
 def forward(model, x):

@@ -42,9 +42,7 @@ def main() -> None:
     Path(__file__).with_name("torch_iterates.json").write_text(json.dumps(page) + "\n", encoding="utf-8")
 
 
-def iterates(
-    x: np.ndarray, y: np.ndarray, start: np.ndarray, settings: Any, order: list[list[int]]
-) -> list[Any]:
+def iterates(x: np.ndarray, y: np.ndarray, start: np.ndarray, settings: Any, order: list[list[int]]) -> list[Any]:
     """The weights after each step, as fallline orders them: layer by layer, (inputs, outputs) row by row, then biases."""
     network = torch.nn.Sequential(
         torch.nn.Linear(SIZES[0], SIZES[1]), torch.nn.Tanh(), torch.nn.Linear(SIZES[1], SIZES[2])
@@ -59,9 +57,7 @@ def iterates(
         at += outputs
     weights = network.parameters()
     optimiser: Any = (
-        torch.optim.Adam(weights, lr=RATE)
-        if settings == "adam"
-        else torch.optim.SGD(weights, lr=RATE, **settings)
+        torch.optim.Adam(weights, lr=RATE) if settings == "adam" else torch.optim.SGD(weights, lr=RATE, **settings)
     )
     a, b = torch.tensor(x), torch.tensor(y)
     path = []

@@ -26,9 +26,7 @@ def test_plain_descent_on_a_bowl_follows_its_closed_form(rate):
     steps = np.arange(51)[:, None]
     expected = BEST + (1 - rate * CURVATURE) ** steps * (START - BEST)
     np.testing.assert_allclose(path.weights, expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(
-        path.error, 0.5 * 4 * ((expected - BEST) ** 2 @ CURVATURE), rtol=1e-9, atol=1e-20
-    )
+    np.testing.assert_allclose(path.error, 0.5 * 4 * ((expected - BEST) ** 2 @ CURVATURE), rtol=1e-9, atol=1e-20)
 
 
 @pytest.mark.parametrize(("rate", "momentum"), [(0.1, 0.5), (0.4, 0.9), (0.85, 0.8)])
@@ -55,9 +53,7 @@ def test_a_descent_converges_below_the_stability_limit_and_diverges_above_it(mom
     assert f"learning rate {1.02 * limit:g} is too large" in above.stop_message
 
 
-@pytest.mark.parametrize(
-    "rate", [3.0, 1e170, 1e300], ids=["growing", "infinite on the way", "NaN on the way"]
-)
+@pytest.mark.parametrize("rate", [3.0, 1e170, 1e300], ids=["growing", "infinite on the way", "NaN on the way"])
 def test_a_diverged_descent_keeps_the_lowest_weights_and_nothing_infinite(rate):
     path = descend(LINEAR, ROWS, GradientDescent(rate), weights=START, max_iter=1000)
     assert path.stop == Stop.DIVERGED
@@ -79,9 +75,7 @@ def test_the_automatic_rate_recovers_where_the_curvature_rises_on_the_way(random
     network = Network((3, 8, 1))
     x = random.normal(size=(60, 3))
     rows = InMemory(x, np.sin(3 * x[:, :1]))
-    path = descend(
-        network, rows, GradientDescent(momentum=0.9), weights=30 * network.initial(1), max_iter=2000
-    )
+    path = descend(network, rows, GradientDescent(momentum=0.9), weights=30 * network.initial(1), max_iter=2000)
     assert path.stop in (Stop.MAX_ITER, Stop.FLAT)
     assert path.error.min() < 0.2 * path.error[0]
     assert np.isfinite(path.error).all()
@@ -95,9 +89,7 @@ def test_weight_decay_shrinks_to_the_ridge_solution():
 
 def test_a_rate_suits_any_number_of_rows():
     many = InMemory(np.tile(X, (5, 1)), np.tile(ROWS.y, (5, 1)))
-    few, more = (
-        descend(LINEAR, rows, GradientDescent(0.2), weights=START, max_iter=20) for rows in (ROWS, many)
-    )
+    few, more = (descend(LINEAR, rows, GradientDescent(0.2), weights=START, max_iter=20) for rows in (ROWS, many))
     np.testing.assert_allclose(few.weights, more.weights, rtol=1e-12)
 
 
@@ -139,14 +131,9 @@ def test_settings_are_read_and_written_as_scikit_learn_does():
 def test_the_column_that_makes_the_curvature_large_is_named(random):
     x = random.normal(size=(200, 4)) * [1.0, 1.0, 500.0, 1.0]
     rows = InMemory(x, x @ [[1.0], [2.0], [0.01], [3.0]])
-    path = descend(
-        Network((4, 1)), rows, GradientDescent(0.1), seed=0, input_names=["a", "b", "pressure", "d"]
-    )
+    path = descend(Network((4, 1)), rows, GradientDescent(0.1), seed=0, input_names=["a", "b", "pressure", "d"])
     assert path.stop == Stop.DIVERGED
-    assert (
-        "The input pressure makes the curvature so large (100% of its steepest direction)"
-        in path.stop_message
-    )
+    assert "The input pressure makes the curvature so large (100% of its steepest direction)" in path.stop_message
     assert "Standardise it. Take a rate below" in path.stop_message
     assert path.n_steps < 5
 
@@ -164,9 +151,7 @@ def test_nesterovs_form_on_a_bowl_follows_its_closed_form(rate, momentum):
     at = path.weights[-1]
     for i, curvature in enumerate(CURVATURE):
         # v ← momentum v − rate g, w ← w + momentum v − rate g, g = curvature · w
-        matrix = np.array(
-            [[momentum, -rate * curvature], [momentum**2, 1 - rate * curvature * (1 + momentum)]]
-        )
+        matrix = np.array([[momentum, -rate * curvature], [momentum**2, 1 - rate * curvature * (1 + momentum)]])
         expected = (np.linalg.matrix_power(matrix, 40) @ [0.0, START[i] - BEST[i]])[1] + BEST[i]
         np.testing.assert_allclose(at[i], expected, rtol=1e-10)
 
@@ -213,11 +198,7 @@ def test_an_automatic_descent_goes_below_the_best_of_many_fixed_rates(settings, 
 def test_the_automatic_momentum_and_rate_of_each_step_are_in_the_path(random):
     x = random.normal(size=(80, 3))
     path = descend(
-        Network((3, 6, 1)),
-        InMemory(x, np.sin(2 * x[:, :1])),
-        GradientDescent(momentum="auto"),
-        seed=0,
-        max_iter=200,
+        Network((3, 6, 1)), InMemory(x, np.sin(2 * x[:, :1])), GradientDescent(momentum="auto"), seed=0, max_iter=200
     )
     rate, momentum = path.shown["learning_rate"], path.shown["momentum"]
     assert rate[0] == momentum[0] == 0

@@ -102,9 +102,7 @@ def test_scipy_finds_nothing_lower_from_where_it_stopped(random):
 @pytest.mark.parametrize("times", [1, 30], ids=["usual start", "bad start"])
 def test_the_error_falls_at_every_step_and_stays_finite(times, waves):
     network = Network((3, 8, 2))
-    path = descend(
-        network, waves, LBFGS(), weights=times * network.initial(1), max_iter=300, alpha=0.01 / times**2
-    )
+    path = descend(network, waves, LBFGS(), weights=times * network.initial(1), max_iter=300, alpha=0.01 / times**2)
     assert (np.diff(path.penalised_error) <= 0).all()
     assert path.penalised_error[-1] < 0.1 * path.penalised_error[0]
     assert np.isfinite(path.weights).all()
@@ -178,9 +176,7 @@ def test_a_pair_that_says_nothing_of_the_curvature_is_left_out(random):
     np.testing.assert_allclose(pair_of(step, across + step).inverse, 1 / (step @ step), rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(0.0, 2.0), (2.0, 0.0), (0.5, 1.6)], ids=["forwards", "backwards", "inside"]
-)
+@pytest.mark.parametrize(("low", "high"), [(0.0, 2.0), (2.0, 0.0), (0.5, 1.6)], ids=["forwards", "backwards", "inside"])
 def test_the_next_point_of_a_line_is_the_minimum_of_the_cubic(low, high):
     cubic = np.polynomial.Polynomial([1.0, -3.0, 0.0, 1.0])  # t³ − 3t + 1, lowest at t = 1
     points = [Point(t, cubic(t), cubic.deriv()(t)) for t in (low, high)]

@@ -59,10 +59,7 @@ def test_the_error_falls_at_every_step(random):
     assert (np.diff(path.penalised_error) < 0).all()
 
 
-SOLVED = {
-    "cholesky": lambda j, r, *rest: by_cholesky(*rest),
-    "qr": lambda j, r, *rest: by_qr(j, r, *rest),
-}
+SOLVED = {"cholesky": lambda j, r, *rest: by_cholesky(*rest), "qr": lambda j, r, *rest: by_qr(j, r, *rest)}
 
 
 @pytest.mark.parametrize("factor", SOLVED)
@@ -90,11 +87,7 @@ def test_qr_solves_what_the_square_has_lost(random):
 def test_a_weight_that_no_row_feels_stays_where_it_is(random):
     x = np.column_stack([random.normal(size=20), np.zeros(20)])
     path = descend(
-        Network((2, 1), bias=False),
-        InMemory(x, x[:, :1] * 3),
-        LevenbergMarquardt(),
-        weights=[0.0, 0.7],
-        max_iter=50,
+        Network((2, 1), bias=False), InMemory(x, x[:, :1] * 3), LevenbergMarquardt(), weights=[0.0, 0.7], max_iter=50
     )
     np.testing.assert_allclose(path.best_weights, [3.0, 0.7], rtol=1e-12)
 
@@ -107,10 +100,7 @@ def test_twin_columns_are_no_singular_matrix(random):
 
 @pytest.mark.parametrize(
     ("descent", "square"),
-    [
-        (LevenbergMarquardt(damping=1e-10), "gauss_newton"),
-        (LevenbergMarquardt(1e-10, factor="qr"), "triangle"),
-    ],
+    [(LevenbergMarquardt(damping=1e-10), "gauss_newton"), (LevenbergMarquardt(1e-10, factor="qr"), "triangle")],
     ids=["cholesky", "qr"],
 )
 def test_a_trial_asks_for_the_error_first_and_for_the_curvature_where_it_is_a_step(descent, square, random):
@@ -132,17 +122,13 @@ def test_a_trial_asks_for_the_error_first_and_for_the_curvature_where_it_is_a_st
 
 def test_an_accepted_step_takes_two_passes_and_a_rejected_trial_one(random):
     x = random.normal(size=(30, 2))
-    path = descend(
-        Network((2, 1)), InMemory(x, x[:, :1] + x[:, 1:] ** 2), LevenbergMarquardt(), seed=0, max_iter=4
-    )
+    path = descend(Network((2, 1)), InMemory(x, x[:, :1] + x[:, 1:] ** 2), LevenbergMarquardt(), seed=0, max_iter=4)
     assert path.passes.tolist() == [1, 3, 5, 7, 9]  # on a bowl every trial is a step
 
 
 def test_the_path_shows_the_damping_falling_on_a_bowl(random):
     x = random.normal(size=(30, 2))
-    path = descend(
-        Network((2, 1)), InMemory(x, x[:, :1]), LevenbergMarquardt(damping=1.0), seed=0, max_iter=5
-    )
+    path = descend(Network((2, 1)), InMemory(x, x[:, :1]), LevenbergMarquardt(damping=1.0), seed=0, max_iter=5)
     np.testing.assert_allclose(path.shown["damping"][:3], [1.0, 1 / 3, 1 / 9], rtol=1e-6)
 
 
@@ -156,9 +142,7 @@ def test_a_damping_that_is_not_positive_is_refused():
 
 def decay(random, rows=40, noise=0.05):
     x = np.linspace(0, 5, rows)[:, None]
-    return Curve("a*exp(-b*x) + c"), InMemory(
-        x, 3 * np.exp(-0.9 * x) + 1 + noise * random.normal(size=(rows, 1))
-    )
+    return Curve("a*exp(-b*x) + c"), InMemory(x, 3 * np.exp(-0.9 * x) + 1 + noise * random.normal(size=(rows, 1)))
 
 
 FOR_CURVES = LevenbergMarquardt.for_curves()
@@ -183,11 +167,7 @@ def test_every_setting_leads_to_the_minimum_that_scipy_finds(descent, random):
     curve, rows = decay(random)
     path = descend(curve, rows, descent, weights=[1.0, 1.0, 0.0], max_iter=200)
     judge = scipy.optimize.least_squares(
-        lambda w: (curve.predict(w, rows.x) - rows.y)[:, 0],
-        [1.0, 1.0, 0.0],
-        xtol=1e-15,
-        ftol=1e-15,
-        gtol=1e-15,
+        lambda w: (curve.predict(w, rows.x) - rows.y)[:, 0], [1.0, 1.0, 0.0], xtol=1e-15, ftol=1e-15, gtol=1e-15
     )
     np.testing.assert_allclose(path.best_weights, judge.x, rtol=1e-5)
 
@@ -208,10 +188,7 @@ def test_a_step_is_no_longer_than_it_may_be(random):
     lengths = [
         np.linalg.norm(norms * step) / np.linalg.norm(norms * weights)
         for weights, step, norms in zip(
-            path.weights[:-1],
-            np.diff(path.weights, axis=0),
-            map(norms_of(curve, rows), path.weights),
-            strict=False,
+            path.weights[:-1], np.diff(path.weights, axis=0), map(norms_of(curve, rows), path.weights), strict=False
         )
     ]
     assert max(lengths) <= 0.1
@@ -246,9 +223,7 @@ def test_acceleration_takes_fewer_steps_along_a_curved_valley():
 )
 def test_within_bounds_it_finds_what_scipy_finds_within_them(lower, upper, random):
     curve, rows = decay(random)
-    path = descend(
-        curve, rows, LevenbergMarquardt.for_curves(lower, upper), weights=[1.0, 2.0, 0.2], max_iter=300
-    )
+    path = descend(curve, rows, LevenbergMarquardt.for_curves(lower, upper), weights=[1.0, 2.0, 0.2], max_iter=300)
     box = (-np.inf if lower is None else lower, np.inf if upper is None else upper)
     judge = scipy.optimize.least_squares(
         lambda w: (curve.predict(w, rows.x) - rows.y)[:, 0],
@@ -316,11 +291,9 @@ def by_hand(rule, scaling, x, y, w, passes, damping=1e-3):
     walked, dampings = [w], [damping]
     for _ in range(passes):
         norms = np.linalg.norm(j, axis=0)
-        unit = {
-            "columns": np.maximum(unit, norms),
-            "common": max(unit[0], norms.max()) + 0 * w,
-            "none": 1 + 0 * w,
-        }[scaling]
+        unit = {"columns": np.maximum(unit, norms), "common": max(unit[0], norms.max()) + 0 * w, "none": 1 + 0 * w}[
+            scaling
+        ]
         step = np.linalg.solve(j.T @ j + damping * np.diag(unit**2), -j.T @ r)
         r2, j2 = look(w + step)
         fall = 0.5 * r @ r - 0.5 * r2 @ r2

@@ -34,11 +34,7 @@ BIAS = pytest.mark.parametrize("bias", [True, False], ids=["biases", "no biases"
 Nesterov = functools.partial(GradientDescent, nesterov=True)
 
 
-PLAIN, HEAVY, NESTEROV = (
-    lambda rate, _: GradientDescent(rate),
-    GradientDescent,
-    Nesterov,
-)
+PLAIN, HEAVY, NESTEROV = (lambda rate, _: GradientDescent(rate), GradientDescent, Nesterov)
 METHODS = pytest.mark.parametrize("method", [PLAIN, HEAVY, NESTEROV], ids=["plain", "heavy ball", "Nesterov"])
 
 
@@ -98,9 +94,7 @@ def test_the_walk_is_that_on_the_rows(rate, momentum, condition, alpha, bias, ra
     np.testing.assert_allclose(path.weights, expected, rtol=1e-10, atol=1e-10)
     residual = np.stack([network.predict(w, x) - y for w in expected[::50]])
     np.testing.assert_allclose(path.error[::50], 0.5 * np.einsum("m,pmj->p", s, residual**2), rtol=1e-10)
-    np.testing.assert_allclose(
-        path.watched["half"][::50], 0.5 * (residual[:, :100] ** 2).sum((1, 2)), rtol=1e-10
-    )
+    np.testing.assert_allclose(path.watched["half"][::50], 0.5 * (residual[:, :100] ** 2).sum((1, 2)), rtol=1e-10)
     assert path.n_passes == 1
     assert (path.passes == 1).all()
 
@@ -163,9 +157,7 @@ def test_near_a_double_root_nothing_is_lost(short):
     momentum = 0.25  # √momentum and the double root 0.25 are exact
     a = np.array([0.25 * (1 + short)])
     expected = step_by_step(a, momentum, False, 300)
-    np.testing.assert_allclose(
-        remaining(GradientDescent(1.0, momentum), a, np.arange(301)), expected, rtol=1e-11
-    )
+    np.testing.assert_allclose(remaining(GradientDescent(1.0, momentum), a, np.arange(301)), expected, rtol=1e-11)
 
 
 @METHODS
@@ -226,9 +218,7 @@ def test_the_automatic_rate_is_read_off_the_exact_curvature():
     assert is_stable(GradientDescent(0.4999), bowl)
     assert not is_stable(GradientDescent(0.5), bowl)
     assert (
-        settled(
-            GradientDescent(), Bowl(np.zeros(0), np.zeros((1, 0)), np.eye(1), np.zeros((1, 1)))
-        ).learning_rate
+        settled(GradientDescent(), Bowl(np.zeros(0), np.zeros((1, 0)), np.eye(1), np.zeros((1, 1)))).learning_rate
         == 1.0
     )
 
@@ -295,14 +285,10 @@ def test_the_limit_of_wildly_scaled_columns_is_that_of_least_squares(method, bia
 
 def test_the_limit_under_a_weight_decay_is_ridge_regression(random):
     x, y = random.normal(size=(50, 3)), random.normal(size=(50, 1))
-    path = descend(
-        Network((3, 1), bias=False), InMemory(x, y), GradientDescent(), alpha=5.0, max_iter=math.inf
-    )
+    path = descend(Network((3, 1), bias=False), InMemory(x, y), GradientDescent(), alpha=5.0, max_iter=math.inf)
     expected = np.linalg.solve(x.T @ x + 5 * np.eye(3), x.T @ y)[:, 0]
     np.testing.assert_allclose(path.final_weights, expected, rtol=1e-12)
-    np.testing.assert_allclose(
-        path.penalised_error[-1], path.error[-1] + 2.5 * expected @ expected, rtol=1e-12
-    )
+    np.testing.assert_allclose(path.penalised_error[-1], path.error[-1] + 2.5 * expected @ expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("max_iter", [20_000, 10**6, math.inf], ids=["loop", "closed form", "limit"])
@@ -310,9 +296,7 @@ def test_what_the_rows_do_not_determine_stays_as_it_started_and_is_named(max_ite
     x = random.normal(size=(300, 4))
     x[:, 3] = 2 * x[:, 1]
     start = np.array([1.0, 2.0, 3.0, -4.0, 5.0])
-    path = descend(
-        Network((4, 1)), InMemory(x, x[:, :1] + 1), GradientDescent(0.3), weights=start, max_iter=max_iter
-    )
+    path = descend(Network((4, 1)), InMemory(x, x[:, :1] + 1), GradientDescent(0.3), weights=start, max_iter=max_iter)
     assert (
         "The data leave 1 combination of weights undetermined; it keeps its initial value: x2 − 0.5·x4 is constant."
         in path.stop_message
@@ -335,9 +319,7 @@ def test_a_rate_beyond_the_limit_diverges_as_on_the_rows(random):
 def test_float32_rows_walk_as_their_float64_copies(random):
     x, y = (each.astype(np.float32) for each in conditioned(random, 500, 4, 100.0))
     single, double = (
-        descend(
-            Network((4, 1)), InMemory(x, y, dtype=dtype), GradientDescent(0.5, 0.9), seed=0, max_iter=10**6
-        )
+        descend(Network((4, 1)), InMemory(x, y, dtype=dtype), GradientDescent(0.5, 0.9), seed=0, max_iter=10**6)
         for dtype in (np.float32, np.float64)
     )
     np.testing.assert_array_equal(single.weights, double.weights)
@@ -346,9 +328,7 @@ def test_float32_rows_walk_as_their_float64_copies(random):
 def test_the_message_says_how_far_the_minimum_is(random):
     x, y = conditioned(random, 100, 3, 1e4)
     rows, network = InMemory(x, y), Network((3, 1))
-    short, long = (
-        descend(network, rows, GradientDescent(1.0), seed=0, max_iter=steps) for steps in (21_000, 10**14)
-    )
+    short, long = (descend(network, rows, GradientDescent(1.0), seed=0, max_iter=steps) for steps in (21_000, 10**14))
     least = descend(network, rows, GradientDescent(1.0), seed=0, max_iter=math.inf).error[-1]
     above = float(short.stop_message.split("steps, ")[1].split(" above")[0])
     assert above == pytest.approx(short.error[-1] - least, rel=1e-2)
@@ -362,12 +342,7 @@ def test_the_last_progress_report_is_that_of_all_steps_at_once(random):
     seen = []
     rows = InMemory(x, y)
     path = descend(
-        Network((3, 1)),
-        rows,
-        GradientDescent(0.5),
-        max_iter=10**5,
-        watched={"same": rows},
-        progress=seen.append,
+        Network((3, 1)), rows, GradientDescent(0.5), max_iter=10**5, watched={"same": rows}, progress=seen.append
     )
     assert (seen[-1].steps, seen[-1].stop) == (10**5, Stop.MAX_ITER)
     assert {each.stop for each in seen[:-1]} <= {Stop.GOING_ON}
@@ -389,11 +364,7 @@ def test_the_last_progress_report_is_that_of_all_steps_at_once(random):
 )
 def test_a_limit_that_is_not_known_is_refused(changed, random):
     rows = InMemory(random.normal(size=(20, 3)), random.normal(size=(20, 1)))
-    settings = {
-        "model": Network((3, 1)),
-        "descent": GradientDescent(),
-        "watched": {"kept back": rows},
-    } | changed
+    settings = {"model": Network((3, 1)), "descent": GradientDescent(), "watched": {"kept back": rows}} | changed
     model, descent = settings.pop("model"), settings.pop("descent")
     with pytest.raises(SettingsError, match="only for GradientDescent on a linear network"):
         descend(model, rows, descent, max_iter=math.inf, **settings)
@@ -401,9 +372,7 @@ def test_a_limit_that_is_not_known_is_refused(changed, random):
 
 def test_a_limit_that_does_not_exist_is_refused(random):
     x, y = conditioned(random, 50, 2, 2.0)
-    with pytest.raises(
-        SettingsError, match=r"learning rate 3: .* stable rate here is 2\. Take a rate below 1\.9"
-    ):
+    with pytest.raises(SettingsError, match=r"learning rate 3: .* stable rate here is 2\. Take a rate below 1\.9"):
         descend(Network((2, 1), bias=False), InMemory(x, y), GradientDescent(3.0), max_iter=math.inf)
 
 
@@ -414,16 +383,13 @@ def test_rows_too_large_for_products_are_descended_row_by_row():
 
 
 @pytest.mark.parametrize(
-    ("inputs", "max_iter", "expected"),
-    [(20, 1, True), (500, 10, False), (500, 1000, True), (2000, 10**6, False)],
+    ("inputs", "max_iter", "expected"), [(20, 1, True), (500, 10, False), (500, 1000, True), (2000, 10**6, False)]
 )
 def test_moments_are_taken_where_they_cost_less_than_the_steps(inputs, max_iter, expected):
     assert walks_on_moments(Network((inputs, 1)), GradientDescent(), max_iter) == expected
 
 
-@pytest.mark.parametrize(
-    ("last", "most"), [(0, 10**5), (5, 10**5), (1000, 10**5), (10**6, 10**5), (2**62, 300)]
-)
+@pytest.mark.parametrize(("last", "most"), [(0, 10**5), (5, 10**5), (1000, 10**5), (10**6, 10**5), (2**62, 300)])
 def test_the_steps_shown_begin_at_0_and_end_at_the_last(last, most):
     steps = steps_shown(last, most)
     assert (steps[0], steps[-1]) == (0, last)

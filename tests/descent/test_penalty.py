@@ -51,9 +51,7 @@ def test_the_log_evidence_is_the_density_of_the_targets_with_the_weights_integra
     minimum = np.linalg.solve(x.T @ x + strength * np.eye(5), x.T @ y)
     after = reestimated(penalty, minimum, sums_of(x, y, minimum))
     variance = 1 / after.noise_precision
-    covariance = variance * (
-        np.eye(40) + x @ x.T / strength
-    )  # the weights have precision strength / variance
+    covariance = variance * (np.eye(40) + x @ x.T / strength)  # the weights have precision strength / variance
     expected = multivariate_normal(np.zeros(40), covariance).logpdf(y)
     np.testing.assert_allclose(after.log_evidence, expected, rtol=1e-9)
 
@@ -69,9 +67,7 @@ def test_evidence_finds_the_precisions_a_linear_model_was_drawn_from(random):
     x = random.normal(size=(2000, 60))
     w = random.normal(size=(60, 1)) * 0.5  # weight precision 4
     y = x @ w + 0.2 * random.normal(size=(2000, 1))  # noise precision 25
-    path = descend(
-        Network((60, 1)), InMemory(x, y), LevenbergMarquardt(), seed=0, alpha="evidence", max_iter=60
-    )
+    path = descend(Network((60, 1)), InMemory(x, y), LevenbergMarquardt(), seed=0, alpha="evidence", max_iter=60)
     assert path.shown["noise_precision"][-1] == pytest.approx(25, rel=0.1)
     assert path.strength[0] * path.shown["noise_precision"][-1] == pytest.approx(4, rel=0.5)
     assert 59 < path.shown["effective_weights"][-1] < 61

@@ -34,9 +34,7 @@ def test_irprop_minus_walks_as_pytorch_does(name):
     descent = Rprop("irprop-", increase, decrease, run["settings"]["lr"], smallest, largest)
     expected = np.array(run["weights"])
     rows = InMemory(TORCH["x"], TORCH["y"])
-    path = descend(
-        Network(tuple(TORCH["sizes"])), rows, descent, weights=expected[0], max_iter=len(expected) - 1
-    )
+    path = descend(Network(tuple(TORCH["sizes"])), rows, descent, weights=expected[0], max_iter=len(expected) - 1)
     np.testing.assert_allclose(path.weights, expected, rtol=0, atol=1e-12)
 
 
@@ -70,9 +68,7 @@ def by_hand(variant, x, y, weights, steps):
 @pytest.mark.parametrize("variant", ["rprop+", "irprop+"])
 def test_the_variants_that_take_steps_back_walk_as_they_were_published(variant, random):
     x, y, start = random.normal(size=(30, 6)), random.normal(size=30), random.normal(size=6)
-    path = descend(
-        Network((6, 1), bias=False), InMemory(x, y[:, None]), Rprop(variant), weights=start, max_iter=60
-    )
+    path = descend(Network((6, 1), bias=False), InMemory(x, y[:, None]), Rprop(variant), weights=start, max_iter=60)
     np.testing.assert_allclose(path.weights, by_hand(variant, x, y, start, 60), rtol=0, atol=1e-12)
 
 
@@ -121,11 +117,7 @@ def test_steps_beyond_what_numbers_can_hold_lead_back_to_the_lowest_point(random
     network = Network((3, 20, 20, 20, 1), "relu")
     x = random.normal(size=(50, 3))
     path = descend(
-        network,
-        InMemory(x, x[:, :1]),
-        Rprop(first_step=1e9, largest_step=1e10, decrease=0.1),
-        seed=0,
-        max_iter=300,
+        network, InMemory(x, x[:, :1]), Rprop(first_step=1e9, largest_step=1e10, decrease=0.1), seed=0, max_iter=300
     )
     assert path.n_passes > path.n_steps + 1  # a lost trial is a pass and not a step
     assert np.isfinite(path.error).all()

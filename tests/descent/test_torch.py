@@ -28,9 +28,7 @@ def iterates(case):
 )
 def test_full_batches_take_the_steps_of_pytorch(case, settings):
     expected = iterates(case)
-    path = descend(
-        NETWORK, ROWS, GradientDescent(RATE, **settings), weights=PAGE["start"], max_iter=len(expected)
-    )
+    path = descend(NETWORK, ROWS, GradientDescent(RATE, **settings), weights=PAGE["start"], max_iter=len(expected))
     np.testing.assert_allclose(path.weights[1:], expected, rtol=1e-12, atol=1e-12)
 
 

@@ -40,9 +40,7 @@ def test_optax_sgd_takes_the_steps_of_gradient_descent(table, batch, momentum, n
 def test_optax_adam_takes_the_steps_of_adam(table, batch):
     theirs = walk(table, Transformation(optax.adam(0.05), batch_size=batch))
     ours = walk(table, Adam(0.05, batch, "none"))
-    np.testing.assert_allclose(
-        theirs.weights, ours.weights, rtol=1e-6
-    )  # Optax counts its steps in single precision
+    np.testing.assert_allclose(theirs.weights, ours.weights, rtol=1e-6)  # Optax counts its steps in single precision
 
 
 def test_a_bare_transformation_is_wrapped(table):

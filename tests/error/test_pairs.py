@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 
 from fallline.error.dense import Dense
-from fallline.error.pairs import (
-    by_pairs,
-    hessian_products_of,
-    input_pairs,
-    pairs,
-    products_of,
-    put_together,
-    widest,
-)
+from fallline.error.pairs import by_pairs, hessian_products_of, input_pairs, pairs, products_of, put_together, widest
 from fallline.model.network import Network
 
 NETWORKS = {
@@ -83,8 +75,7 @@ def test_where_residuals_are_zero_the_hessian_is_the_square(network, random):
 def test_pairs_of_the_inputs_may_be_at_hand(made, network, random):
     sweep, s, _ = some(network, random)
     found, without = (
-        put_together(network, made(sweep, s, first))
-        for first in (input_pairs(network, sweep.below[0].T), None)
+        put_together(network, made(sweep, s, first)) for first in (input_pairs(network, sweep.below[0].T), None)
     )
     np.testing.assert_array_equal(found, without)
 
@@ -94,8 +85,7 @@ def test_products_of_parts_of_the_rows_add_up_before_they_are_put_together(netwo
     sweep, s, _ = some(network, random)
     x, w = sweep.below[0].T, random.normal(size=network.n_weights)
     whole, one, other = (
-        products_of(Dense(network, w, x[part]), s[part])
-        for part in (slice(None), slice(0, 13), slice(13, 40))
+        products_of(Dense(network, w, x[part]), s[part]) for part in (slice(None), slice(0, 13), slice(13, 40))
     )
     total = put_together(network, {key: one[key] + other[key] for key in one})
     np.testing.assert_allclose(total, put_together(network, whole), rtol=1e-10, atol=1e-11)

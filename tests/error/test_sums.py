@@ -3,16 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fallline.error.sums import (
-    KINDS,
-    Block,
-    Request,
-    finished,
-    jacobian,
-    merged,
-    residuals,
-    sums_of_block,
-)
+from fallline.error.sums import KINDS, Block, Request, finished, jacobian, merged, residuals, sums_of_block
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Network
@@ -107,9 +98,7 @@ def test_one_hidden_layer_follows_backpropagation_by_hand(random):
     hidden = np.tanh(block.x @ w1 + b1)
     above = block.s[:, None] * (hidden @ w2 + b2 - block.y)
     below = (above @ w2.T) * (1 - hidden**2)
-    expected = np.concatenate(
-        [(block.x.T @ below).ravel(), below.sum(0), (hidden.T @ above).ravel(), above.sum(0)]
-    )
+    expected = np.concatenate([(block.x.T @ below).ravel(), below.sum(0), (hidden.T @ above).ravel(), above.sum(0)])
     np.testing.assert_allclose(sums(network, "gradient", w, block).gradient, expected, rtol=1e-11)
 
 
@@ -150,9 +139,7 @@ def test_the_triple_agrees_with_finite_differences_of_the_predictions(model, ran
     np.testing.assert_allclose(jacobian(model, w, block.x), slopes, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(residuals(model, w, block), r, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(found.error, error(model, w, block), rtol=1e-12)
-    np.testing.assert_allclose(
-        found.gradient, np.einsum("b,bk,bkp->p", block.s, r, slopes), rtol=1e-6, atol=1e-8
-    )
+    np.testing.assert_allclose(found.gradient, np.einsum("b,bk,bkp->p", block.s, r, slopes), rtol=1e-6, atol=1e-8)
     square = np.einsum("b,bkp,bkq->pq", block.s, slopes, slopes)
     np.testing.assert_allclose(found.gauss_newton, square, rtol=1e-6, atol=1e-7)
 
@@ -169,20 +156,14 @@ def test_a_curvature_product_is_the_matrix_times_the_direction(model, random):
     w, block = some(model, random)
     v = random.normal(size=model.n_weights)
     square = sums(model, "gauss_newton", w, block).gauss_newton
-    np.testing.assert_allclose(
-        sums(model, "curvature", w, block, v).product, square @ v, rtol=1e-11, atol=1e-12
-    )
+    np.testing.assert_allclose(sums(model, "curvature", w, block, v).product, square @ v, rtol=1e-11, atol=1e-12)
 
 
 @MODEL
 def test_the_bend_is_the_second_difference_of_the_predictions(model, random):
     w, block = some(model, random)
     v, h = random.normal(size=model.n_weights), 0.1
-    ahead, here, slope = (
-        model.predict(w + h * v, block.x),
-        model.predict(w, block.x),
-        jacobian(model, w, block.x),
-    )
+    ahead, here, slope = (model.predict(w + h * v, block.x), model.predict(w, block.x), jacobian(model, w, block.x))
     bent = 2 / h * ((ahead - here) / h - slope @ v)
     expected = np.einsum("b,bk,bkp->p", block.s, bent, slope)
     np.testing.assert_allclose(sums(model, "bend", w, block, v).product, expected, rtol=1e-8, atol=1e-9)
@@ -229,9 +210,7 @@ def test_targets_of_another_shape_are_refused_instead_of_broadcast(random):
 def test_an_unknown_kind_of_pass_names_the_known_ones(random):
     network = Network((2, 1))
     w, block = some(network, random)
-    with pytest.raises(
-        SettingsError, match="'jtj' is not known: choose one of error, gradient, gauss_newton"
-    ):
+    with pytest.raises(SettingsError, match="'jtj' is not known: choose one of error, gradient, gauss_newton"):
         sums(network, "jtj", w, block)
 
 
@@ -259,9 +238,7 @@ def test_merged_sums_are_those_of_the_rows_of_both(model, kind, random):
     w, block = some(model, random, rows=5)  # fewer than the weights
     v = np.linspace(-1, 1, model.n_weights)
     parts = (Block(block.x[at], block.y[at], block.s[at]) for at in (slice(0, 2), slice(2, 5)))
-    one, other = (
-        sums_of_block(model, Request(kind, w, None if kind == "hessian" else v), part) for part in parts
-    )
+    one, other = (sums_of_block(model, Request(kind, w, None if kind == "hessian" else v), part) for part in parts)
     both, whole = finished(model, merged(one, other)), sums(model, kind, w, block)
     squares = [None if each.triangle is None else each.triangle.T @ each.triangle for each in (both, whole)]
     assert_same([*both[:5], squares[0]], [*whole[:5], squares[1]], rtol=1e-11, atol=1e-12)
@@ -269,12 +246,7 @@ def test_merged_sums_are_those_of_the_rows_of_both(model, kind, random):
 
 @pytest.mark.parametrize(
     "model",
-    [
-        *MODELS.values(),
-        Network((3, 4, 5, 2), "relu"),
-        Network((3, 4, 2), "gaussian", bias=False),
-        Network((2, 3)),
-    ],
+    [*MODELS.values(), Network((3, 4, 5, 2), "relu"), Network((3, 4, 2), "gaussian", bias=False), Network((2, 3))],
     ids=[*MODELS, "rectified", "no biases", "no hidden layer"],
 )
 @pytest.mark.parametrize("weighted", [True, False])
@@ -283,9 +255,7 @@ def test_errors_on_a_plane_are_those_at_its_points(model, weighted, random):
     corners, points = random.normal(size=(3, model.n_weights)), random.normal(size=(7, 2))
     block = block if weighted else Block(block.x, block.y)
     found = sums(model, "plane", corners, block, points)
-    expected = [
-        sums(model, "error", corners[0] + a * corners[1] + b * corners[2], block).error for a, b in points
-    ]
+    expected = [sums(model, "error", corners[0] + a * corners[1] + b * corners[2], block).error for a, b in points]
     np.testing.assert_allclose(found.error, expected, rtol=1e-11)
     assert found.error.dtype == np.float64
 

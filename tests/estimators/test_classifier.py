@@ -26,10 +26,7 @@ def test_scikit_learn_check(estimator, check, passes):
 
 def small(**settings):
     return NetworkClassifier(
-        **(
-            {"hidden_layer_sizes": (4,), "random_state": 0, "alpha": 0.1, "n_starts": 1, "tol": 1e-3}
-            | settings
-        )
+        **({"hidden_layer_sizes": (4,), "random_state": 0, "alpha": 0.1, "n_starts": 1, "tol": 1e-3} | settings)
     )
 
 
@@ -283,9 +280,7 @@ def test_warm_start_goes_on_with_the_same_classes_only(three):
     with pytest.warns(ConvergenceWarning):
         fit.fit(x, y)
     assert fit.loss_curve_[0] == pytest.approx(before, rel=1e-12)
-    with pytest.raises(
-        ValueError, match=r"goes on with the classes \['ash', 'birch', 'oak'\], but y now has"
-    ):
+    with pytest.raises(ValueError, match=r"goes on with the classes \['ash', 'birch', 'oak'\], but y now has"):
         fit.fit(x, np.char.upper(y))
 
 
@@ -312,14 +307,8 @@ def test_partial_fit_learns_from_parts_that_lack_classes(random):
     ("call", "message"),
     [
         (lambda fit, x, y: fit.partial_fit(x, y), r"needs classes=… at its first call"),
-        (
-            lambda fit, x, y: fit.partial_fit(x, y, classes=["ash", "oak"]),
-            "label 'birch', which is not among",
-        ),
-        (
-            lambda fit, x, y: fit.fit(x, y).partial_fit(x, y, classes=["ash", "birch"]),
-            "are not those of before",
-        ),
+        (lambda fit, x, y: fit.partial_fit(x, y, classes=["ash", "oak"]), "label 'birch', which is not among"),
+        (lambda fit, x, y: fit.fit(x, y).partial_fit(x, y, classes=["ash", "birch"]), "are not those of before"),
         (lambda fit, x, y: fit.partial_fit(x, y, classes=["ash"]), "y has one class, 'ash'"),
         (
             lambda fit, x, y: fit.set_params(class_weight="balanced").partial_fit(x, y, classes=y),

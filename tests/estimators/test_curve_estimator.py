@@ -98,19 +98,10 @@ def test_too_few_steps_are_a_warning(line):
     ("call", "message"),
     [
         (lambda X, y: CurveRegressor("a*z").fit(X, y), r"none of the columns of X \(x\): its names are a, z"),
-        (
-            lambda X, y: CurveRegressor(Curve("a*x*t", columns=("x", "t"))).fit(X, y),
-            "the columns x, t, but X has 1: x",
-        ),
-        (
-            lambda X, y: CurveRegressor("a*x").fit(X, y).predict(X, return_std=True, band="both"),
-            "band='both'",
-        ),
+        (lambda X, y: CurveRegressor(Curve("a*x*t", columns=("x", "t"))).fit(X, y), "the columns x, t, but X has 1: x"),
+        (lambda X, y: CurveRegressor("a*x").fit(X, y).predict(X, return_std=True, band="both"), "band='both'"),
         (lambda X, y: CurveRegressor("a*x").fit(X, y).intervals(method="bootstrap"), "method='bootstrap'"),
-        (
-            lambda X, y: CurveRegressor("a*t").fit(pd.DataFrame({"t": ["u"] * 40}), y),
-            "the column t holds text",
-        ),
+        (lambda X, y: CurveRegressor("a*t").fit(pd.DataFrame({"t": ["u"] * 40}), y), "the column t holds text"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message, line):

@@ -14,9 +14,7 @@ from fallline.rows.device import OnDevice
 def table(rows=150, targets=2):
     """Inputs of different sizes, some far from 0, one constant; targets that a small network can fit; row weights, one 0."""
     random = np.random.default_rng(5)
-    x = np.column_stack(
-        [random.normal(size=(rows, 3)) * [1.0, 300.0, 0.01] + [5.0, 1e4, -1.0], np.full(rows, 2.5)]
-    )
+    x = np.column_stack([random.normal(size=(rows, 3)) * [1.0, 300.0, 0.01] + [5.0, 1e4, -1.0], np.full(rows, 2.5)])
     signal = np.column_stack([np.sin(x[:, 0]) + (x[:, 1] - 1e4) / 300, 50 * (x[:, 2] + 1) ** 2])[:, :targets]
     s = random.uniform(size=rows)
     s[7] = 0.0
@@ -76,9 +74,7 @@ def test_float32_is_computed_in_float32_and_weights_are_in_the_units_of_the_rows
     predicted = there.predict(device.put(x))
     assert predicted.dtype == device.put(x).dtype
     hidden = np.tanh(x.astype(np.float64) @ there.coefs_[0] + there.intercepts_[0])
-    np.testing.assert_allclose(
-        device.home(predicted), hidden @ there.coefs_[1] + there.intercepts_[1], rtol=1e-4
-    )
+    np.testing.assert_allclose(device.home(predicted), hidden @ there.coefs_[1] + there.intercepts_[1], rtol=1e-4)
     assert np.mean((device.home(predicted) - y) ** 2) < 0.1
 
 
@@ -143,10 +139,7 @@ def test_labels_are_refused_and_the_way_named(device):
     ("of", "says"),
     [
         (lambda x, y: (x[:, 0], y), "x has shape \\(150,\\)"),
-        (
-            lambda x, y: (np.where(np.arange(150)[:, None] == 4, np.nan, x), y),
-            "NaN or infinity, first in row 4",
-        ),
+        (lambda x, y: (np.where(np.arange(150)[:, None] == 4, np.nan, x), y), "NaN or infinity, first in row 4"),
         (lambda x, y: (x, y[:99]), "x has 150 rows and y has 99"),
     ],
     ids=["one dimension", "NaN", "fewer targets"],

@@ -92,9 +92,7 @@ def test_early_stopping_divides_in_three_and_keeps_the_lowest_validation_weights
     assert [len(part) for part in parts] == [140, 30, 30]
     assert sorted(np.concatenate(parts)) == list(range(200))
     assert fit.path_.best_step == int(np.argmin(fit.validation_loss_curve_))
-    on_validation = (
-        0.5 * np.sum((fit.predict(x[parts[1]]) - y[parts[1]]) ** 2) / 30 / fit.scaling_.y_scale[0] ** 2
-    )
+    on_validation = 0.5 * np.sum((fit.predict(x[parts[1]]) - y[parts[1]]) ** 2) / 30 / fit.scaling_.y_scale[0] ** 2
     assert min(fit.validation_loss_curve_) == pytest.approx(on_validation, rel=1e-9)
     assert "Stopped early" in fit.stop_reason_
     assert set(fit.path_.watched) == {"validation", "test"}
@@ -183,11 +181,7 @@ def test_each_step_is_a_task_of_scikit_learns_callbacks(waves):
 def test_scikit_learns_own_callbacks_follow_a_fit(waves, capsys):
     monitor = ScoringMonitor(scoring="r2")
     fit = small().set_callbacks(ProgressBar(), monitor).fit(*waves)
-    log = (
-        monitor.get_logs(select="most_recent").data
-        if hasattr(monitor.get_logs(), "data")
-        else monitor.get_logs()
-    )
+    log = monitor.get_logs(select="most_recent").data if hasattr(monitor.get_logs(), "data") else monitor.get_logs()
     assert str(log)
     assert fit.score(*waves) > 0.98
 
@@ -250,9 +244,7 @@ def test_the_column_that_makes_a_rate_diverge_is_named(encoded, random):
     x["pressure"] *= 1000
     y = x["width"] + 1e-3 * x["pressure"]
     X = x.assign(kind=["ash", "oak"] * 30) if encoded else x
-    with pytest.warns(
-        DescentWarning, match=r"The input pressure makes the curvature so large .*Standardise it"
-    ):
+    with pytest.warns(DescentWarning, match=r"The input pressure makes the curvature so large .*Standardise it"):
         small(descent=GradientDescent(0.1), hidden_layer_sizes=(), scale=False).fit(X, y)
 
 
@@ -274,10 +266,7 @@ def test_verbose_prints_the_error(waves, capsys):
         ({"hidden_layer_sizes": "20"}, r"such as \(20,\)"),
         ({"descent": "newton"}, "levenberg-marquardt, l-bfgs, rprop, gradient"),
         ({"alpha": -1}, "alpha=-1"),
-        (
-            {"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2},
-            "leave rows to train on",
-        ),
+        ({"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2}, "leave rows to train on"),
         ({"max_iter": 0.5}, "max_iter=0.5"),
         ({"n_jobs": 0}, "n_jobs=0 is not possible: give a number of threads from 1 up"),
         ({"n_jobs": "all"}, "n_jobs='all' is not possible"),
@@ -296,9 +285,7 @@ def test_predicting_before_fitting_is_refused():
 def test_a_network_without_a_hidden_layer_is_the_linear_or_logistic_neuron(random):
     x = random.normal(size=(80, 2))
     y = 1 / (1 + np.exp(-(2 * x[:, 0] - x[:, 1])))
-    fit = small(hidden_layer_sizes=(), output_activation="logistic", bias=False, scale=False, alpha=0.0).fit(
-        x, y
-    )
+    fit = small(hidden_layer_sizes=(), output_activation="logistic", bias=False, scale=False, alpha=0.0).fit(x, y)
     np.testing.assert_allclose(fit.coefs_[0][:, 0], [2, -1], rtol=1e-6)
     assert fit.intercepts_ == []
 
@@ -463,14 +450,10 @@ def test_intervals_of_a_pickled_fit_and_of_a_data_frame_are_those_of_the_arrays(
     x, y = waves
     fit = small(alpha=0.1).fit(x, y)
     again = pickle.loads(pickle.dumps(fit))
-    np.testing.assert_array_equal(
-        again.predict(x, return_interval=0.9)[1], fit.predict(x, return_interval=0.9)[1]
-    )
+    np.testing.assert_array_equal(again.predict(x, return_interval=0.9)[1], fit.predict(x, return_interval=0.9)[1])
     named = pd.DataFrame(x, columns=["a", "b"])
     framed = small(alpha=0.1).fit(named, y)
-    np.testing.assert_array_equal(
-        framed.predict(named, return_interval=0.9)[1], fit.predict(x, return_interval=0.9)[1]
-    )
+    np.testing.assert_array_equal(framed.predict(named, return_interval=0.9)[1], fit.predict(x, return_interval=0.9)[1])
 
 
 def test_an_interval_without_an_end_is_said_with_the_directions_that_the_rows_leave_undetermined(random):

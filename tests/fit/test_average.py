@@ -14,12 +14,7 @@ def scattered(network, count, random):
 
 @pytest.mark.parametrize(
     "network",
-    [
-        Network((3, 4, 2)),
-        Network((3, 4, 5, 2), "relu"),
-        Network((2, 3, 2, 3, 1), bias=False),
-        Network((3, 2)),
-    ],
+    [Network((3, 4, 2)), Network((3, 4, 5, 2), "relu"), Network((2, 3, 2, 3, 1), bias=False), Network((3, 2))],
     ids=str,
 )
 def test_the_mean_of_networks_is_one_network(network, random):
@@ -55,8 +50,7 @@ def paths(random):
     mirrored = np.array([-w[1], w[0], -w[3], w[2], -w[5], w[4], w[6]])
     begins = [w, mirrored, network.initial(0), network.initial(9)]
     return rows, [
-        descend(network, rows, LevenbergMarquardt(), weights=each, alpha=1e-3, max_iter=300)
-        for each in begins
+        descend(network, rows, LevenbergMarquardt(), weights=each, alpha=1e-3, max_iter=300) for each in begins
     ]
 
 
@@ -89,9 +83,9 @@ def test_starts_go_into_arrays_and_back(paths):
     back = Starts.from_arrays(starts.network, starts.to_arrays(), starts.shown)
     told, again = starts.to_dict(), back.to_dict()
     assert list(told) == list(again)
-    assert [
-        np.array_equal(told[name], again[name], equal_nan=told[name].dtype.kind == "f") for name in told
-    ] == [True] * 10
+    assert [np.array_equal(told[name], again[name], equal_nan=told[name].dtype.kind == "f") for name in told] == [
+        True
+    ] * 10
     np.testing.assert_array_equal(back.weights, starts.weights)
 
 

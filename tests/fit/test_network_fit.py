@@ -32,8 +32,7 @@ def test_too_few_rows_to_divide_are_refused(random):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
-    [(20, (20,)), ((), ()), ([3, 4], (3, 4)), (np.array([5]), (5,)), (np.int64(7), (7,))],
+    ("given", "expected"), [(20, (20,)), ((), ()), ([3, 4], (3, 4)), (np.array([5]), (5,)), (np.int64(7), (7,))]
 )
 def test_hidden_sizes_are_read_in_every_usual_form(given, expected):
     assert hidden_sizes(given) == expected
@@ -48,15 +47,10 @@ def test_other_hidden_sizes_are_refused(given):
 def test_a_fit_does_not_depend_on_the_units_of_the_table(random):
     x = random.normal(size=(80, 2))
     y = np.tanh(x[:, :1]) + 0.1 * random.normal(size=(80, 1))
-    units, settings = (
-        np.array([1e4, 1e-3]),
-        {"hidden_layer_sizes": (4,), "seed": 0, "alpha": 0.1, "max_iter": 40},
-    )
+    units, settings = (np.array([1e4, 1e-3]), {"hidden_layer_sizes": (4,), "seed": 0, "alpha": 0.1, "max_iter": 40})
     plain, _ = fit_network(x, y, **settings)
     other, _ = fit_network(x * units + 7 * units, 50 * y - 3, **settings)
-    np.testing.assert_allclose(
-        other.predict(x * units + 7 * units), 50 * plain.predict(x) - 3, rtol=1e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(other.predict(x * units + 7 * units), 50 * plain.predict(x) - 3, rtol=1e-6, atol=1e-6)
 
 
 def test_folded_layers_predict_in_the_users_units_by_hand(random):
@@ -109,8 +103,7 @@ def test_noise_leaves_few_weights_determined(random):
     x = random.normal(size=(300, 6))
     curve, noise = np.sin(2 * x[:, :1]), random.normal(size=(300, 1))
     quiet, loud = (
-        fit_network(x, curve + share * noise, hidden_layer_sizes=(8,), seed=0, n_starts=3)[1]
-        for share in (0.01, 4.0)
+        fit_network(x, curve + share * noise, hidden_layer_sizes=(8,), seed=0, n_starts=3)[1] for share in (0.01, 4.0)
     )
     assert quiet.shown["effective_weights"][-1] > 5 * loud.shown["effective_weights"][-1]
     assert loud.strength[0] > 30 * quiet.strength[0]
@@ -130,9 +123,7 @@ def test_several_starts_predict_their_mean(random):
 def test_the_first_of_several_starts_is_the_single_one(random):
     x = random.normal(size=(50, 2))
     single, several = (
-        fit_network(x, x[:, :1] ** 2, hidden_layer_sizes=(3,), seed=5, n_starts=count, alpha=0.1, max_iter=8)[
-            0
-        ]
+        fit_network(x, x[:, :1] ** 2, hidden_layer_sizes=(3,), seed=5, n_starts=count, alpha=0.1, max_iter=8)[0]
         for count in (1, 3)
     )
     np.testing.assert_array_equal(several.starts[0].weights, single.weights)
@@ -152,10 +143,7 @@ def test_a_start_that_took_the_curve_for_noise_is_left_out(random):
 
 @pytest.mark.parametrize(
     ("curve", "noise", "widths"),
-    [
-        (lambda x: x[:, :1], 1.0, (2, 5)),
-        (lambda x: np.sin(3 * x[:, :1]) * np.cos(2 * x[:, 1:]), 0.02, (10, 20, 40)),
-    ],
+    [(lambda x: x[:, :1], 1.0, (2, 5)), (lambda x: np.sin(3 * x[:, :1]) * np.cos(2 * x[:, 1:]), 0.02, (10, 20, 40))],
     ids=["a noisy line", "a clean surface"],
 )
 def test_the_evidence_says_how_wide_the_network_is(curve, noise, widths, random):
@@ -190,9 +178,7 @@ def test_a_start_cut_short_does_not_disturb_those_that_arrived(random):
     whole, _ = fit_network(x, x[:, :1] ** 2, settings, n_starts=2)
     np.testing.assert_array_equal(cut.weights, whole.weights)
     assert path.stop == Stop.ASKED
-    assert path.stop_message.startswith(
-        "Stopped as asked: the fit is that of the 2 of 4 starts that had arrived. "
-    )
+    assert path.stop_message.startswith("Stopped as asked: the fit is that of the 2 of 4 starts that had arrived. ")
 
 
 def test_whoever_asks_to_stop_as_a_start_arrives_is_heard(random):
@@ -205,9 +191,7 @@ def test_whoever_asks_to_stop_as_a_start_arrives_is_heard(random):
     whole, _ = fit_network(x, x[:, :1] ** 2, settings, n_starts=3)
     np.testing.assert_array_equal(cut.weights, whole.weights)
     assert path.stop == Stop.ASKED
-    assert path.stop_message.startswith(
-        "Stopped as asked: the fit is that of the 3 of 4 starts that had arrived. "
-    )
+    assert path.stop_message.startswith("Stopped as asked: the fit is that of the 3 of 4 starts that had arrived. ")
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 4])
@@ -286,7 +270,5 @@ def test_the_only_row_of_a_class_trains(random):
 
 def test_rows_of_a_class_are_divided_at_random(random):
     classes = np.repeat([0, 1], 50)
-    often = sum(
-        np.isin(np.arange(100), divide(100, 0.2, 0.0, random, classes).validation) for _ in range(500)
-    )
+    often = sum(np.isin(np.arange(100), divide(100, 0.2, 0.0, random, classes).validation) for _ in range(500))
     assert abs(often / 500 - 0.2).max() < 0.08  # of 100 rows, a share of 0.2 with a standard error of 0.018

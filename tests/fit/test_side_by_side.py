@@ -42,16 +42,7 @@ KINDS = {
 def bits(fit):
     """All numbers of a fit, by name."""
     fitted, path = fit
-    names = (
-        "steps",
-        "passes",
-        "error",
-        "penalised_error",
-        "gradient_norm",
-        "weights",
-        "gradient",
-        "best_weights",
-    )
+    names = ("steps", "passes", "error", "penalised_error", "gradient_norm", "weights", "gradient", "best_weights")
     return (
         {"weights": fitted.weights}
         | {f"starts {name}": array for name, array in fitted.starts.to_arrays().items()}
@@ -84,9 +75,7 @@ def test_fits_in_two_threads_at_once_are_those_of_each_alone():
 
 def test_fits_under_joblib_are_those_of_each_alone():
     settings = [KINDS["ten starts"], KINDS["width and decay by evidence"]]
-    together = joblib.Parallel(n_jobs=2, backend="loky")(
-        joblib.delayed(fit_network)(X, Y, each) for each in settings
-    )
+    together = joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(fit_network)(X, Y, each) for each in settings)
     for found, each in zip(together, settings, strict=True):
         assert_same_bits(found, fit_network(X, Y, each))
 
@@ -234,9 +223,7 @@ def test_callbacks_come_from_the_thread_that_called(every_step, n_jobs):
         progress=lambda now, there: seen.append((threading.get_ident(), now.start, there().members)),
     )  # fmt: skip
     assert {ident for ident, _, _ in seen} == {threading.get_ident()}
-    assert [members for _, _, members in seen] == [
-        start for _, start, _ in seen
-    ]  # each start and those before it
+    assert [members for _, _, members in seen] == [start for _, start, _ in seen]  # each start and those before it
 
 
 def blas_threads():

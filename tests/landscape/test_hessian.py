@@ -31,9 +31,7 @@ def error(network, rows, w):
 def second_differences(f, w, step=1e-4):
     """∂²f/∂w² by central differences of f."""
     e = step * np.eye(len(w))
-    return np.array([[f(w + a + b) - f(w + a - b) - f(w - a + b) + f(w - a - b) for a in e] for b in e]) / (
-        4 * step**2
-    )
+    return np.array([[f(w + a + b) - f(w + a - b) - f(w - a + b) + f(w - a - b) for a in e] for b in e]) / (4 * step**2)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +117,7 @@ def test_a_product_is_the_matrix_times_the_direction(random):
     network = Network((2, 3, 2))
     rows, w, strength = some_rows(network, random), network.initial(0), random.uniform(size=17)
     square, v = hessian(network, rows, w, strength), random.normal(size=(21, 17))
-    np.testing.assert_allclose(
-        hessian_product(network, rows, w, v, strength), v @ square, rtol=1e-10, atol=1e-10
-    )
+    np.testing.assert_allclose(hessian_product(network, rows, w, v, strength), v @ square, rtol=1e-10, atol=1e-10)
     one = hessian_product(network, rows, w, v[0], strength)
     np.testing.assert_allclose(one, square @ v[0], rtol=1e-10, atol=1e-10)
 

@@ -62,8 +62,7 @@ def test_the_eigenvalues_of_a_minimum_are_its_second_derivatives(random):
     step = 1e-3
     for minimum in found.minima:
         second = [
-            (on_one_axis(w + step) - 2 * on_one_axis(w) + on_one_axis(w - step)) / step**2
-            for w in minimum.weights
+            (on_one_axis(w + step) - 2 * on_one_axis(w) + on_one_axis(w - step)) / step**2 for w in minimum.weights
         ]
         np.testing.assert_allclose(minimum.eigenvalues, np.sort(second)[::-1], rtol=2e-2)
         assert minimum.flat == 0
@@ -140,9 +139,7 @@ def test_weights_that_grow_for_ever_are_no_minimum():
 def test_a_start_on_a_saddle_is_in_no_basin():
     x = np.linspace(-1, 1, 20)[:, None]
     network = Network((1, 2, 1), bias=False)
-    found = find_minima(
-        network, InMemory(x, np.tanh(2 * x) - 0.4 * x), GradientDescent(0.1), starts=np.zeros((1, 4))
-    )
+    found = find_minima(network, InMemory(x, np.tanh(2 * x) - 0.4 * x), GradientDescent(0.1), starts=np.zeros((1, 4)))
     assert found.index.tolist() == [-1]
 
 

@@ -18,9 +18,7 @@ from fallline.walk.loop import descend
 
 Nesterov = functools.partial(GradientDescent, nesterov=True)
 FORMS = pytest.mark.parametrize(
-    "form",
-    [lambda rate, _: GradientDescent(rate), GradientDescent, Nesterov],
-    ids=["plain", "heavy ball", "Nesterov"],
+    "form", [lambda rate, _: GradientDescent(rate), GradientDescent, Nesterov], ids=["plain", "heavy ball", "Nesterov"]
 )
 
 

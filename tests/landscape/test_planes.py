@@ -73,9 +73,7 @@ def test_the_plane_of_a_path_holds_what_the_first_two_singular_values_hold(point
     assert plane.share(weights) == pytest.approx((values[:2] ** 2).sum() / (values**2).sum(), rel=1e-10)
     np.testing.assert_allclose(plane.at([0.0, 0.0]), weights[-1])
     np.testing.assert_allclose(
-        [plane.first @ plane.first, plane.first @ plane.second, plane.second @ plane.second],
-        [1, 0, 1],
-        atol=1e-12,
+        [plane.first @ plane.first, plane.first @ plane.second, plane.second @ plane.second], [1, 0, 1], atol=1e-12
     )
 
 

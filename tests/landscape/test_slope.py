@@ -33,9 +33,7 @@ def test_what_is_a_formula_or_written_in_jax_has_exact_derivatives(f, slope, cur
     curve = Differentiable(f)
     assert curve.exact
     np.testing.assert_allclose(curve.slope(x), slope(x), rtol=1e-14)
-    np.testing.assert_allclose(
-        curve.curvature(x), curvature(x) if curvature else curve.curvature(x), rtol=1e-13
-    )
+    np.testing.assert_allclose(curve.curvature(x), curvature(x) if curvature else curve.curvature(x), rtol=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +60,7 @@ def test_everything_else_is_differentiated_by_differences_and_says_so(f, slope, 
 def test_values_are_those_of_the_function_and_nan_where_there_is_none():
     np.testing.assert_allclose(SQUARE.values(np.array([1.0, -3.0])), [1.0, 9.0])
     np.testing.assert_allclose(Differentiable(math.log).values(np.array([-1.0, 1.0])), [np.nan, 0.0])
-    np.testing.assert_allclose(
-        Differentiable(lambda x: float(x) ** 0.5).values(np.array([-1.0, 4.0])), [np.nan, 2.0]
-    )
+    np.testing.assert_allclose(Differentiable(lambda x: float(x) ** 0.5).values(np.array([-1.0, 4.0])), [np.nan, 2.0])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
@@ -121,9 +117,7 @@ def test_what_is_no_minimum_is_not_called_one(f, start, rate, steps, words):
     ],
     ids=["too large", "too large with momentum", "out of all bounds", "a quartic", "no bottom"],
 )  # fmt: skip
-def test_a_descent_that_diverges_ends_with_a_sentence_and_finite_numbers(
-    f, start, rate, steps, momentum, words
-):
+def test_a_descent_that_diverges_ends_with_a_sentence_and_finite_numbers(f, start, rate, steps, momentum, words):
     way = descend_curve(Differentiable(f), start, rate, steps, momentum)
     assert way.diverged
     assert way.minimum is None
@@ -142,9 +136,7 @@ def test_no_steps_are_refused():
         descend_curve(SQUARE, 1.0, n_steps=0)
 
 
-@pytest.mark.parametrize(
-    "f", [lambda x: "a", lambda x: None, lambda x: [x, x]], ids=["text", "nothing", "two"]
-)
+@pytest.mark.parametrize("f", [lambda x: "a", lambda x: None, lambda x: [x, x]], ids=["text", "nothing", "two"])
 def test_what_gives_no_number_is_refused(f):
     with pytest.raises(SettingsError, match="give a function of one number that returns one"):
         Differentiable(f).at(1.0)

@@ -211,10 +211,7 @@ def test_of_many_weights_the_plane_says_what_it_holds_of_the_way(many):
     np.testing.assert_allclose(track.error, path.error, rtol=1e-12)
     np.testing.assert_allclose(
         track.plane_error,
-        [
-            0.5 * np.sum((path.model.predict(surface.plane.at(c), rows.x) - rows.y) ** 2)
-            for c in track.coordinates
-        ],
+        [0.5 * np.sum((path.model.predict(surface.plane.at(c), rows.x) - rows.y) ** 2) for c in track.coordinates],
         rtol=1e-12,
     )
     away = path.weights - surface.plane.at(track.coordinates)
@@ -287,9 +284,7 @@ def test_levels_are_even_where_the_error_spans_little(random):
 
 def test_a_flat_surface_has_ascending_levels_all_the_same():
     dead = Network((1, 1, 1), "relu")
-    surface = error_surface(
-        dead, (np.ones((3, 1)), np.ones((3, 1))), (0, 1), at=[0, -9, 0, 0], extent=(-1, 1, -9, -8)
-    )
+    surface = error_surface(dead, (np.ones((3, 1)), np.ones((3, 1))), (0, 1), at=[0, -9, 0, 0], extent=(-1, 1, -9, -8))
     assert (np.diff(surface.levels()) > 0).all()
 
 

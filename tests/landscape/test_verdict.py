@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
-from fallline import (
-    GradientDescent,
-    InMemory,
-    Kind,
-    LevenbergMarquardt,
-    Network,
-    descend,
-    verdict_at,
-    verdict_of,
-)
+from fallline import GradientDescent, InMemory, Kind, LevenbergMarquardt, Network, descend, verdict_at, verdict_of
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.hessian import hessian, krylov
 
@@ -72,9 +63,7 @@ class Landscape:
 
     def row(self, y, a=None, b=None, c=(0, 0, 0, 0)):
         zero = np.zeros(P)
-        self.x.append(
-            np.concatenate([zero if a is None else self.axes[a], zero if b is None else self.axes[b], c])
-        )
+        self.x.append(np.concatenate([zero if a is None else self.axes[a], zero if b is None else self.axes[b], c]))
         self.y.append(y)
 
     def bowls(self, axes, low=1e-3, high=1.0):
@@ -308,10 +297,7 @@ def test_the_unit_of_the_target_changes_nothing(make):
     rows, weights = make(4)
     x = rows.x.copy()
     x[:, 2 * P :] *= 1000.0
-    before, after = (
-        verdict_at(MODEL, rows, weights),
-        verdict_at(MODEL, InMemory(x, 1000 * rows.y), weights),
-    )
+    before, after = (verdict_at(MODEL, rows, weights), verdict_at(MODEL, InMemory(x, 1000 * rows.y), weights))
     assert after.kind == before.kind
     assert after.penalised_error == pytest.approx(1e6 * before.penalised_error, rel=1e-12)
     assert after.promised_fall == pytest.approx(before.promised_fall, rel=1e-5, abs=1e-12)
@@ -345,9 +331,7 @@ def test_products_with_the_hessian_tell_what_the_hessian_tells(make):
 def test_on_a_network_products_promise_what_the_hessian_does():
     network, rows = Network((1, 12, 1)), wave(3)
     weights = descend(network, rows, GradientDescent(0.05), seed=1, max_iter=200).best_weights
-    formed, products = (
-        verdict_at(network, rows, weights, alpha=0.01, matrix=matrix) for matrix in (True, False)
-    )
+    formed, products = (verdict_at(network, rows, weights, alpha=0.01, matrix=matrix) for matrix in (True, False))
     assert products.kind == formed.kind == Kind.DESCENDING
     assert products.promised_fall == pytest.approx(formed.promised_fall, rel=0.1)
 
@@ -411,10 +395,7 @@ def test_rectified_units_scaled_against_what_follows_are_flat_directions():
     random = np.random.default_rng(3)
     network, x = Network((2, 3, 1), activation="relu"), random.normal(size=(60, 2))
     weights = network.vector(
-        [
-            (random.normal(size=(2, 3)), 0.1 * random.normal(size=3)),
-            (random.choice([-1.0, 1.0], (3, 1)), np.zeros(1)),
-        ]
+        [(random.normal(size=(2, 3)), 0.1 * random.normal(size=3)), (random.choice([-1.0, 1.0], (3, 1)), np.zeros(1))]
     )
     noise = random.normal(size=(60, 1))
     rows = InMemory(x, network.predict(weights, x) + 1e-3 * noise)
@@ -438,10 +419,7 @@ def test_a_weight_decay_leaves_no_symmetry():
 
 def test_units_of_a_deep_linear_network_can_be_mixed():
     random = np.random.default_rng(5)
-    network, x = (
-        Network((3, 2, 1), activation="identity", bias=False),
-        np.linalg.qr(random.normal(size=(40, 3)))[0],
-    )
+    network, x = (Network((3, 2, 1), activation="identity", bias=False), np.linalg.qr(random.normal(size=(40, 3)))[0])
     rows = InMemory(x, x @ np.array([[1.0], [2.0], [0.5]]) + 0.1)
     path = descend(network, rows, LevenbergMarquardt(), seed=1, max_iter=100)
     found = verdict_of(path, rows)
@@ -455,9 +433,7 @@ def test_inputs_that_say_the_same_are_flat_directions_by_name():
     random = np.random.default_rng(6)
     x = random.normal(size=(30, 2))
     rows = InMemory(np.column_stack([x, x[:, 0]]), x[:, 1:] + 0.1 * random.normal(size=(30, 1)))
-    path = descend(
-        Network((3, 1)), rows, LevenbergMarquardt(), max_iter=20, input_names=["east", "north", "west"]
-    )
+    path = descend(Network((3, 1)), rows, LevenbergMarquardt(), max_iter=20, input_names=["east", "north", "west"])
     found = verdict_of(path, rows)
     assert (found.kind, found.flat) == (Kind.FLAT_MINIMUM, 1)
     assert set(found.names) == {"east->y1", "west->y1"}
@@ -508,9 +484,7 @@ def test_the_second_term_is_what_the_hessian_has_beside_jtj():
     rows, weights = land.point([0.5, 0, 0, 0, 0, 0])
     found = verdict_at(MODEL, rows, weights)
     assert found.second_term == pytest.approx(1.5, rel=1e-12)
-    np.testing.assert_allclose(
-        found.eigenvalues, np.linalg.eigvalsh(hessian(MODEL, rows, weights))[::-1], atol=1e-12
-    )
+    np.testing.assert_allclose(found.eigenvalues, np.linalg.eigvalsh(hessian(MODEL, rows, weights))[::-1], atol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.3, 3.0])
@@ -518,9 +492,7 @@ def test_a_fit_of_a_small_table_with_weight_decay_ends_in_a_minimum(alpha):
     data = load_diabetes()
     x = data.data / data.data.std(axis=0)
     y = ((data.target - data.target.mean()) / data.target.std())[:, None]
-    path = descend(
-        Network((10, 4, 1)), InMemory(x, y), LevenbergMarquardt(), seed=0, alpha=alpha, max_iter=500
-    )
+    path = descend(Network((10, 4, 1)), InMemory(x, y), LevenbergMarquardt(), seed=0, alpha=alpha, max_iter=500)
     found = verdict_of(path, InMemory(x, y))
     assert found.is_minimum
     assert found.judged == "penalised error"

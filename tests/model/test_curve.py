@@ -135,9 +135,7 @@ def test_trying_a_function_warns_of_nothing_and_leaves_the_filters_of_warnings(r
     before = list(warnings.filters)
     curve = Curve(lambda weights, x: np.array([math.exp(weights[0] * each) for each in x[:, 0]]), ("a",))
     assert curve.derivatives == "numerical"
-    np.testing.assert_allclose(
-        curve.jacobian(np.array([0.3]), X)[:, 0, 0], X[:, 0] * np.exp(0.3 * X[:, 0]), rtol=1e-9
-    )
+    np.testing.assert_allclose(curve.jacobian(np.array([0.3]), X)[:, 0, 0], X[:, 0] * np.exp(0.3 * X[:, 0]), rtol=1e-9)
     assert not recwarn.list
     assert warnings.filters == before
 

@@ -42,16 +42,7 @@ def test_slopes_change_along_a_direction_by_their_second_derivatives(way, digits
         (lambda w: 1 / (1 + np.exp(w[0] * 1e3 * X)), False),
         (lambda w: np.log(w[2] * X), None),
     ],
-    ids=[
-        "smooth",
-        "abs",
-        "abs too small to matter",
-        "hidden at 0",
-        "refused",
-        "fast",
-        "overflows",
-        "no number",
-    ],
+    ids=["smooth", "abs", "abs too small to matter", "hidden at 0", "refused", "fast", "overflows", "no number"],
 )
 def test_the_complex_step_holds_where_differences_agree_as_far_as_these_are_sure(f, holds):
     assert complex_step_holds(f, W) is holds

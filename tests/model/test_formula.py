@@ -107,9 +107,7 @@ def test_formulas_have_the_derivatives_of_jax(text):
     slopes, along = derivatives_by_jax(text, ("a", "b", "c"), values | {"pi": math.pi}, (0.4, -1.3, 0.2))
     formula = read_formula(text)
     np.testing.assert_allclose(formula.slopes(values, ("a", "b", "c")), slopes, rtol=1e-13)
-    np.testing.assert_allclose(
-        formula.slopes_along(values, ("a", "b", "c"), (0.4, -1.3, 0.2)), along, rtol=1e-12
-    )
+    np.testing.assert_allclose(formula.slopes_along(values, ("a", "b", "c"), (0.4, -1.3, 0.2)), along, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -147,8 +145,7 @@ def test_whole_powers_of_negative_numbers_have_slopes():
     values = {"a": -2.0, "x": np.array([-3.0, 5.0])}
     formula = read_formula("(a*x)^3 + (a*x)^-2")
     np.testing.assert_allclose(
-        formula.slopes(values, ("a",))[0],
-        3 * values["x"] ** 3 * 4 - 2 / (-8 * values["x"] ** 2),
+        formula.slopes(values, ("a",))[0], 3 * values["x"] ** 3 * 4 - 2 / (-8 * values["x"] ** 2)
     )
 
 

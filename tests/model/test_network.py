@@ -78,17 +78,13 @@ def test_rows_in_single_precision_have_predictions_in_single_precision(random):
     network = Network((3, 4, 2), "silu")
     w, x = network.initial(0).astype(np.float32), random.normal(size=(7, 3)).astype(np.float32)
     assert network.predict(w, x).dtype == np.float32
-    np.testing.assert_allclose(
-        network.predict(w, x), network.predict(w.astype(float), x.astype(float)), rtol=1e-5
-    )
+    np.testing.assert_allclose(network.predict(w, x), network.predict(w.astype(float), x.astype(float)), rtol=1e-5)
 
 
 def test_without_a_hidden_layer_it_is_f_of_the_weighted_sum(random):
     network = Network((2, 1), output_activation="tanh", bias=False)
     x = random.normal(size=(5, 2))
-    np.testing.assert_allclose(
-        network.predict(np.array([2.0, -1.0]), x), np.tanh(x @ [[2.0], [-1.0]]), rtol=1e-14
-    )
+    np.testing.assert_allclose(network.predict(np.array([2.0, -1.0]), x), np.tanh(x @ [[2.0], [-1.0]]), rtol=1e-14)
 
 
 def test_the_weights_are_counted_layer_by_layer():
@@ -165,15 +161,11 @@ def test_sizes_that_make_no_network_are_refused(sizes):
         (lambda net: net.layers(np.zeros(5)), r"shape \(21,\)"),
         (lambda net: net.vector([Layer(np.zeros((3, 4)), np.zeros(4))]), "1 layers"),
         (
-            lambda net: net.vector(
-                [Layer(np.zeros((4, 3)), np.zeros(4)), Layer(np.zeros((4, 1)), np.zeros(1))]
-            ),
+            lambda net: net.vector([Layer(np.zeros((4, 3)), np.zeros(4)), Layer(np.zeros((4, 1)), np.zeros(1))]),
             r"\(3, 4\)",
         ),
         (
-            lambda net: net.vector(
-                [Layer(np.zeros((3, 4)), np.zeros(3)), Layer(np.zeros((4, 1)), np.zeros(1))]
-            ),
+            lambda net: net.vector([Layer(np.zeros((3, 4)), np.zeros(3)), Layer(np.zeros((4, 1)), np.zeros(1))]),
             "biases",
         ),
     ],

@@ -103,9 +103,7 @@ def test_the_legend_counts_the_starts_of_each_descent(drawn):
 
 
 def test_where_there_is_no_minimum_the_ground_is_grey_and_hatched(drawn):
-    (ground,) = [
-        patch for patch in drawn.axes_["plain"].patches if to_rgb(patch.get_facecolor()) == to_rgb(NO_MINIMUM)
-    ]
+    (ground,) = [patch for patch in drawn.axes_["plain"].patches if to_rgb(patch.get_facecolor()) == to_rgb(NO_MINIMUM)]
     assert ground.get_hatch()
     assert drawn.axes_["_heavy ball$"].patches[:] == []
 

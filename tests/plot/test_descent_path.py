@@ -48,12 +48,8 @@ def test_a_panel_for_error_gradient_and_each_number_of_the_descent(rows, descent
     drawn = PathDisplay.from_path(path, ax=ax)
     assert list(drawn.axes_) == ["error", "gradient_norm", *panels]
     np.testing.assert_allclose(drawn.lines_["error"]["training"].get_ydata(), path.error / 40)
-    np.testing.assert_allclose(
-        drawn.lines_["gradient_norm"]["gradient_norm"].get_ydata(), path.gradient_norm / 40
-    )
-    np.testing.assert_allclose(
-        drawn.lines_[panels[-1]][panels[-1]].get_ydata()[1:], path.shown[panels[-1]][1:]
-    )
+    np.testing.assert_allclose(drawn.lines_["gradient_norm"]["gradient_norm"].get_ydata(), path.gradient_norm / 40)
+    np.testing.assert_allclose(drawn.lines_[panels[-1]][panels[-1]].get_ydata()[1:], path.shown[panels[-1]][1:])
 
 
 def test_the_panels_share_the_steps_and_the_lowest_names_them(ax):

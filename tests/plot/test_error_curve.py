@@ -64,9 +64,7 @@ def test_early_stopping_shows_training_validation_and_test_rows(ax):
     drawn = ErrorCurveDisplay.from_estimator(fit, ax=ax)
     assert list(drawn.lines_) == ["training", "validation", "test"]
     assert drawn.lowest_of == "validation"
-    np.testing.assert_allclose(
-        drawn.lines_["test"].get_ydata(), fit.path_.watched["test"] / len(fit.test_rows_)
-    )
+    np.testing.assert_allclose(drawn.lines_["test"].get_ydata(), fit.path_.watched["test"] / len(fit.test_rows_))
 
 
 @pytest.mark.parametrize(

@@ -60,15 +60,7 @@ def way(name, coordinates, share=1.0, same_rows=True):
     coordinates = np.asarray(coordinates, np.float64)
     zeros = np.zeros(len(coordinates))
     return Track(
-        name,
-        np.arange(len(zeros)),
-        coordinates,
-        zeros + 3,
-        zeros + 2,
-        zeros,
-        share,
-        len(zeros) - 1,
-        same_rows,
+        name, np.arange(len(zeros)), coordinates, zeros + 3, zeros + 2, zeros, share, len(zeros) - 1, same_rows
     )
 
 
@@ -268,13 +260,7 @@ def test_where_the_error_is_not_finite_the_ground_is_darkest_and_hatched(ax):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        lambda e: 0 * e,
-        lambda e: 0 * e + 7,
-        lambda e: 1e10 + 1e-5 * e,
-        lambda e: 1e290 * e,
-        lambda e: 1e-290 * e,
-    ],
+    [lambda e: 0 * e, lambda e: 0 * e + 7, lambda e: 1e10 + 1e-5 * e, lambda e: 1e290 * e, lambda e: 1e-290 * e],
     ids=["zero", "flat", "rounding", "huge", "tiny"],
 )
 def test_errors_out_of_the_ordinary_are_drawn_without_a_warning(change, ax):
@@ -313,11 +299,7 @@ def test_without_axes_it_opens_a_figure_and_changes_no_setting():
 def test_colours_scale_and_legend_can_be_chosen(ax):
     tracks = (way("a", [[-1, -1], [0, 0]]), way("b", [[1, -1], [0, 0]]))
     drawn = ErrorSurfaceDisplay(bowl(tracks=tracks)).plot(
-        ax,
-        cmap="Greys",
-        colors=["#123456", "#654321"],
-        colorbar=False,
-        legend=False,
+        ax, cmap="Greys", colors=["#123456", "#654321"], colorbar=False, legend=False
     )
     assert [line.get_color() for line in drawn.lines_.values()] == ["#123456", "#654321"]
     assert drawn.colorbar_ is None

@@ -2,15 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from fallline import (
-    Convergence,
-    GradientDescent,
-    InMemory,
-    LevenbergMarquardt,
-    Network,
-    NetworkRegressor,
-    descend,
-)
+from fallline import Convergence, GradientDescent, InMemory, LevenbergMarquardt, Network, NetworkRegressor, descend
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot import MomentumMapDisplay
 from fallline.plot.momentum_map import levels_of

@@ -54,9 +54,7 @@ def test_signs_are_told_apart_by_colour_and_by_dashes(ax):
 
 
 def test_names_captions_and_legend_say_what_is_drawn(ax):
-    drawn = NetworkDiagramDisplay(COEFS, INTERCEPTS, ["$a", "b", "c"], ["yield"], ["tanh", "identity"]).plot(
-        ax
-    )
+    drawn = NetworkDiagramDisplay(COEFS, INTERCEPTS, ["$a", "b", "c"], ["yield"], ["tanh", "identity"]).plot(ax)
     assert [label.get_text() for label in drawn.labels_] == ["$a", "b", "c", "yield"]
     captions = {text.get_text() for text in ax.texts} - {label.get_text() for label in drawn.labels_}
     assert captions == {"3 inputs", "2 tanh\nunits", "1 output"}

@@ -23,9 +23,7 @@ def line():
 @pytest.fixture(scope="module")
 def frame():
     random = np.random.default_rng(1)
-    X = pd.DataFrame(
-        {"age": random.uniform(0, 9, 60), "dose": random.uniform(5, 6, 60), "kind": list("aab" * 20)}
-    )
+    X = pd.DataFrame({"age": random.uniform(0, 9, 60), "dose": random.uniform(5, 6, 60), "kind": list("aab" * 20)})
     y = X["age"].to_numpy() + np.where(X["kind"] == "a", 0.0, 5.0) + 0.1 * random.normal(size=60)
     return NetworkRegressor((), alpha=0.0, random_state=0).fit(X, y), X, y
 
@@ -69,14 +67,10 @@ def test_the_fitted_network_and_the_saved_model_give_the_same_picture(frame, ax)
     columns = Columns.fit([{name: table[name].to_numpy() for name in table}], ["yield_"])
     saved = SavedModel(estimator._fitted, columns, {}, {}, estimator.path_, estimator.intervals())
     again = OneInputFitDisplay.from_estimator(saved, table, ax=ax)
-    np.testing.assert_allclose(
-        [again.prediction, again.low, again.high], [first.prediction, first.low, first.high]
-    )
+    np.testing.assert_allclose([again.prediction, again.low, again.high], [first.prediction, first.low, first.high])
     assert (again.target, again.feature) == ("yield_", "age")
     fitted = FittedNetwork(estimator.network_, estimator.weights_, estimator.scaling_)
-    bare = OneInputFitDisplay.from_estimator(
-        fitted, columns.encode({n: X[n].to_numpy() for n in X}), y, ax=ax
-    )
+    bare = OneInputFitDisplay.from_estimator(fitted, columns.encode({n: X[n].to_numpy() for n in X}), y, ax=ax)
     np.testing.assert_allclose(bare.prediction, first.prediction)
     assert bare.band_ is None  # nothing is known of its starts
 

@@ -66,15 +66,7 @@ def test_outside_the_hull_of_the_rows_the_map_is_veiled(ax):
 def test_contour_lines_carry_numbers_and_end_where_extrapolation_begins(ax):
     drawn = PredictionMapDisplay.from_estimator(Sum(), CORNERS, CORNERS.sum(axis=1), points=51, ax=ax)
     assert set(drawn.contours_.levels) <= set(np.arange(0.5, 4.0, 0.5))
-    assert {text.get_text() for text in drawn.contours_.labelTexts} <= {
-        "0.5",
-        "1",
-        "1.5",
-        "2",
-        "2.5",
-        "3",
-        "3.5",
-    }
+    assert {text.get_text() for text in drawn.contours_.labelTexts} <= {"0.5", "1", "1.5", "2", "2.5", "3", "3.5"}
     assert len(drawn.contours_.labelTexts) > 2
     points = np.concatenate([path.vertices for path in drawn.contours_.get_paths()])
     assert (points[:, 0] / 4 + points[:, 1] / 2 < 1 + 1e-6).all()
@@ -103,15 +95,7 @@ def test_rows_are_thinned_and_keep_their_extremes(ax):
 def test_maps_out_of_the_ordinary_are_drawn_without_a_warning(value, ax):
     flat = np.full((4, 5), value)
     inside = np.ones((4, 5), bool)
-    given = (
-        np.arange(4.0),
-        np.arange(5.0),
-        flat,
-        np.zeros((1, 2)),
-        np.array([value]),
-        inside,
-        np.zeros((0, 2)),
-    )
+    given = (np.arange(4.0), np.arange(5.0), flat, np.zeros((1, 2)), np.array([value]), inside, np.zeros((0, 2)))
     drawn = PredictionMapDisplay(*given).plot(ax)
     drawn.figure_.canvas.draw()
     assert (drawn.contours_, drawn.veil_, drawn.outline_) == (None, None, None)

@@ -9,10 +9,7 @@ def test_every_finite_residual_is_counted_in_its_bin():
     y[3] = np.nan
     display = ResidualHistogramDisplay.of(y, predicted)
     residual = np.delete(y - predicted, 3)
-    inner = [
-        np.sum((residual >= a) & (residual < b))
-        for a, b in zip(display.edges, display.edges[1:], strict=False)
-    ]
+    inner = [np.sum((residual >= a) & (residual < b)) for a, b in zip(display.edges, display.edges[1:], strict=False)]
     inner[-1] += np.sum(residual == display.edges[-1])
     np.testing.assert_equal(display.counts, inner)
     assert display.counts.sum() == 699

@@ -45,9 +45,7 @@ def test_without_arrival_there_is_no_dot(ax):
 
 
 def test_a_steep_side_does_not_hide_the_valley(ax):
-    SlopeDisplay.from_function(
-        lambda x: x**4 - 3 * x**2 + x, start=2.1, learning_rate=0.02, n_steps=40, ax=ax
-    )
+    SlopeDisplay.from_function(lambda x: x**4 - 3 * x**2 + x, start=2.1, learning_rate=0.02, n_steps=40, ax=ax)
     assert ax.get_ylim()[1] < 25.0
 
 
@@ -55,9 +53,7 @@ def test_slopes_from_differences_are_called_so(ax):
     drawn = SlopeDisplay.from_function(math.sin, at=1, ax=ax)
     np.testing.assert_allclose(drawn.at.slope, math.cos(1), rtol=1e-9)
     assert not drawn.exact
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "slope 0.540302 at x = 1, from differences"
-    ]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["slope 0.540302 at x = 1, from differences"]
 
 
 def test_a_descent_that_diverges_is_said_above_the_picture_and_keeps_in_sight(ax):
@@ -83,7 +79,5 @@ def test_it_asks_for_something_to_show():
         SlopeDisplay.from_function(square)
     with pytest.raises(SettingsError, match="give a smaller number and a larger one"):
         SlopeDisplay.from_function(square, extent=(1, 1))
-    with pytest.raises(
-        ShapeError, match=r"value has shape \(2,\) for x of shape \(3,\); expected one number for each"
-    ):
+    with pytest.raises(ShapeError, match=r"value has shape \(2,\) for x of shape \(3,\); expected one number for each"):
         SlopeDisplay(np.ones(3), np.ones(2))

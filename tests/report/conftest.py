@@ -14,11 +14,7 @@ def rows_named(name, rows, targets=1, seed=0):
     rng = np.random.default_rng(seed)
     actual = rng.normal(35.0, 16.0, (rows, targets))
     return RowSet(
-        name,
-        rows,
-        actual,
-        actual + rng.normal(0.5, 5.0, actual.shape),
-        actual + rng.normal(0.0, 10.0, actual.shape),
+        name, rows, actual, actual + rng.normal(0.5, 5.0, actual.shape), actual + rng.normal(0.0, 10.0, actual.shape)
     )
 
 

@@ -95,19 +95,13 @@ def test_the_curve_is_the_error_per_row(report):
     curve = numbers_in(render_report(report))["curve"]
     assert curve["steps"] == list(range(200))
     np.testing.assert_allclose(curve["error_per_row"]["training"], report.training_error / 824, rtol=1e-15)
-    np.testing.assert_allclose(
-        curve["error_per_row"]["held-out"], report.watched_error["held-out"] / 206, rtol=1e-15
-    )
+    np.testing.assert_allclose(curve["error_per_row"]["held-out"], report.watched_error["held-out"] / 206, rtol=1e-15)
 
 
 def test_the_lowest_held_out_error_is_marked(report):
     lowest = numbers_in(render_report(report))["curve"]["lowest"]
     at = int(np.argmin(report.watched_error["held-out"]))
-    assert lowest == {
-        "of": "held-out",
-        "step": at,
-        "error_per_row": report.watched_error["held-out"][at] / 206,
-    }
+    assert lowest == {"of": "held-out", "step": at, "error_per_row": report.watched_error["held-out"][at] / 206}
 
 
 def test_the_points_of_a_picture_stand_where_the_rows_are(report):
@@ -152,9 +146,7 @@ def test_everything_the_report_holds_stands_in_it(two_targets):
 )
 def test_any_name_is_shown_as_it_is_and_nothing_else(name, report, remade):
     plain = Page(render_report(report))
-    html = render_report(
-        remade(title=name, targets=(name,), columns=((name, "target", name),), notes=(name,))
-    )
+    html = render_report(remade(title=name, targets=(name,), columns=((name, "target", name),), notes=(name,)))
     read = Page(html)
     assert read.text_of("h1") == [name]
     assert numbers_in(html)["targets"] == [name]
@@ -170,12 +162,8 @@ def test_the_elements_are_nested_and_every_id_is_there_once(two_targets):
 
 def test_whatever_is_referred_to_is_in_the_page(two_targets):
     read = Page(render_report(two_targets))
-    referred = [
-        v for _, name, value in read.attributes if name in ("aria-labelledby",) for v in value.split()
-    ]
-    referred += [
-        value.removeprefix("#") for tag, name, value in read.attributes if (tag, name) == ("use", "href")
-    ]
+    referred = [v for _, name, value in read.attributes if name in ("aria-labelledby",) for v in value.split()]
+    referred += [value.removeprefix("#") for tag, name, value in read.attributes if (tag, name) == ("use", "href")]
     referred += re.findall(r"url\(#([^)]+)\)", " ".join(str(value) for _, _, value in read.attributes))
     assert set(referred) <= set(read.ids)
 
@@ -196,9 +184,7 @@ def test_headings_go_down_one_level_at_a_time(two_targets):
 def test_nothing_outside_the_file_is_referred_to(two_targets):
     html = render_report(two_targets)
     assert re.findall(r"https?:|//|src=|@import|url\((?!#)", html) == []
-    assert {value for tag, name, value in Page(html).attributes if tag == "link" and name == "href"} == {
-        "data:,"
-    }
+    assert {value for tag, name, value in Page(html).attributes if tag == "link" and name == "href"} == {"data:,"}
 
 
 def test_the_report_of_many_rows_and_two_targets_stays_under_a_megabyte(remade, make_rows):
@@ -237,10 +223,7 @@ def test_the_settings_of_matplotlib_neither_change_nor_matter(report):
 
 def test_every_colour_of_a_picture_comes_from_the_page(two_targets):
     pictures = re.findall(r"<svg.*?</svg>", render_report(two_targets), flags=re.DOTALL)
-    assert (
-        re.findall(r"#[0-9a-f]{6}\b(?!\))", " ".join(re.sub(r'id="[^"]*"|"#[^"]*"', "", p) for p in pictures))
-        == []
-    )
+    assert re.findall(r"#[0-9a-f]{6}\b(?!\))", " ".join(re.sub(r'id="[^"]*"|"#[^"]*"', "", p) for p in pictures)) == []
 
 
 def map_in(html):
@@ -421,9 +404,7 @@ def test_a_folder_that_is_not_there_is_named(report, tmp_path):
 def imported_after(code):
     heavy = "{'matplotlib', 'jinja2', 'matplotlib.pyplot'}"
     found = f"import sys\n{code}\nprint(*sorted({heavy} & set(sys.modules)))"
-    return subprocess.run(
-        [sys.executable, "-c", found], capture_output=True, text=True, check=True
-    ).stdout.split()
+    return subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_importing_the_report_imports_neither_matplotlib_nor_jinja():

@@ -70,9 +70,7 @@ def test_the_page_never_scrolls_sideways(width, tab, url):
 
 def test_long_names_do_not_make_a_phone_scroll_sideways(tab, remade, tmp_path):
     name = "a_column_name_without_a_single_place_to_break_" * 3
-    report = remade(
-        title=name, targets=(name,), columns=((name, "target", name),), command=name, notes=(name,)
-    )
+    report = remade(title=name, targets=(name,), columns=((name, "target", name),), command=name, notes=(name,))
     tab.set_viewport_size({"width": 390, "height": 800})
     tab.goto(write_report(report, tmp_path / "long.html").as_uri())
     assert tab.evaluate("document.documentElement.scrollWidth") == 390

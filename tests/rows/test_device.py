@@ -75,9 +75,7 @@ def all_sums(rows, network):
         "bend": Request("bend", w, other),
         "hessian": Request("hessian", w),
         "hessian along": Request("hessian", w, np.stack([first, second])),
-        "plane": Request(
-            "plane", np.stack([w, first, second]), np.array([[0.0, 0.0], [0.3, 0.0], [0.3, -0.2]])
-        ),
+        "plane": Request("plane", np.stack([w, first, second]), np.array([[0.0, 0.0], [0.3, 0.0], [0.3, -0.2]])),
     }
     found = {}
     for name, request in asked.items():
@@ -113,16 +111,8 @@ def test_sums_are_the_same_in_whatever_blocks(device, monkeypatch):
 def test_a_block_is_never_empty_and_no_larger_than_its_bytes(size, monkeypatch):
     monkeypatch.setattr(device_module, "_BLOCK_BYTES", size)
     wide, weights = Network((9, 30, 30, 2)), np.zeros((5, 1292))
-    asked = [
-        Request("error", weights[0]),
-        Request("gradient", weights),
-        Request("hessian", weights[0], weights),
-    ]
-    assert [device_module.block_rows(wide, request, 8) for request in asked] == [
-        max(size // (8 * 6 * 62), 1),
-        1,
-        1,
-    ]
+    asked = [Request("error", weights[0]), Request("gradient", weights), Request("hessian", weights[0], weights)]
+    assert [device_module.block_rows(wide, request, 8) for request in asked] == [max(size // (8 * 6 * 62), 1), 1, 1]
 
 
 def test_blocks_of_float32_are_added_up_in_float64(device, monkeypatch):
@@ -267,9 +257,7 @@ def test_error_of_mean_and_of_zero_are_what_they_say(device):
 
 
 @WEIGHTED
-@pytest.mark.parametrize(
-    "which", [np.array([5, 2, 2, 100]), np.arange(157) % 3 == 0], ids=["numbers", "where True"]
-)
+@pytest.mark.parametrize("which", [np.array([5, 2, 2, 100]), np.arange(157) % 3 == 0], ids=["numbers", "where True"])
 def test_some_of_the_rows_are_those_rows(which, weighted, device):
     here, there = both(device, *table(weighted=weighted))
     some, others = here.taking(which), there.taking(which)
@@ -312,11 +300,7 @@ def test_predictions_are_of_the_kind_of_their_rows(device):
     for dtype in (np.float64, np.float32):
         there = device.put(x.astype(dtype))
         predicted = NETWORK.predict(w, there)
-        assert (type(predicted), predicted.dtype, predicted.device) == (
-            type(there),
-            there.dtype,
-            there.device,
-        )
+        assert (type(predicted), predicted.dtype, predicted.device) == (type(there), there.dtype, there.device)
         np.testing.assert_allclose(device.home(predicted), NETWORK.predict(w, x), rtol=1e-4, atol=1e-5)
     whole = device.home(NETWORK.predict(w, device.put(np.arange(6).reshape(2, 3))))
     np.testing.assert_allclose(whole, NETWORK.predict(w, np.arange(6.0).reshape(2, 3)), rtol=1e-12)
@@ -338,17 +322,7 @@ DESCENTS = [
     LevenbergMarquardt(),
     LevenbergMarquardt(factor="qr", acceleration=True),
 ]
-NAMES = [
-    "plain",
-    "automatic",
-    "Nesterov",
-    "mini-batches",
-    "Adam",
-    "Rprop",
-    "L-BFGS",
-    "damped",
-    "damped, by QR",
-]
+NAMES = ["plain", "automatic", "Nesterov", "mini-batches", "Adam", "Rprop", "L-BFGS", "damped", "damped, by QR"]
 
 
 @WEIGHTED
@@ -373,24 +347,18 @@ def test_bayesian_regularisation_and_a_judge_take_the_same_way(device):
 
 def test_arrays_may_be_given_as_they_are(device):
     x, y, _ = table()
-    mine, other = (
-        descend(NETWORK, rows, seed=0, max_iter=5) for rows in ((device.put(x), device.put(y)), (x, y))
-    )
+    mine, other = (descend(NETWORK, rows, seed=0, max_iter=5) for rows in ((device.put(x), device.put(y)), (x, y)))
     np.testing.assert_allclose(mine.weights, other.weights, rtol=1e-8, atol=1e-10)
 
 
 def test_a_descent_that_diverges_says_why_in_the_same_words(device):
     here, there = both(device, *table())
-    mine, other = (
-        descend(NETWORK, rows, GradientDescent(1e3), seed=0, max_iter=50) for rows in (there, here)
-    )
+    mine, other = (descend(NETWORK, rows, GradientDescent(1e3), seed=0, max_iter=50) for rows in (there, here))
     assert "learning rate 1000 is too large" in mine.stop_message
     assert mine.stop_message == other.stop_message
 
 
-@pytest.mark.parametrize(
-    "descent", [GradientDescent(0.1), LevenbergMarquardt()], ids=["stacked", "each by itself"]
-)
+@pytest.mark.parametrize("descent", [GradientDescent(0.1), LevenbergMarquardt()], ids=["stacked", "each by itself"])
 def test_many_starts_end_where_they_end_in_memory(descent, device):
     here, there = both(device, *table())
     starts = np.stack([NETWORK.initial(i) for i in range(6)])
@@ -407,9 +375,7 @@ def test_moments_are_those_in_memory(bias, weighted, device):
     here, there = (moments_of(network, rows, refined=True) for rows in both(device, x, y, s))
     for name in ("rows", "x_mean", "y_mean", "square", "best", "least"):
         want = np.asarray(getattr(here, name))
-        np.testing.assert_allclose(
-            getattr(there, name), want, rtol=1e-9, atol=1e-11 * np.abs(want).max(), err_msg=name
-        )
+        np.testing.assert_allclose(getattr(there, name), want, rtol=1e-9, atol=1e-11 * np.abs(want).max(), err_msg=name)
 
 
 def test_a_linear_network_goes_to_its_exact_minimum(device):

@@ -99,10 +99,7 @@ def sums_by_hand(w, x, y, s):
 
 
 def test_a_long_sum_of_float32_rows_loses_no_digits(random):
-    rows, network = (
-        some(random, 1_000_003, np.float32, weighted=False),
-        Network((3, 2), output_activation="tanh"),
-    )
+    rows, network = (some(random, 1_000_003, np.float32, weighted=False), Network((3, 2), output_activation="tanh"))
     w = network.initial(0).astype(np.float32).astype(np.float64)
     sums = rows.total(Request("gradient", w), network)
     error, gradient = sums_by_hand(w, rows.x, rows.y, np.ones(len(rows)))
@@ -187,9 +184,7 @@ def test_rows_that_are_float64_are_wide_already_and_others_are_widened(random):
 
 
 def test_the_count_and_the_error_of_the_mean_follow_the_row_weights():
-    rows = InMemory(
-        np.ones((3, 1)), np.array([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), np.array([1.0, 0.0, 2.0])
-    )
+    rows = InMemory(np.ones((3, 1)), np.array([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0]]), np.array([1.0, 0.0, 2.0]))
     assert rows.count == 3.0
     assert rows.error_of_mean == pytest.approx(0.5 * (1 * 2.0**2 + 2 * 1.0**2))  # the mean is 3
 

@@ -45,9 +45,7 @@ def test_moments_answer_what_the_rows_answer(kind, along, bias, table, random):
     assert [name for name, of in by_rows._asdict().items() if of is not None] == [
         name for name, of in sums._asdict().items() if of is not None
     ]
-    np.testing.assert_allclose(
-        _flat(sums), _flat(by_rows), rtol=1e-11, atol=1e-12 * np.abs(_flat(by_rows)).max()
-    )
+    np.testing.assert_allclose(_flat(sums), _flat(by_rows), rtol=1e-11, atol=1e-12 * np.abs(_flat(by_rows)).max())
     assert moments.count == pytest.approx(table.count, rel=1e-15)
 
 
@@ -58,9 +56,7 @@ def _flat(sums):
 def test_what_moments_do_not_know_is_refused_in_a_sentence(table, random):
     network = Network((4, 2))
     moments = moments_of(network, table)
-    with pytest.raises(
-        SettingsError, match=r"moments know error, .* not 'triangle': ask the rows themselves"
-    ):
+    with pytest.raises(SettingsError, match=r"moments know error, .* not 'triangle': ask the rows themselves"):
         moments.total(Request("triangle", random.normal(size=network.n_weights)), network)
     with pytest.raises(SettingsError, match="moments hold no single rows"):
         moments.each(lambda block: block.x)
@@ -116,10 +112,7 @@ def test_float32_rows_are_multiplied_in_float64(random):
     x, y = random.normal(size=(3000, 5)).astype(np.float32), random.normal(size=(3000, 1)).astype(np.float32)
     x[:, 4] = x[:, 3] + np.float32(1e-4) * x[:, 4]
     network = Network((5, 1))
-    single, double = (
-        moments_of(network, InMemory(x, y, dtype=np.float32)),
-        moments_of(network, InMemory(x, y)),
-    )
+    single, double = (moments_of(network, InMemory(x, y, dtype=np.float32)), moments_of(network, InMemory(x, y)))
     for one, other in zip(*map(dataclasses.astuple, (single, double)), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -189,7 +182,4 @@ def test_a_factor_leaves_out_what_is_rounding(random):
 
 
 def test_numbers_whose_products_overflow_have_no_moments(random):
-    assert (
-        moments_of(Network((1, 1)), InMemory(np.full((3, 1), 1e200) * [[1], [2], [3]], np.ones((3, 1))))
-        is None
-    )
+    assert moments_of(Network((1, 1)), InMemory(np.full((3, 1), 1e200) * [[1], [2], [3]], np.ones((3, 1)))) is None

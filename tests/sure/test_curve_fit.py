@@ -269,11 +269,7 @@ def test_as_many_parameters_as_rows_leave_no_standard_errors():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        (
-            {"start": {"rate": 1}},
-            SettingsError,
-            "'rate' is no parameter of the curve: its parameters are a, b, c",
-        ),
+        ({"start": {"rate": 1}}, SettingsError, "'rate' is no parameter of the curve: its parameters are a, b, c"),
         ({"start": [1, 2]}, ShapeError, "start has 2 numbers, but the curve has 3 parameters: a, b, c"),
         ({"start": {"a": np.nan}}, SettingsError, "start of a is nan"),
         ({"fixed": {"d": 1}}, SettingsError, "'d' is no parameter"),
@@ -281,11 +277,7 @@ def test_as_many_parameters_as_rows_leave_no_standard_errors():
         ({"bounds": 3}, SettingsError, "bounds=3 are not possible"),
         ({"start": [1, 1, 1], "bounds": (2, 3)}, SettingsError, "a = 1 lies outside its bounds, 2 to 3"),
         ({"bounds": {"a": (0, None)}, "descent": LBFGS()}, SettingsError, "not by LBFGS"),
-        (
-            {"sigma": np.ones(3)},
-            ShapeError,
-            r"sigma has shape \(3,\): expected one number for each of the 50 rows",
-        ),
+        ({"sigma": np.ones(3)}, ShapeError, r"sigma has shape \(3,\): expected one number for each of the 50 rows"),
         ({"sigma": np.zeros(50)}, TableError, "sigma must be finite and above 0"),
     ],
 )

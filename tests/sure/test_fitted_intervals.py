@@ -36,9 +36,7 @@ def test_they_are_in_the_users_units(random):
     other = made(1000 * x + 5, 50 * y - 3)[1]
     np.testing.assert_allclose(other.std(1000 * x + 5), 50 * plain.std(x), rtol=1e-3)
     np.testing.assert_allclose(other.mean_std(1000 * x + 5), 50 * plain.mean_std(x), rtol=1e-3)
-    np.testing.assert_allclose(
-        other.interval(1000 * x + 5, 0.8), 50 * plain.interval(x, 0.8) - 3, rtol=1e-3, atol=1e-2
-    )
+    np.testing.assert_allclose(other.interval(1000 * x + 5, 0.8), 50 * plain.interval(x, 0.8) - 3, rtol=1e-3, atol=1e-2)
 
 
 def test_an_interval_is_a_pair_for_each_row_and_output(random):

@@ -183,9 +183,7 @@ def test_where_the_rows_say_nothing_an_interval_has_no_end_and_the_direction_is_
     x, y = table(random)
     x[:, 2] = 2.0 * x[:, 0]
     least = (np.linalg.pinv(design(x)) @ y).ravel()
-    got = intervals_of(
-        PLANE, [Member(least, 0.0), Member(least + [2.0, 0.0, -1.0, 0.0], 0.0)], InMemory(x, y)
-    )
+    got = intervals_of(PLANE, [Member(least, 0.0), Member(least + [2.0, 0.0, -1.0, 0.0], 0.0)], InMemory(x, y))
     on, off = np.array([[1.0, 0.5, 2.0]]), np.array([[1.0, 0.5, 2.5]])
     assert np.isfinite(got.interval(on)).all()
     assert np.isinf(got.std(off)).all()
@@ -205,9 +203,7 @@ def test_a_large_network_has_the_mean_leverage_everywhere(random, monkeypatch):
     residual = design(x) @ solver(x, 0.0) @ y - y
     # Generalised cross-validation: every row hides 4/50 of its residual.
     np.testing.assert_allclose(got.noise_variance, (residual**2).sum() / (50 - 4), rtol=1e-9)
-    np.testing.assert_allclose(
-        got.std(100 * x), np.sqrt(got.noise_variance / (1 - 4 / 50)) * np.ones((50, 1))
-    )
+    np.testing.assert_allclose(got.std(100 * x), np.sqrt(got.noise_variance / (1 - 4 / 50)) * np.ones((50, 1)))
     assert got.known_starts == 0
     assert got.says() == (
         "Intervals include the noise and the mean uncertainty of 4 weights (too many to know it row by row)."
@@ -232,9 +228,7 @@ def test_rows_that_no_fit_has_seen_can_widen_it(random):
     np.testing.assert_allclose(got.further_off(InMemory(x, twice)), 2.0 * once, rtol=1e-9)
     s = np.arange(60.0)
     sizes = np.abs(got.predict(x) - y) / got.std(x)
-    np.testing.assert_allclose(
-        got.further_off(InMemory(x, y, s)), (s @ sizes) / s.sum() / got.typical, rtol=1e-9
-    )
+    np.testing.assert_allclose(got.further_off(InMemory(x, y, s)), (s @ sizes) / s.sum() / got.typical, rtol=1e-9)
     wide = got.widened(1.5)
     np.testing.assert_allclose(wide.std(x), 1.5 * got.std(x), rtol=1e-9)
     np.testing.assert_allclose(wide.mean_std(x), 1.5 * got.mean_std(x), rtol=1e-9)

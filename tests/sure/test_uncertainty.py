@@ -86,9 +86,7 @@ def test_row_weights_are_repetitions(strength, noise, random):
     x, y = table(random)
     s = np.tile([1.0, 3.0, 0.0], 10)
     weighted = found(PLANE, x, y, strength, s, noise=noise)
-    repeated = found(
-        PLANE, np.repeat(x, s.astype(int), 0), np.repeat(y, s.astype(int), 0), strength, noise=noise
-    )
+    repeated = found(PLANE, np.repeat(x, s.astype(int), 0), np.repeat(y, s.astype(int), 0), strength, noise=noise)
     np.testing.assert_allclose(weighted.covariance, repeated.covariance, rtol=1e-7)
     np.testing.assert_allclose(weighted.freedom, repeated.freedom)
     np.testing.assert_allclose(weighted.leave_one_out[1], repeated.leave_one_out[1], rtol=1e-7)
@@ -112,16 +110,12 @@ def test_of_a_nonlinear_network_it_is_the_covariance_of_curve_fit():
     x = np.linspace(-3, 3, 60)[:, None]
     y = np.tanh(1.5 * x - 0.5) + 0.05 * random.normal(size=(60, 1))
     model = Network((1, 1, 1))
-    path = descend(
-        model, InMemory(x, y), LevenbergMarquardt(), weights=[1.0, 0.0, 1.0, 0.0], tol=0, max_iter=60
-    )
+    path = descend(model, InMemory(x, y), LevenbergMarquardt(), weights=[1.0, 0.0, 1.0, 0.0], tol=0, max_iter=60)
 
     def curve(x, *weights):
         return model.predict(np.array(weights), x[:, None])[:, 0]
 
-    found_by_scipy, covariance = curve_fit(
-        curve, x[:, 0], y[:, 0], p0=path.best_weights, xtol=1e-14, ftol=1e-14
-    )
+    found_by_scipy, covariance = curve_fit(curve, x[:, 0], y[:, 0], p0=path.best_weights, xtol=1e-14, ftol=1e-14)
     got = uncertainty_of(model, path.best_weights, InMemory(x, y), noise="residuals")
     np.testing.assert_allclose(path.best_weights, found_by_scipy, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(got.covariance, covariance, rtol=1e-3)
@@ -154,10 +148,7 @@ def test_what_the_rows_leave_undetermined_is_named_and_has_no_finite_error(rando
     assert np.isinf(got.mean_error(np.array([[1.0, 7.0, 2.5]]))).all()
     assert np.isinf(got.weight_errors).tolist() == [True, False, True, False]
     said = "The data leave 1 combination of weights undetermined: "
-    assert got.says(["a", "b", "c", "1"]) in (
-        f"{said}0.89 a, −0.45 c.",
-        f"{said}−0.89 a, 0.45 c.",
-    )  # ±(2 a − c)
+    assert got.says(["a", "b", "c", "1"]) in (f"{said}0.89 a, −0.45 c.", f"{said}−0.89 a, 0.45 c.")  # ±(2 a − c)
 
 
 def test_a_penalty_determines_what_the_rows_do_not(random):
@@ -254,9 +245,7 @@ def test_nearly_collinear_columns_are_known_by_the_triangle_and_lost_by_the_squa
     x[:, 1] = x[:, 0] + 1e-9 * x[:, 1]
     rows = InMemory(x, random.normal(size=(40, 1)))
     weights = np.zeros(4)
-    by_square, by_triangle = (
-        uncertainty_of(PLANE, weights, rows, noise=1.0, factor=each) for each in ("square", "qr")
-    )
+    by_square, by_triangle = (uncertainty_of(PLANE, weights, rows, noise=1.0, factor=each) for each in ("square", "qr"))
     assert (by_square.rank, by_triangle.rank) == (3, 4)
     r = np.linalg.qr(design(x), mode="r")
     expected = np.linalg.norm(np.linalg.inv(r), axis=1)

@@ -149,19 +149,14 @@ def test_of_many_categories_the_most_frequent_are_kept():
     assert columns.encoded_names[-1] == "s=other"
 
 
-REMARKS = objects(
-    *["Not enough blood was drawn." if i % 9 == 0 else None for i in range(59)], "No nest was seen."
-)
+REMARKS = objects(*["Not enough blood was drawn." if i % 9 == 0 else None for i in range(59)], "No nest was seen.")
 
 
 @pytest.mark.parametrize(
     ("column", "says"),
     [
         (objects(*[f"N{i}" for i in range(60)]), "identifier or free text: 60 different texts in 60 rows"),
-        (
-            objects(*[f"N{i // 2}A" for i in range(300)]),
-            "identifier or free text: 150 different texts in 300 rows",
-        ),
+        (objects(*[f"N{i // 2}A" for i in range(300)]), "identifier or free text: 150 different texts in 300 rows"),
         (
             objects(*[f"N{i // 2 if i < 16 else i}" for i in range(20)]),
             "identifier or free text: 12 different texts in 20 rows",
@@ -177,15 +172,7 @@ REMARKS = objects(
         (REMARKS, "remarks in 8 rows of 60"),
     ],
     ids=[
-        *[
-            "distinct",
-            "pairs",
-            "more than half distinct",
-            "one text",
-            "zeros",
-            "one number",
-            "one number and a gap",
-        ],
+        *["distinct", "pairs", "more than half distinct", "one text", "zeros", "one number", "one number and a gap"],
         *["one truth", "one date", "empty", "empty text", "remarks"],
     ],
 )
@@ -196,9 +183,7 @@ def test_what_tells_nothing_is_dropped_and_said(column, says):
     assert columns.encoded_names == ("x",)
 
 
-@pytest.mark.parametrize(
-    "name", ["id", "ID", "instant", "Unnamed: 0", "index", "row_no", "Sample Number", "column_1"]
-)
+@pytest.mark.parametrize("name", ["id", "ID", "instant", "Unnamed: 0", "index", "row_no", "Sample Number", "column_1"])
 def test_a_row_number_is_dropped(name):
     columns = fit(x=spread(), **{name: np.arange(60) + 1.0})
     assert use(columns, name).says == "dropped: row number, 1 to 60"
@@ -278,9 +263,7 @@ def test_only_weekdays_that_were_seen_have_a_column():
 
 
 def test_dates_before_1970_fall_on_their_weekdays():
-    encoded = fit(d=dates("1960-01-01", "D", 100)).encode(
-        {"d": np.array(["1969-07-20T20:17"], dtype="datetime64[us]")}
-    )
+    encoded = fit(d=dates("1960-01-01", "D", 100)).encode({"d": np.array(["1969-07-20T20:17"], dtype="datetime64[us]")})
     assert encoded[0, 1:8].tolist() == [0, 0, 0, 0, 0, 0, 1]  # a Sunday
 
 
@@ -300,9 +283,7 @@ def test_a_date_has_only_the_cycles_that_its_span_can_teach(column, encoded):
 
 def test_the_time_of_day_goes_round():
     columns = fit(d=dates("1970-01-01", "h", 24))
-    encoded = columns.encode(
-        {"d": np.array(["1970-01-01T06:00", "2020-05-05T18:00"], dtype="datetime64[us]")}
-    )
+    encoded = columns.encode({"d": np.array(["1970-01-01T06:00", "2020-05-05T18:00"], dtype="datetime64[us]")})
     np.testing.assert_allclose(encoded[:, 1:], [[1, 0], [-1, 0]], atol=1e-9)
 
 
@@ -406,12 +387,7 @@ def test_every_relation_with_plain_signs_is_found(relation, says, rows, random):
 
 @pytest.mark.parametrize(
     "relation",
-    [
-        lambda a, b: 2 * a,
-        lambda a, b: a + 1,
-        lambda a, b: (a + b) / 2,
-        lambda a, b: a + b + 1e-6 * np.sign(a - b),
-    ],
+    [lambda a, b: 2 * a, lambda a, b: a + 1, lambda a, b: (a + b) / 2, lambda a, b: a + b + 1e-6 * np.sign(a - b)],
     ids=["twice", "shifted", "mean", "nearly"],
 )
 def test_other_relations_are_what_there_is_to_learn(relation, random):
@@ -554,10 +530,7 @@ def test_long_texts_are_told_apart_without_being_kept():
 @pytest.mark.parametrize(
     ("y", "words"),
     [
-        (
-            texts("Adelie Gentoo", 20),
-            r"The target `y` is text \(such as 'Adelie'\), but numbers are expected",
-        ),
+        (texts("Adelie Gentoo", 20), r"The target `y` is text \(such as 'Adelie'\), but numbers are expected"),
         (dates("2020-01-01", "D", 20), "The target `y` is a date"),
         (np.full(20, 3.0), "The target `y` is 3 in all 20 rows, so there is nothing to learn"),
         (np.full(20, NAN), "The target `y` has no value in any row"),
@@ -618,17 +591,13 @@ def test_rows_may_have_numbers_of_their_own(penguins):
 def test_a_table_without_rows_or_inputs_is_refused():
     with pytest.raises(TableError, match="no rows"):
         Columns.fit([], ["y"])
-    with pytest.raises(
-        TableError, match=r"No input is left .* `a` dropped: all values are 0; `b` dropped: identifier"
-    ):
+    with pytest.raises(TableError, match=r"No input is left .* `a` dropped: all values are 0; `b` dropped: identifier"):
         fit(a=np.zeros(20), b=objects(*[f"t{i}" for i in range(20)]))
 
 
 def test_a_column_of_two_kinds_is_refused():
     blocks = [{"x": spread(5), "y": spread(5)}, {"x": texts("a b", 5), "y": spread(5)}]
-    with pytest.raises(
-        TableError, match="Column `x` holds number values in some rows and text values in others"
-    ):
+    with pytest.raises(TableError, match="Column `x` holds number values in some rows and text values in others"):
         Columns.fit(blocks, ["y"])
     with pytest.raises(TableError, match="Column `x` is in some blocks of rows and not in others"):
         Columns.fit([blocks[0], {"y": spread(5)}], ["y"])
@@ -668,12 +637,7 @@ def test_cells_of_another_kind_than_in_training_are_refused(penguins, name, valu
 
 
 def test_no_rows_are_encoded_to_no_rows(penguins):
-    block = {
-        "mass": np.zeros(0),
-        "sex": objects(),
-        "when": dates("2020-01-01", "D", 0),
-        "b": np.zeros(0, bool),
-    }
+    block = {"mass": np.zeros(0), "sex": objects(), "when": dates("2020-01-01", "D", 0), "b": np.zeros(0, bool)}
     assert penguins.encode(block).shape == (0, len(penguins.encoded_names))
 
 
@@ -689,23 +653,7 @@ def test_columns_are_read_back_from_json_exactly():
     np.testing.assert_array_equal(again.encode(block), columns.encode(block))
 
 
-HOSTILE = [
-    None,
-    3,
-    "x",
-    True,
-    [],
-    {},
-    [1],
-    {"name": "x"},
-    -1,
-    1e999,
-    NAN,
-    10**400,
-    [None],
-    "number",
-    ["a", "a"],
-]
+HOSTILE = [None, 3, "x", True, [], {}, [1], {"name": "x"}, -1, 1e999, NAN, 10**400, [None], "number", ["a", "a"]]
 
 
 def paths(data, path=()):
@@ -836,9 +784,7 @@ def test_targets_may_stay_as_they_are(random):
 def test_one_scale_for_all_targets_keeps_the_proportions_of_their_squares(centre, random):
     y = np.hstack([random.normal(size=(60, 2)) * [1, 100], np.full((60, 1), 0.0)])
     s = random.uniform(0, 2, size=60)
-    scaling = Scaling.fit(
-        [(y[:20], y[:20], s[:20]), (y[20:], y[20:], s[20:])], centre=centre, one_target_scale=True
-    )
+    scaling = Scaling.fit([(y[:20], y[:20], s[:20]), (y[20:], y[20:], s[20:])], centre=centre, one_target_scale=True)
     assert len(set(scaling.y_scale)) == 1
     assert np.average((scaling.y(y) ** 2).mean(axis=1), weights=s) == pytest.approx(1, rel=1e-12)
     np.testing.assert_allclose(scaling.unscale_y(scaling.y(y)), y, atol=1e-10)
@@ -870,22 +816,17 @@ def test_a_folded_network_predicts_the_same_in_the_users_units(sizes, bias, rand
     x, y = random.normal(size=(20, 3)) * [1, 10, 0.1] + [5, -3, 0], random.normal(size=(20, 2)) * 7 + 100
     scaling = Scaling.fit([(x, y, None)], centre=bias)
     layers = [
-        (random.normal(size=(i, o)), random.normal(size=o) if bias else None)
-        for i, o in itertools.pairwise(sizes)
+        (random.normal(size=(i, o)), random.normal(size=o) if bias else None) for i, o in itertools.pairwise(sizes)
     ]
     folded = scaling.fold(layers)
-    np.testing.assert_allclose(
-        forward(folded, x), scaling.unscale_y(forward(layers, scaling.x(x))), rtol=1e-10
-    )
+    np.testing.assert_allclose(forward(folded, x), scaling.unscale_y(forward(layers, scaling.x(x))), rtol=1e-10)
     np.testing.assert_allclose(scaling.unscale_y(scaling.y(y)), y, rtol=1e-12)
 
 
 def test_a_layer_without_intercept_cannot_hold_a_mean(random):
     x = random.normal(size=(20, 2)) + 5
     layers = [(np.ones((2, 1)), None)]
-    with pytest.raises(
-        ShapeError, match=r"inputs were centred, but the layer has no intercept .* centre=False"
-    ):
+    with pytest.raises(ShapeError, match=r"inputs were centred, but the layer has no intercept .* centre=False"):
         Scaling.fit([(x, x[:, :1], None)]).fold(layers)
     with pytest.raises(ShapeError, match="targets were centred"):
         Scaling(np.zeros(2), np.ones(2), np.ones(1), np.ones(1)).fold(layers)

@@ -57,13 +57,9 @@ def day(*ymd):
 # Separators, quotes, headers
 
 
-@pytest.mark.parametrize(
-    "separator", [",", ";", "\t", "|", " "], ids=["comma", "semicolon", "tab", "bar", "space"]
-)
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", " "], ids=["comma", "semicolon", "tab", "bar", "space"])
 def test_the_separator_is_found(tmp_path, separator):
-    text = "\n".join(
-        separator.join(line) for line in (["a", "b", "c"], ["1", "2.5", "x"], ["3", "-4e2", "y"])
-    )
+    text = "\n".join(separator.join(line) for line in (["a", "b", "c"], ["1", "2.5", "x"], ["3", "-4e2", "y"]))
     table = read(tmp_path, text)
     assert list(table.columns) == ["a", "b", "c"]
     assert table.columns["a"].tolist() == [1.0, 3.0]
@@ -85,9 +81,7 @@ def test_line_ends_may_be_mixed(tmp_path):
 
 
 def test_columns_aligned_with_blanks_are_read(tmp_path):
-    table = read(
-        tmp_path, '  mpg   hp  name\n 18.0  130 "chevrolet  malibu"\n  9.5   70\t"vw"\n', "auto.data"
-    )
+    table = read(tmp_path, '  mpg   hp  name\n 18.0  130 "chevrolet  malibu"\n  9.5   70\t"vw"\n', "auto.data")
     assert table.columns["mpg"].tolist() == [18.0, 9.5]
     assert table.columns["name"].tolist() == ["chevrolet  malibu", "vw"]
 
@@ -207,24 +201,7 @@ def test_a_parquet_file_name_is_a_name_and_not_a_pattern(tmp_path):
 
 @pytest.mark.parametrize(
     "marker",
-    [
-        "",
-        "NA",
-        "N/A",
-        "n/a",
-        "NaN",
-        "nan",
-        "null",
-        "NULL",
-        "None",
-        "-",
-        "?",
-        ".",
-        "#N/A",
-        "missing",
-        '"NA"',
-        " NA ",
-    ],
+    ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-", "?", ".", "#N/A", "missing", '"NA"', " NA "],
 )
 def test_missing_markers_are_missing_among_numbers_and_texts(tmp_path, marker):
     table = read(tmp_path, f"x,s,y\n1,a,1\n{marker},{marker},2\n3,c,3\n")
@@ -237,17 +214,9 @@ NUMBERS = {
     "decimal comma": (["1,5", "2", "-0,25", "3,125"], [1.5, 2, -0.25, 3.125], "decimal commas"),
     "comma marks": (["1,234", "12,345,678", "7"], [1234, 12345678, 7], "thousands marks"),
     "comma marks and point": (["1,234.5", "2", "3.25"], [1234.5, 2, 3.25], "thousands marks"),
-    "dot marks and comma": (
-        ["1.234,5", "2,25", "1.234.567"],
-        [1234.5, 2.25, 1234567],
-        "thousands marks and decimal",
-    ),
+    "dot marks and comma": (["1.234,5", "2,25", "1.234.567"], [1234.5, 2.25, 1234567], "thousands marks and decimal"),
     "blank marks": (["1 234.5", "2", "12 345"], [1234.5, 2, 12345], "thousands marks"),
-    "thin blank marks": (
-        ["1\u202f234,5", "2", "1\u00a0234"],
-        [1234.5, 2, 1234],
-        "thousands marks and decimal",
-    ),
+    "thin blank marks": (["1\u202f234,5", "2", "1\u00a0234"], [1234.5, 2, 1234], "thousands marks and decimal"),
     "apostrophe marks": (["1'234.5", "2", "1’234"], [1234.5, 2, 1234], "thousands marks"),
     "percent": (["12 %", "3.5%", "0%"], [12, 3.5, 0], "percent"),
     "minus sign": (["−1.5", "2", "3"], [-1.5, 2, 3], ""),
@@ -260,9 +229,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("texts", "numbers", "note"), NUMBERS.values(), ids=NUMBERS.keys())
 def test_numbers_are_read_in_every_spelling(tmp_path, texts, numbers, note):
-    table = read(
-        tmp_path, "".join(f"{line}\n" for line in ["k;x"] + [f"k{i};{t}" for i, t in enumerate(texts)])
-    )
+    table = read(tmp_path, "".join(f"{line}\n" for line in ["k;x"] + [f"k{i};{t}" for i, t in enumerate(texts)]))
     assert table.columns["x"].dtype == np.float64
     assert table.columns["x"].tolist() == numbers
     assert note in table.notes.get("x", "")
@@ -321,22 +288,14 @@ def test_beside_decimal_commas_a_dot_marks_thousands(tmp_path):
 DATES = {
     "iso": (["2020-01-31", "2020-02-01"], [day(2020, 1, 31), day(2020, 2, 1)], ""),
     "iso with time": (["2020-01-31 10:20", "2020-02-01T23:59:59.5"], [day(2020, 1, 31, 10, 20), None], ""),
-    "zone": (
-        ["2020-01-31T10:00:00+02:00", "2020-01-31T10:00:00Z"],
-        [day(2020, 1, 31, 8), day(2020, 1, 31, 10)],
-        "",
-    ),
+    "zone": (["2020-01-31T10:00:00+02:00", "2020-01-31T10:00:00Z"], [day(2020, 1, 31, 8), day(2020, 1, 31, 10)], ""),
     "slashed iso": (["2020/1/31", "2020/2/1"], [day(2020, 1, 31), day(2020, 2, 1)], ""),
     "day first": (["31/01/2020", "01/02/2020"], [day(2020, 1, 31), day(2020, 2, 1)], "day/month/year"),
     "month first": (["01/31/2020", "2/1/2020"], [day(2020, 1, 31), day(2020, 2, 1)], "month/day/year"),
     "dots": (["31.1.2020", "1.2.2020"], [day(2020, 1, 31), day(2020, 2, 1)], "day/month/year"),
     "dashes": (["31-01-2020", "01-02-2020"], [day(2020, 1, 31), day(2020, 2, 1)], "day/month/year"),
     "short year": (["31/01/20", "01/02/98"], [day(2020, 1, 31), day(1998, 2, 1)], "day/month/year"),
-    "half days": (
-        ["1/31/2020 1:05 PM", "2/1/2020 12:00 AM"],
-        [day(2020, 1, 31, 13, 5), day(2020, 2, 1)],
-        "month/day",
-    ),
+    "half days": (["1/31/2020 1:05 PM", "2/1/2020 12:00 AM"], [day(2020, 1, 31, 13, 5), day(2020, 2, 1)], "month/day"),
     "month names": (["31 Jan 2020", "1 February 2020"], [day(2020, 1, 31), day(2020, 2, 1)], "month names"),
     "english": (["January 31, 2020", "Feb 1, 2020"], [day(2020, 1, 31), day(2020, 2, 1)], "month names"),
     "excel": (["31-Jan-20", "01-Feb-20"], [day(2020, 1, 31), day(2020, 2, 1)], "month names"),
@@ -358,14 +317,9 @@ def test_dates_are_read_in_every_spelling(tmp_path, texts, moments, note):
 
 def test_dates_are_in_utc_whatever_the_zone_of_the_machine(tmp_path):
     path = saved(tmp_path, "d,y\n2020-06-01 10:00,1\n2020-06-01T10:00:00+02:00,2\n")
-    code = (
-        f"from fallline.table.read import read_table; print(read_table({str(path)!r}).columns['d'].tolist())"
-    )
+    code = f"from fallline.table.read import read_table; print(read_table({str(path)!r}).columns['d'].tolist())"
     ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "TZ": "America/New_York"},
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", code], env={**os.environ, "TZ": "America/New_York"}, capture_output=True, text=True
     )
     assert ran.stdout.strip() == "[datetime.datetime(2020, 6, 1, 10, 0), datetime.datetime(2020, 6, 1, 8, 0)]"
 
@@ -418,12 +372,10 @@ def test_rows_keep_their_order_in_a_long_file(tmp_path):
 
 
 def test_floats_are_read_to_the_last_digit(tmp_path):
-    numbers = np.random.default_rng(1).normal(size=2000) * 10.0 ** np.random.default_rng(2).integers(
-        -300, 300, 2000
+    numbers = np.random.default_rng(1).normal(size=2000) * 10.0 ** np.random.default_rng(2).integers(-300, 300, 2000)
+    assert read(tmp_path, "x,y\n" + "".join(f"{x!r},1\n" for x in numbers.tolist())).columns["x"].tolist() == (
+        numbers.tolist()
     )
-    assert read(tmp_path, "x,y\n" + "".join(f"{x!r},1\n" for x in numbers.tolist())).columns[
-        "x"
-    ].tolist() == (numbers.tolist())
 
 
 def test_a_table_like_a_city_publishes_it(tmp_path):
@@ -601,9 +553,7 @@ def test_what_is_not_text_is_refused(tmp_path, content, words):
 
 @pytest.mark.parametrize("cut", [15, 30, -4], ids=["in the header", "in the data", "in the checksum"])
 def test_a_cut_off_gzip_is_refused(tmp_path, cut):
-    assert "damaged or cut-off gzip" in refusal(
-        tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:cut], "t.csv.gz"
-    )
+    assert "damaged or cut-off gzip" in refusal(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:cut], "t.csv.gz")
 
 
 def test_a_damaged_gzip_is_refused(tmp_path):
@@ -656,9 +606,7 @@ def test_reading_leaves_the_folder_and_the_default_database_alone(tmp_path, monk
 
 
 def test_blocks_and_take_give_the_rows_asked_for(tmp_path):
-    table = Table(
-        "t", {"x": np.arange(10.0), "s": np.array(list("abcdefghij"), dtype=object)}, {"x": "noted"}
-    )
+    table = Table("t", {"x": np.arange(10.0), "s": np.array(list("abcdefghij"), dtype=object)}, {"x": "noted"})
     assert [len(block["x"]) for block in table.blocks(4)] == [4, 4, 2]
     assert np.concatenate([block["s"] for block in table.blocks(3)]).tolist() == list("abcdefghij")
     assert table.take([3, 1, 1]).columns["s"].tolist() == ["d", "b", "b"]
@@ -677,11 +625,7 @@ ROWS = {
     "b": [True, None, False],
     "d": [datetime.date(2020, 1, 31), None, datetime.date(2020, 2, 1)],
     "t": [day(2020, 1, 31, 10), None, day(2020, 2, 1)],
-    "z": [
-        datetime.datetime(2020, 1, 1, 10, tzinfo=datetime.timezone(datetime.timedelta(hours=2))),
-        None,
-        None,
-    ],
+    "z": [datetime.datetime(2020, 1, 1, 10, tzinfo=datetime.timezone(datetime.timedelta(hours=2))), None, None],
     "span": [datetime.timedelta(seconds=90), None, datetime.timedelta(0)],
     "m": [decimal.Decimal("1.25"), None, decimal.Decimal("2")],
     "clock": [datetime.time(9, 5), None, datetime.time(10)],
@@ -833,9 +777,7 @@ def test_parquet_is_written_with_types_and_nulls(tmp_path):
 
 
 def test_other_suffixes_are_refused(tmp_path):
-    with pytest.raises(
-        TableError, match=r"out\.xlsx ends in \.xlsx, but tables are written as \.csv or \.parquet"
-    ):
+    with pytest.raises(TableError, match=r"out\.xlsx ends in \.xlsx, but tables are written as \.csv or \.parquet"):
         write_table(tmp_path / "out.xlsx", OUT)
     with pytest.raises(TableError, match="one length"):
         write_table(tmp_path / "out.csv", {"a": np.zeros(2), "b": np.zeros(3)})
@@ -855,10 +797,7 @@ def test_a_missing_folder_is_named(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     ("problem", "words"),
-    [
-        (PermissionError(13, "Permission denied"), "does not allow it"),
-        (OSError(28, "No space left"), "disk is full"),
-    ],
+    [(PermissionError(13, "Permission denied"), "does not allow it"), (OSError(28, "No space left"), "disk is full")],
     ids=["locked folder", "full disk"],
 )
 def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, problem, words):

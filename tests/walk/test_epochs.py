@@ -102,9 +102,7 @@ def test_the_gradient_kept_is_that_of_the_next_batch_for_as_many_rows_as_there_a
     path = descend(NETWORK, table, GradientDescent(0.1, batch_size=32), seed=0, max_iter=2)
     by_steps = -np.diff(path.weights, axis=0) / 0.1 * 70
     np.testing.assert_allclose(path.gradient[:-1], by_steps, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(
-        path.gradient_norm, np.linalg.norm(path.gradient[path.steps], axis=1), rtol=1e-12
-    )
+    np.testing.assert_allclose(path.gradient_norm, np.linalg.norm(path.gradient[path.steps], axis=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [70, 5000])
@@ -118,8 +116,7 @@ def test_a_batch_of_all_rows_is_a_full_batch(table, size):
 def test_float32_rows_take_the_same_steps_to_single_precision(table):
     single = dataclasses.replace(table, dtype=np.float32)
     one, other = (
-        descend(NETWORK, rows, GradientDescent(0.1, batch_size=32), seed=0, max_iter=5)
-        for rows in (table, single)
+        descend(NETWORK, rows, GradientDescent(0.1, batch_size=32), seed=0, max_iter=5) for rows in (table, single)
     )
     np.testing.assert_allclose(one.weights, other.weights, rtol=1e-4, atol=1e-5)
 
@@ -136,9 +133,7 @@ def test_float32_rows_take_the_same_steps_to_single_precision(table):
 def test_a_rate_decays_step_by_step(decay, factor):
     x = np.ones((64, 2))
     rows = InMemory(x, np.zeros((64, 1)))  # rows all alike: every batch has the gradient of all rows
-    path = descend(
-        LINE, rows, GradientDescent(0.1, batch_size=16, decay=decay), weights=[3.0, 1.0, 2.0], max_iter=4
-    )
+    path = descend(LINE, rows, GradientDescent(0.1, batch_size=16, decay=decay), weights=[3.0, 1.0, 2.0], max_iter=4)
     gradient = path.weights[:-1].sum(axis=1)
     np.testing.assert_allclose(
         -np.diff(path.weights, axis=0)[:, 0],
@@ -158,13 +153,7 @@ def test_a_decay_over_some_epochs_ends_the_walk_where_the_rate_is_zero(table):
 
 def test_tol_counts_epochs_without_news(table):
     path = descend(
-        NETWORK,
-        table,
-        GradientDescent(0.1, batch_size=32),
-        seed=0,
-        max_iter=5000,
-        tol=0.01,
-        n_iter_no_change=4,
+        NETWORK, table, GradientDescent(0.1, batch_size=32), seed=0, max_iter=5000, tol=0.01, n_iter_no_change=4
     )
     assert path.stop == Stop.NO_CHANGE
     assert path.n_epochs < 5000
@@ -199,10 +188,7 @@ def test_a_rate_that_is_too_large_is_noticed_within_the_epoch_and_the_lowest_wei
     assert np.isfinite(path.error).all()
     np.testing.assert_array_equal(path.best_weights, LINE.initial(0))
     limit = (
-        2
-        / np.linalg.eigvalsh(
-            np.column_stack([x, np.ones(4000)]).T @ np.column_stack([x, np.ones(4000)]) / 4000
-        )[-1]
+        2 / np.linalg.eigvalsh(np.column_stack([x, np.ones(4000)]).T @ np.column_stack([x, np.ones(4000)]) / 4000)[-1]
     )
     assert f"learning rate {rate:g} is too large" in path.stop_message
     assert f"largest stable full-batch rate there is about {limit:.3g}" in path.stop_message
@@ -212,9 +198,7 @@ def test_a_rate_that_is_too_large_is_noticed_within_the_epoch_and_the_lowest_wei
 def test_the_automatic_rate_is_a_share_of_the_stability_limit_and_starts_slowly(random):
     x = random.normal(size=(400, 2)) * [2.0, 0.5]
     path = descend(LINE, InMemory(x, x @ [[1.0], [2.0]]), GradientDescent(batch_size=20), seed=0, max_iter=60)
-    highest = np.linalg.eigvalsh(
-        np.column_stack([x, np.ones(400)]).T @ np.column_stack([x, np.ones(400)]) / 400
-    )[-1]
+    highest = np.linalg.eigvalsh(np.column_stack([x, np.ones(400)]).T @ np.column_stack([x, np.ones(400)]) / 400)[-1]
     np.testing.assert_allclose(path.shown["learning_rate"], 0.5 * 2 / highest, rtol=0.1)  # of a sample
     assert path.error[-1] < 1e-6 * path.error[0]
     assert (
@@ -264,10 +248,7 @@ def test_the_column_that_makes_mini_batches_diverge_is_named(random):
         Network((4, 1)), rows, GradientDescent(0.1, batch_size=20), seed=0, input_names=["a", "b", "pressure", "d"]
     )  # fmt: skip
     assert path.stop == Stop.DIVERGED
-    assert (
-        "The input pressure makes the curvature so large (100% of its steepest direction)"
-        in path.stop_message
-    )
+    assert "The input pressure makes the curvature so large (100% of its steepest direction)" in path.stop_message
     assert "Standardise it. Take a rate below" in path.stop_message
 
 
@@ -349,13 +330,7 @@ def test_progress_is_told_after_every_epoch_if_asked_and_can_end_the_walk(table)
         return progress.epochs == 3
 
     path = descend(
-        NETWORK,
-        table,
-        GradientDescent(0.1, batch_size=32),
-        seed=0,
-        max_iter=9,
-        progress=watch,
-        every_step=True,
+        NETWORK, table, GradientDescent(0.1, batch_size=32), seed=0, max_iter=9, progress=watch, every_step=True
     )
     assert seen == list(zip(path.epochs.tolist(), path.steps.tolist(), path.error.tolist(), strict=True))
     assert (path.stop, path.n_epochs) == (Stop.ASKED, 3)
@@ -387,10 +362,7 @@ def test_a_start_without_a_finite_error_is_refused():
         (GradientDescent(0.1, batch_size=0), "batch_size=0 is not possible.*such as 256"),
         (GradientDescent(0.1, batch_size=2.5), "batch_size=2.5"),
         (GradientDescent(0.1, batch_size=True), "batch_size=True"),
-        (
-            GradientDescent(0.1, batch_size=32, decay="exponential"),
-            "decay='exponential'.*'inverse' or 'cosine' or",
-        ),
+        (GradientDescent(0.1, batch_size=32, decay="exponential"), "decay='exponential'.*'inverse' or 'cosine' or"),
         (GradientDescent(0.1, batch_size=32, decay=0), "decay=0"),
         (GradientDescent(0.1, decay="cosine"), "counts epochs of mini-batches: set batch_size"),
         (Adam(learning_rate=0.0), "learning_rate=0.0"),

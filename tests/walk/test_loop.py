@@ -37,9 +37,7 @@ def test_weights_error_and_gradient_are_kept_at_every_step(table):
     gradient = (residual * predicted * (1 - predicted)) @ table.x
     np.testing.assert_allclose(path.gradient, gradient, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(path.gradient_norm, np.linalg.norm(gradient, axis=1), rtol=1e-9)
-    np.testing.assert_allclose(
-        np.diff(path.weights, axis=0), -0.5 / 60 * gradient[:-1], rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(np.diff(path.weights, axis=0), -0.5 / 60 * gradient[:-1], rtol=1e-9, atol=1e-12)
 
 
 LINE = Network((2, 1))
@@ -54,9 +52,7 @@ OTHER_WALKS = {
 
 @pytest.mark.parametrize("other", OTHER_WALKS.values(), ids=OTHER_WALKS)
 @pytest.mark.parametrize(
-    ("momentum", "nesterov"),
-    [(0.0, False), (0.9, False), (0.9, True)],
-    ids=["plain", "heavy ball", "Nesterov"],
+    ("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)], ids=["plain", "heavy ball", "Nesterov"]
 )
 def test_mini_batches_moments_and_the_closed_form_walk_as_full_passes_do(
     momentum, nesterov, other, random, monkeypatch
@@ -77,18 +73,8 @@ def test_mini_batches_moments_and_the_closed_form_walk_as_full_passes_do(
     assert full.n_passes == 41
     assert found.n_passes == (81 if descent.batch_size else 1)
     assert found.steps.tolist() == found.weight_steps.tolist() == list(range(41))
-    for name in (
-        "weights",
-        "gradient",
-        "error",
-        "penalised_error",
-        "gradient_norm",
-        "best_weights",
-        "strength",
-    ):
-        np.testing.assert_allclose(
-            getattr(found, name), getattr(full, name), rtol=1e-9, atol=1e-9, err_msg=name
-        )
+    for name in ("weights", "gradient", "error", "penalised_error", "gradient_norm", "best_weights", "strength"):
+        np.testing.assert_allclose(getattr(found, name), getattr(full, name), rtol=1e-9, atol=1e-9, err_msg=name)
     np.testing.assert_allclose(found.watched["held back"], full.watched["held back"], rtol=1e-9)
     np.testing.assert_allclose(found.shown["learning_rate"][1:], 0.1)
     assert (found.best_step, found.stop, found.n_steps) == (full.best_step, Stop.MAX_ITER, 40)
@@ -206,11 +192,7 @@ def test_no_step_at_all_still_says_the_error_at_the_start(table):
 def test_levenberg_marquardt_counts_a_rejected_trial_as_a_pass_and_not_a_step(random):
     x = random.normal(size=(50, 2))
     path = descend(
-        Network((2, 5, 1)),
-        InMemory(x, np.sin(3 * x[:, :1])),
-        LevenbergMarquardt(damping=1e-10),
-        seed=1,
-        max_iter=60,
+        Network((2, 5, 1)), InMemory(x, np.sin(3 * x[:, :1])), LevenbergMarquardt(damping=1e-10), seed=1, max_iter=60
     )
     assert path.n_passes > path.n_steps + 1
     assert (np.diff(path.steps) == 1).all()
@@ -270,9 +252,7 @@ def test_ctrl_c_keeps_the_walk_so_far(table):
         if progress.steps >= 20:
             raise KeyboardInterrupt
 
-    path = descend(
-        NEURON, table, GradientDescent(0.5), weights=[-0.5, -5.0], max_iter=10**6, progress=interrupt
-    )
+    path = descend(NEURON, table, GradientDescent(0.5), weights=[-0.5, -5.0], max_iter=10**6, progress=interrupt)
     assert path.stop == Stop.INTERRUPTED
     assert 20 <= path.n_steps < 10**6
     assert path.error[-1] == path.error.min()
@@ -311,9 +291,7 @@ def test_using_it_changes_nothing_global(table):
 
 def test_float32_rows_walk_the_same_way_to_single_precision(table):
     single = InMemory(table.x, table.y, dtype=np.float32)
-    one, other = (
-        descend(NEURON, rows, GradientDescent(0.5), seed=0, max_iter=50) for rows in (table, single)
-    )
+    one, other = (descend(NEURON, rows, GradientDescent(0.5), seed=0, max_iter=50) for rows in (table, single))
     np.testing.assert_allclose(one.weights, other.weights, rtol=1e-4)
 
 
@@ -371,8 +349,7 @@ def test_auto_walks_on_the_moments_where_the_network_is_linear():
 
 
 @pytest.mark.parametrize(
-    ("name", "descent"),
-    [("l-bfgs", LBFGS()), ("rprop", Rprop()), ("gradient", GradientDescent())],
+    ("name", "descent"), [("l-bfgs", LBFGS()), ("rprop", Rprop()), ("gradient", GradientDescent())]
 )
 def test_a_descent_is_found_by_its_name(name, descent):
     assert choose(name, Network((8, 20, 1)), 1000) == (descent, f"{name} was asked for.")

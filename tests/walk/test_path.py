@@ -31,20 +31,12 @@ def path(rows):
 
 @pytest.fixture(scope="module")
 def thinned(path):
-    return dataclasses.replace(
-        path, weight_steps=path.weight_steps[[0, 4, 6]], weights=path.weights[[0, 4, 6]]
-    )
+    return dataclasses.replace(path, weight_steps=path.weight_steps[[0, 4, 6]], weights=path.weights[[0, 4, 6]])
 
 
 def test_a_row_is_a_point_and_a_column_is_what_was_recorded_there(path):
     table = path.to_dict()
-    assert list(table) == [
-        *SEEN,
-        "learning_rate",
-        "validation error",
-        "width->y1",
-        "depth->y1",
-    ]
+    assert list(table) == [*SEEN, "learning_rate", "validation error", "width->y1", "depth->y1"]
     np.testing.assert_array_equal(table["step"], np.arange(7))
     np.testing.assert_array_equal(table["learning_rate"], path.shown["learning_rate"])
     np.testing.assert_array_equal(table["validation error"], path.watched["validation"])

@@ -39,9 +39,7 @@ def test_each_start_ends_where_it_would_end_alone(descent, rows, starts):
     ends = descend_from(NETWORK, rows, descent, starts=starts, max_iter=20, alpha=0.01)
     alone = [descend(NETWORK, rows, descent, weights=w, max_iter=20, alpha=0.01) for w in starts]
     np.testing.assert_allclose(ends.weights, [path.best_weights for path in alone], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(
-        ends.penalised_error, [path.penalised_error.min() for path in alone], rtol=1e-9
-    )
+    np.testing.assert_allclose(ends.penalised_error, [path.penalised_error.min() for path in alone], rtol=1e-9)
     np.testing.assert_array_equal(ends.steps, [path.n_steps for path in alone])
     np.testing.assert_array_equal(ends.passes, [path.n_passes for path in alone])
     np.testing.assert_array_equal(ends.stop, [path.stop for path in alone])
@@ -50,9 +48,7 @@ def test_each_start_ends_where_it_would_end_alone(descent, rows, starts):
 @pytest.mark.parametrize("nesterov", [False, True], ids=["heavy ball", "Nesterov"])
 def test_starts_that_walk_as_one_stack_end_by_the_same_rules_as_alone(nesterov, rows, random):
     heavy = InMemory(rows.x, rows.y, random.uniform(0.5, 2, 60))
-    starts = np.concatenate(
-        [random.normal(size=(300, 13)), 1e3 * random.normal(size=(3, 13)), np.zeros((1, 13))]
-    )
+    starts = np.concatenate([random.normal(size=(300, 13)), 1e3 * random.normal(size=(3, 13)), np.zeros((1, 13))])
     descent, how = (
         GradientDescent(0.2, 0.8, nesterov),
         {"max_iter": 120, "alpha": 0.1, "tol": 1e-2, "n_iter_no_change": 4},
@@ -60,18 +56,14 @@ def test_starts_that_walk_as_one_stack_end_by_the_same_rules_as_alone(nesterov, 
     ends = descend_from(NETWORK, heavy, descent, starts=starts, **how)
     some = [*range(0, 300, 40), 300, 301, 302, 303]
     alone = [descend(NETWORK, heavy, descent, weights=starts[at], **how) for at in some]
-    np.testing.assert_allclose(
-        ends.weights[some], [path.best_weights for path in alone], rtol=1e-6, atol=1e-9
-    )
+    np.testing.assert_allclose(ends.weights[some], [path.best_weights for path in alone], rtol=1e-6, atol=1e-9)
     assert ends.steps[some].tolist() == [path.n_steps for path in alone]
     assert ends.passes[some].tolist() == [path.n_passes for path in alone]
     assert ends.stop[some].tolist() == [path.stop for path in alone]
     assert len(set(ends.stop)) > 1
 
 
-@pytest.mark.parametrize(
-    "descent", [GradientDescent(1e-6), LevenbergMarquardt()], ids=["one stack", "one by one"]
-)
+@pytest.mark.parametrize("descent", [GradientDescent(1e-6), LevenbergMarquardt()], ids=["one stack", "one by one"])
 def test_ctrl_c_ends_all_starts_and_is_raised(descent, rows, monkeypatch):
     numbers, passes = itertools.count(), []
 
@@ -127,9 +119,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(arguments, error, message, r
 
 
 @pytest.mark.parametrize(
-    "descent",
-    ["mini-batch", Adam(), GradientDescent(0.1, batch_size=16)],
-    ids=["by name", "Adam", "gradient"],
+    "descent", ["mini-batch", Adam(), GradientDescent(0.1, batch_size=16)], ids=["by name", "Adam", "gradient"]
 )
 def test_a_descent_by_mini_batches_is_refused_and_not_walked_by_all_rows(descent, rows, starts):
     with pytest.raises(SettingsError, match=r"all rows at every step.*batch_size=None"):

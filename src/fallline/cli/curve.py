@@ -56,9 +56,7 @@ class _Named(click.ParamType):
     help="Column with the standard deviation of the noise of each row, of which only the ratios count.",
 )  # fmt: skip
 @click.option("--absolute-sigma", is_flag=True, help="Take the values of --sigma as they are.")
-@click.option(
-    "--profile", is_flag=True, help="Intervals by profile likelihood, which follow the bend of the curve."
-)
+@click.option("--profile", is_flag=True, help="Intervals by profile likelihood, which follow the bend of the curve.")
 @click.option("--max-iter", type=click.IntRange(1), default=1000, show_default=True, help="The most steps.")
 def curve(table: Path, target: str, model: str, sigma: str | None, profile: bool, **settings: Any) -> None:
     """Fit a curve to the rows of TABLE by least squares, and print its parameters.
@@ -104,9 +102,7 @@ def _numbers_of(source: "Table", names: Sequence[str]) -> "dict[str, np.ndarray]
     columns = {name: np.asarray(source.columns[name]) for name in names}
     for name, values in columns.items():
         if values.dtype.kind not in "fiub":
-            raise printing.Complaint(
-                f"the column {name} does not hold numbers, and a curve takes nothing else."
-            )
+            raise printing.Complaint(f"the column {name} does not hold numbers, and a curve takes nothing else.")
     rows = np.column_stack([values.astype(np.float64) for values in columns.values()])
     whole = np.isfinite(rows).all(axis=1)
     if lost := int((~whole).sum()):

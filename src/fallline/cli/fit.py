@@ -126,9 +126,7 @@ _decay = _number(
     "--tol", type=click.FloatRange(0),
     help="Stop when the error fell by less than this, relative, over 10 steps; 0 never stops so.  [default: 0.0003]",
 )  # fmt: skip
-@click.option(
-    "--max-iter", type=click.IntRange(1), help="The most steps, or epochs of mini-batches.  [default: 1000]"
-)
+@click.option("--max-iter", type=click.IntRange(1), help="The most steps, or epochs of mini-batches.  [default: 1000]")
 @click.option(
     "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
     help="Rows to judge by: a share at random, last, or another file.",
@@ -212,8 +210,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     if rate is not None or momentum is not None or nesterov:
         if descent not in ("auto", "gradient"):
             raise click.UsageError(
-                "--learning-rate, --momentum and --nesterov belong to gradient descent: leave out "
-                f"--descent {descent}."
+                f"--learning-rate, --momentum and --nesterov belong to gradient descent: leave out --descent {descent}."
             )
         if nesterov and not momentum:
             raise click.UsageError(
@@ -300,7 +297,9 @@ def _standing(now: Any, y_scale: Any) -> str:
         errors = {name: math.sqrt(2 * error) * y_scale[0] for name, error in errors.items()}
         figure = "RMSE"
     start = f"start {now.start} of {now.n_starts}, " if now.n_starts > 1 else ""
-    return f"{start}step {now.steps}  {figure} {', '.join(f'{name} {written(value)}' for name, value in errors.items())}"
+    return (
+        f"{start}step {now.steps}  {figure} {', '.join(f'{name} {written(value)}' for name, value in errors.items())}"
+    )
 
 
 def _print(result: "TableFit") -> None:

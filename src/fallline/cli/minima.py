@@ -25,9 +25,7 @@ _AT_REST = 1e-3  # of a minimum's error: a model so little above it is at it
 @click.command(short_help="Go down from many starts, and see which minima there are.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("table", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--starts", type=click.IntRange(1), default=20, show_default=True, help="How many random starts."
-)
+@click.option("--starts", type=click.IntRange(1), default=20, show_default=True, help="How many random starts.")
 @click.option(
     "--descent", type=click.Choice(["auto", "levenberg-marquardt", "l-bfgs", "rprop", "gradient"]), default="auto",
     show_default=True,
@@ -106,9 +104,7 @@ class PlacedMinima:
     held_rmse: "np.ndarray | None"
 
 
-def minima_of(
-    saved: "SavedModel", data: "FoundRows", *, alpha: float | None = None, **settings: Any
-) -> PlacedMinima:
+def minima_of(saved: "SavedModel", data: "FoundRows", *, alpha: float | None = None, **settings: Any) -> PlacedMinima:
     """Go down from many starts on a saved model's network, rows and weight decay; the settings are those of ``find_minima``."""
     import numpy as np
 

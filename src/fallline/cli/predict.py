@@ -39,9 +39,7 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
     saved = load_model(model)
     rows = read_table(table)
     if output is not None and output.exists() and output.samefile(table):
-        raise OutputError(
-            f"{output} is the table itself, which stays as it is: give another file to --output."
-        )
+        raise OutputError(f"{output} is the table itself, which stays as it is: give another file to --output.")
     saved.columns.check(list(rows.columns))
     if saved.intervals is None and (std or interval is not None):
         raise ModelFileError(
@@ -88,9 +86,7 @@ def _predictions(saved: "SavedModel", rows: "Table", interval: float | None, std
     return whole
 
 
-def _judged(
-    saved: "SavedModel", rows: "Table", found: dict[str, Any], interval: float | None
-) -> Iterator[str]:
+def _judged(saved: "SavedModel", rows: "Table", found: dict[str, Any], interval: float | None) -> Iterator[str]:
     """The figures of each target that the table holds as numbers too."""
     import numpy as np
 

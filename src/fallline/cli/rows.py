@@ -45,12 +45,7 @@ class Prepared:
 
 
 def prepare(
-    table: Table,
-    targets: Sequence[str],
-    *,
-    holdout: float | str | Table = 0.2,
-    seed: int = 0,
-    **asked: Sequence[str],
+    table: Table, targets: Sequence[str], *, holdout: float | str | Table = 0.2, seed: int = 0, **asked: Sequence[str]
 ) -> Prepared:
     """Divide the rows and turn the columns into numbers.
 
@@ -105,14 +100,10 @@ def _division(n: int, holdout: float | str, seed: int) -> tuple[np.ndarray, int,
         held = max(round(0.2 * n), 1)
         return np.roll(np.arange(n), held), held, "the last fifth of the table"
     if isinstance(holdout, str) or not 0 <= holdout < 1:
-        raise SettingsError(
-            f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table."
-        )
+        raise SettingsError(f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table.")
     held = max(round(holdout * n), 1) if holdout > 0 else 0
     if n - held < 2:
-        raise TableError(
-            f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0."
-        )
+        raise TableError(f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0.")
     order = np.random.default_rng(seed).permutation(n)
     return order, held, f"a random {percent(holdout)} of the table, seed {seed}"
 
@@ -235,8 +226,7 @@ def column_lines(columns: Columns, notes: Mapping[str, str] | None) -> tuple[tup
     """One line for each column: its name, what it is used as, what it holds or why it was dropped, and how it was read."""
     read = {name: f" (read with {note})" for name, note in (notes or {}).items()}
     return tuple(
-        (use.name, use.role, use.says.removeprefix("dropped: ") + read.get(use.name, ""))
-        for use in columns.uses
+        (use.name, use.role, use.says.removeprefix("dropped: ") + read.get(use.name, "")) for use in columns.uses
     )
 
 

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Say what is inside a model file.")
 @click.argument("model", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--system", is_flag=True, help="Say what fallline runs on instead, as the report of a bug needs it."
-)
+@click.option("--system", is_flag=True, help="Say what fallline runs on instead, as the report of a bug needs it.")
 def show(model: Path | None, system: bool) -> None:
     """Say what is inside MODEL: network, columns, figures, how it was made."""
     if (model is None) != system:
@@ -107,16 +105,13 @@ def _system() -> dict[str, object]:
         "Native code": status().sentence,
         "Processors": f"{processors()} of {os.cpu_count()}",
         "Memory": _memory(),
-        **{
-            name: _installed(module)
-            for name, module in (("JAX", "jax"), ("CuPy", "cupy"), ("PyTorch", "torch"))
-        },
+        **{name: _installed(module) for name, module in (("JAX", "jax"), ("CuPy", "cupy"), ("PyTorch", "torch"))},
     }
 
 
 def _memory() -> str | None:
     try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.1f} GB"
     except (AttributeError, ValueError):  # Windows cannot be asked like this
         return None
 

@@ -37,9 +37,7 @@ _LONG = 5e7  # rows times points: seconds, that is
     "--extent", type=float, nargs=4, metavar="LOW HIGH LOW HIGH",
     help="What the map shows, in coordinates of the plane; without it, the path and the minimum.",
 )  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random directions."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random directions.")
 @click.option(
     "--error/--penalised", "error_alone", default=None,
     help="Show the error E, or E with the weight decay added; without either, what was descended.",

@@ -122,9 +122,7 @@ def _verdict_on(rows: InMemory, path: DescentPath) -> Verdict | None:
         return None
 
 
-def _intervals(
-    rows: InMemory, fitted: FittedNetwork, path: DescentPath, asked: Settings
-) -> FittedIntervals | None:
+def _intervals(rows: InMemory, fitted: FittedNetwork, path: DescentPath, asked: Settings) -> FittedIntervals | None:
     """How far predictions may be off; None after a descent that ended badly, where rows are too few, or after Ctrl-C."""
     if path.stop in _ENDED_BADLY:
         return None

@@ -103,16 +103,12 @@ def arrive(
     )  # fmt: skip
     if not (newest or penalised < walk.lowest_penalised):
         return walk
-    return walk._replace(
-        lowest_weights=weights, lowest_error=error, lowest_penalised=penalised, lowest_step=walk.steps
-    )
+    return walk._replace(lowest_weights=weights, lowest_error=error, lowest_penalised=penalised, lowest_step=walk.steps)
 
 
 def stay(walk: Walk, stop: Stop = Stop.GOING_ON, shown: tuple[float, ...] | None = None) -> Walk:
     """The walk after a pass that came to no new point: a trial that was no step, or a look at the curvature."""
-    return walk._replace(
-        moved=False, passes=walk.passes + 1, stop=stop, shown=walk.shown if shown is None else shown
-    )
+    return walk._replace(moved=False, passes=walk.passes + 1, stop=stop, shown=walk.shown if shown is None else shown)
 
 
 def through(walk: Walk, steps: Any) -> Walk:
@@ -168,9 +164,7 @@ class Descent:
         known = self.get_params()
         for name, value in params.items():
             if name not in known:
-                raise SettingsError(
-                    f"{type(self).__name__} has no setting {name!r}: it has {', '.join(known)}."
-                )
+                raise SettingsError(f"{type(self).__name__} has no setting {name!r}: it has {', '.join(known)}.")
             setattr(self, name, value)
         return self
 
@@ -197,9 +191,7 @@ def check_number(
             f" to {high:g}" if high < float("inf") else ""
         )
         either = "".join(f"'{word}' or " for word in words)
-        raise SettingsError(
-            f"{name}={value!r} is not possible for {type(owner).__name__}: expected {either}{allowed}."
-        )
+        raise SettingsError(f"{name}={value!r} is not possible for {type(owner).__name__}: expected {either}{allowed}.")
 
 
 def words_of(settings: Descent) -> str:

@@ -45,9 +45,7 @@ class AutomaticState(NamedTuple):
     velocity: np.ndarray
     rate: float
     momentum: float
-    used: tuple[
-        float, ...
-    ]  # rate and momentum of the step that led to the trial, as many as are shown; 0 at the start
+    used: tuple[float, ...]  # rate and momentum of the step that led to the trial, as many as are shown; 0 at the start
     first: float  # F at the start
     direction: np.ndarray  # estimate of the steepest direction of curvature
     steepest: float  # λ_max of the curvature per row, as last read
@@ -134,9 +132,7 @@ def _read(descent: "GradientDescent", state: AutomaticState, sums: Sums) -> Auto
     used = rate * silver(state.cycle.at) if _in_cycles(descent, state) else rate
     velocity = -(used / sums.rows) * state.walk.gradient
     ahead = (1.0 + momentum) * velocity if descent.nesterov else velocity
-    return state._replace(
-        trial=state.walk.weights + ahead, velocity=velocity, used=(used, momentum)[: len(state.used)]
-    )
+    return state._replace(trial=state.walk.weights + ahead, velocity=velocity, used=(used, momentum)[: len(state.used)])
 
 
 def _move(descent: "GradientDescent", state: AutomaticState, sums: Sums) -> AutomaticState:
@@ -184,13 +180,7 @@ def _move(descent: "GradientDescent", state: AutomaticState, sums: Sums) -> Auto
     else:
         flat = not here.gradient.any() and not state.velocity.any()
         walk = arrive(
-            walk,
-            state.trial,
-            sums.error,
-            here.error,
-            here.gradient,
-            state.used,
-            Stop.FLAT if flat else Stop.GOING_ON,
+            walk, state.trial, sums.error, here.error, here.gradient, state.used, Stop.FLAT if flat else Stop.GOING_ON
         )
     return state._replace(
         walk=walk,

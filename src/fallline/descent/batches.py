@@ -66,11 +66,7 @@ def by_batches(descent: Any, rows: int) -> Any:
             "a descent by the gradient, such as descent='mini-batch', GradientDescent(0.01, momentum=0.9) or an Optax "
             "transformation."
         )
-    return (
-        descent
-        if descent.batch_size is not None
-        else dataclasses.replace(descent, batch_size=min(_BATCH, rows))
-    )
+    return descent if descent.batch_size is not None else dataclasses.replace(descent, batch_size=min(_BATCH, rows))
 
 
 class BatchState(NamedTuple):
@@ -120,9 +116,7 @@ class ByBatches(Descent):
         if not finite or (far and not start):
             return state._replace(walk=stay(walk, Stop.NOT_FINITE if start else Stop.DIVERGED))
         rate = float(getattr(self, "learning_rate", 0.0))
-        memory, trial = self.move(
-            state.memory, state.trial, here.gradient / sums.rows, rate, here.error / sums.rows
-        )
+        memory, trial = self.move(state.memory, state.trial, here.gradient / sums.rows, rate, here.error / sums.rows)
         shown = (rate,) if self.shows(state.penalty) else ()
         walk = arrive(walk, state.trial, sums.error, here.error, here.gradient, shown)
         return state._replace(walk=walk, trial=trial, memory=memory)

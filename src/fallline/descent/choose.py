@@ -41,9 +41,7 @@ def choose(name: str, model: Model, rows: int, *, all_rows: bool = False) -> tup
         return DESCENTS[name](), f"{name} was asked for."
     if name != "auto":
         hint = did_you_mean(name, DESCENTS)
-        raise SettingsError(
-            f"descent {name!r} is not known: choose 'auto' or one of {', '.join(DESCENTS)}{hint}"
-        )
+        raise SettingsError(f"descent {name!r} is not known: choose 'auto' or one of {', '.join(DESCENTS)}{hint}")
     p, work = model.n_weights, rows * model.outputs * model.n_weights**2
     if p <= MOST_WEIGHTS and work <= _MOST_WORK:
         return (

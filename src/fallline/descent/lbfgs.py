@@ -143,9 +143,7 @@ class LBFGS(Descent):
             return self._try(state, low.length, settles=True)
         if state.pairs:
             return self._new_line(state, state.walk, ())
-        return self._try(state, _next_length(low, high), settles=False)._replace(
-            walk=stay(walk, Stop.STALLED)
-        )
+        return self._try(state, _next_length(low, high), settles=False)._replace(walk=stay(walk, Stop.STALLED))
 
     def _try(self, state: LBFGSState, length: float, *, settles: bool) -> LBFGSState:
         trial = state.walk.weights + length * state.direction
@@ -195,9 +193,7 @@ def _next_length(low: Point, high: Point) -> float:
         inside = 0.1  # beyond what numbers can hold the values say nothing: come back far
     elif width:
         sum_of_slopes = low.slope + high.slope + 3.0 * (low.error - high.error) / width
-        root = math.copysign(
-            math.sqrt(max(sum_of_slopes * sum_of_slopes - low.slope * high.slope, 0.0)), width
-        )
+        root = math.copysign(math.sqrt(max(sum_of_slopes * sum_of_slopes - low.slope * high.slope, 0.0)), width)
         divisor = high.slope - low.slope + 2.0 * root
         share = (high.slope + root - sum_of_slopes) / divisor if divisor else math.nan
         if math.isfinite(share):

@@ -184,9 +184,7 @@ class LevenbergMarquardt(Descent):
         if damping > _RULES[self.rule] or (state.gain <= _ROUNDING * walk.penalised and settled):
             stop = Stop.STALLED
         state = state._replace(damping=damping, growth=growth, penalty=penalty)
-        return self._go_on(
-            state, state.sums, stay(walk, stop), accepted=False, settled=settled, ratio=math.inf
-        )
+        return self._go_on(state, state.sums, stay(walk, stop), accepted=False, settled=settled, ratio=math.inf)
 
     def _arrive(self, state: LevenbergMarquardtState, sums: Sums) -> LevenbergMarquardtState:
         """After (E, g, JᵀJ) at a step, or at the start."""
@@ -194,9 +192,7 @@ class LevenbergMarquardt(Descent):
         sums = _with_square(sums)
         there = penalise(penalty, state.trial, sums._replace(gauss_newton=None))
         if not (
-            math.isfinite(there.error)
-            and np.isfinite(there.gradient).all()
-            and np.isfinite(sums.gauss_newton).all()
+            math.isfinite(there.error) and np.isfinite(there.gradient).all() and np.isfinite(sums.gauss_newton).all()
         ):
             return state._replace(walk=stay(walk, Stop.NOT_FINITE)) if start else self._reject(state)
         damping = state.damping
@@ -230,14 +226,7 @@ class LevenbergMarquardt(Descent):
         return new, bool((change <= _SETTLED * penalty.strength).all())
 
     def _go_on(
-        self,
-        state: LevenbergMarquardtState,
-        sums: Sums,
-        walk: Walk,
-        *,
-        accepted: bool,
-        settled: bool,
-        ratio: float,
+        self, state: LevenbergMarquardtState, sums: Sums, walk: Walk, *, accepted: bool, settled: bool, ratio: float
     ) -> LevenbergMarquardtState:
         """The next trial from where the walk stands, or the end."""
         weights, penalty = walk.weights, state.penalty
@@ -321,13 +310,7 @@ class LevenbergMarquardt(Descent):
         return np.maximum(each, _LEAST_DAMPING[self.factor])
 
     def _short_enough(
-        self,
-        here: Penalised,
-        sums: Sums,
-        penalty: Penalty,
-        weights: np.ndarray,
-        scale: np.ndarray,
-        damping: float,
+        self, here: Penalised, sums: Sums, penalty: Penalty, weights: np.ndarray, scale: np.ndarray, damping: float
     ) -> tuple[float, Damped]:
         """The damping under which the step is no longer than it may be, and that step."""
         damped = self._solved(here, sums, penalty, weights, scale, damping)
@@ -342,23 +325,13 @@ class LevenbergMarquardt(Descent):
         return damping, damped
 
     def _solved(
-        self,
-        here: Penalised,
-        sums: Sums,
-        penalty: Penalty,
-        weights: np.ndarray,
-        scale: np.ndarray,
-        damping: float,
+        self, here: Penalised, sums: Sums, penalty: Penalty, weights: np.ndarray, scale: np.ndarray, damping: float
     ) -> Damped:
         """The damped equations at ``weights``, solved, within the bounds.
 
         Weights that would go past a bound go as far as it, and the others are solved for anew, until none does.
         """
-        fixed, held, each = (
-            np.zeros_like(weights),
-            np.zeros(len(weights), bool),
-            self._on_each(damping, scale),
-        )
+        fixed, held, each = (np.zeros_like(weights), np.zeros(len(weights), bool), self._on_each(damping, scale))
         if not self.bounded:
             return _damped(self.factor, here, sums, penalty, weights, scale, each, fixed)
         while True:

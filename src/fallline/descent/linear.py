@@ -71,9 +71,7 @@ def bowl_of(model: Model, moments: Moments, strength: np.ndarray) -> Bowl:
         top = top - factor.solve(pull * moments.best)  # (C + α) W = C W*
     root, minimum = factor.root, top
     if bias:
-        root = np.vstack(
-            [np.pad(root, ((0, 0), (0, 1))), math.sqrt(moments.rows) * np.append(moments.x_mean, 1.0)]
-        )
+        root = np.vstack([np.pad(root, ((0, 0), (0, 1))), math.sqrt(moments.rows) * np.append(moments.x_mean, 1.0)])
         minimum = np.vstack([top, moments.y_mean - moments.x_mean @ top])
     _, lengths, vectors = np.linalg.svd(root, full_matrices=True)
     r = len(root)
@@ -172,9 +170,7 @@ def carried_on(
         return np.where(k == 0, now, size * (even * now + wave * (half * now - product * before)))
 
 
-def _modes(
-    a: np.ndarray, beta: float, nesterov: bool, k: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _modes(a: np.ndarray, beta: float, nesterov: bool, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The two ways in which a distance shrinks, (m, r) each, divided by their size: size, even, wave.
 
     size · even = ½(σ_1^k + σ_2^k) and size · wave = (σ_1^k − σ_2^k)/(σ_1 − σ_2), so that
@@ -210,9 +206,7 @@ def _complex(
     return np.exp(0.5 * k * np.log(product)), np.cos(k * angle), np.sin(k * angle) / root
 
 
-def _real(
-    a: np.ndarray, p: np.ndarray, root: np.ndarray, k: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _real(a: np.ndarray, p: np.ndarray, root: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """σ = 1 − p/2 ± root: σ_1^(k−1), ½σ_1(1 + ratio^k), and Σ_{i<k} ratio^i, so that nothing is a difference of powers."""
     low = 0.5 * p + root  # 1 − σ_2; the product of both is a
     high = np.where(low > 0, a / low, 0.0)
@@ -234,9 +228,7 @@ def steps_to_the_limit(descent: GradientDescent, bowl: Bowl) -> int:
     if not len(bowl.curvature):
         return 0
     steps = 1
-    while (
-        steps < _MOST_STEPS and np.abs(remaining(descent, bowl.curvature, np.array([steps]))).max() > _ARRIVED
-    ):
+    while steps < _MOST_STEPS and np.abs(remaining(descent, bowl.curvature, np.array([steps]))).max() > _ARRIVED:
         steps *= 2
     return steps
 

@@ -18,9 +18,7 @@ from fallline.native.lapack import cholesky, inverse_of_root
 
 _LEAST, _MOST = 1e-10, 1e8
 _TINY = float(np.finfo(np.float64).tiny)
-_LARGEST_CHANGE = (
-    10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
-)
+_LARGEST_CHANGE = 10.0  # in one re-estimate: far from a minimum the local quadratic is not to be trusted further
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,7 @@ def weight_decay(model: Model, alpha: Any) -> Penalty:
         raise ShapeError(
             f"alpha has shape {np.shape(alpha)}: give one number, or a strength for each of the {model.n_weights} weights."
         )
-    strength = (
-        np.asarray(alpha, np.float64) if np.ndim(alpha) else np.where(model.penalised(), float(alpha), 0.0)
-    )
+    strength = np.asarray(alpha, np.float64) if np.ndim(alpha) else np.where(model.penalised(), float(alpha), 0.0)
     return Penalty(strength, None, model.outputs)
 
 
@@ -112,9 +108,7 @@ def penalise(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalised:
     return Penalised(penalty.on(sums.error, weights), sums.gradient + penalty.strength * weights, square)
 
 
-def with_diagonal(
-    square: np.ndarray, more: np.ndarray | float, scale: np.ndarray | None = None
-) -> np.ndarray:
+def with_diagonal(square: np.ndarray, more: np.ndarray | float, scale: np.ndarray | None = None) -> np.ndarray:
     """D square D + diag(more), a new (p, p) array; D = diag(scale), the identity without it."""
     new = square.copy() if scale is None else np.multiply(square * scale[:, None], scale, order="C")
     new.reshape(-1)[:: len(new) + 1] += more
@@ -161,8 +155,5 @@ def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
     if not (np.isfinite(variance).all() and math.isfinite(new)):
         return penalty
     return penalty._replace(
-        strength=np.where(held, new, 0.0),
-        effective_weights=gamma,
-        noise_precision=noise,
-        log_evidence=evidence,
+        strength=np.where(held, new, 0.0), effective_weights=gamma, noise_precision=noise, log_evidence=evidence
     )

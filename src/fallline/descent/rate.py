@@ -19,9 +19,7 @@ SHORTEST_CYCLE, LONGEST_CYCLE = 2, 9  # in powers of two
 SHARE_OF_LIMIT_MOMENTUM = 0.5
 SHARE_OF_LIMIT_NESTEROV = 0.7
 
-MOST_MOMENTUM = (
-    0.99  # of the momentum that is read off: beyond it a descent remembers too long for a bending valley
-)
+MOST_MOMENTUM = 0.99  # of the momentum that is read off: beyond it a descent remembers too long for a bending valley
 
 FIRST_READS = 8  # power iterations before the first step, from the gradient there
 STEPS_BETWEEN_READS = 20
@@ -33,9 +31,7 @@ RUNAWAY = 1e4
 ROUNDING = 1e-12
 
 
-def has_lost(
-    here: Any, walk: Walk, first: float, start: bool, overshoot: float, most: float = RUNAWAY
-) -> bool:
+def has_lost(here: Any, walk: Walk, first: float, start: bool, overshoot: float, most: float = RUNAWAY) -> bool:
     """Whether the error is no number, or so far above the lowest that a descent at a fixed rate will not come back."""
     if not (math.isfinite(here.error) and np.isfinite(here.gradient).all()):
         return True

@@ -93,9 +93,7 @@ class Rprop(Descent):
 
         sign = np.sign(here.gradient)
         agree = sign * state.sign
-        sizes = self._within(
-            np.where(agree > 0, self.increase, np.where(agree < 0, self.decrease, 1.0)) * state.sizes
-        )
+        sizes = self._within(np.where(agree > 0, self.increase, np.where(agree < 0, self.decrease, 1.0)) * state.sizes)
         sign = np.where(agree < 0, 0.0, sign)
         move = -sign * sizes
         if self.variant == "rprop+" or (self.variant == "irprop+" and here.error > walk.penalised):
@@ -124,9 +122,7 @@ class Rprop(Descent):
         """Every step was too long and no sign can be trusted: back to the lowest point, from rest."""
         sizes, none = self._within(self.decrease * state.sizes), np.zeros_like(state.trial)
         stop = Stop.STALLED if (sizes == state.sizes).all() else Stop.GOING_ON
-        return RpropState(
-            stay(state.walk, stop, shown), state.walk.lowest_weights, sizes, none, none, state.penalty
-        )
+        return RpropState(stay(state.walk, stop, shown), state.walk.lowest_weights, sizes, none, none, state.penalty)
 
     def _within(self, sizes: np.ndarray) -> np.ndarray:
         return np.clip(sizes, self.smallest_step, self.largest_step)

@@ -21,9 +21,7 @@ class Dense:
 
     def __init__(self, network: Network, weights: Any, x: Any) -> None:
         self.network, self.layers, self.xp = network, network.layers(weights), namespace(x)
-        self.linear_outputs = (
-            network.output_activation == "identity"
-        )  # their slope is 1, and not multiplied by
+        self.linear_outputs = network.output_activation == "identity"  # their slope is 1, and not multiplied by
         last = len(self.layers) - 1
         self.activations = [
             ACTIVATIONS[network.output_activation if number == last else network.activation]

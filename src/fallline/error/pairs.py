@@ -111,9 +111,7 @@ def hessian_products_of(sweep: Dense, u: Any, s: Any, first_pairs: Any = None) -
             else:
                 under = slopes[k - 1] * moves[k - i - 2]
                 for h in range(others):
-                    part = xp.reshape(
-                        _flat(under * deltas[k][h, :]) @ below[i].T, (units, under.shape[1], -1)
-                    )
+                    part = xp.reshape(_flat(under * deltas[k][h, :]) @ below[i].T, (units, under.shape[1], -1))
                     product[:, h, :, : under.shape[1]] += xp.permute_dims(part, (0, 2, 1))
             if k > i + 1:
                 turned = coefs[k] @ turned

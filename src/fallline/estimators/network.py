@@ -219,9 +219,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         _, x, y = self._further_rows(X, y)
         given = sum(map(len, (self.train_rows_, self.validation_rows_, self.test_rows_)))
         if x.shape[0] != given:
-            raise ShapeError(
-                f"X has {x.shape[0]} rows, but the fit had {given}: pass the X and y of the fit."
-            )
+            raise ShapeError(f"X has {x.shape[0]} rows, but the fit had {given}: pass the X and y of the fit.")
         targets = self._targets(y, getattr(self, "classes_", None))
         rows = _Rows(x, targets.values, self._row_weights(sample_weight, x, targets))
         return self._fitted.rows(*rows.part(self.train_rows_))

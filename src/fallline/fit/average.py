@@ -111,9 +111,7 @@ class Starts(Sequence[Start]):
         return to_native_frame(self.to_dict(), backend)
 
 
-def starts_of(
-    network: Network, rows: InMemory, paths: Sequence[DescentPath], judge: str | None = None
-) -> Starts:
+def starts_of(network: Network, rows: InMemory, paths: Sequence[DescentPath], judge: str | None = None) -> Starts:
     """What the paths of several starts say of their ends; ``rows`` are those they walked on.
 
     Shown is the start of the highest evidence; without Bayesian regularisation that of the lowest error on the rows that

@@ -52,10 +52,7 @@ def figures_of(actual: ArrayLike, predicted: ArrayLike) -> Figures:
             spread = float(np.sum((y - y.mean()) ** 2))
             r2 = _finite(1 - squares / spread) if spread > 0 else None
         return Figures(
-            _finite(squares / 2),
-            _finite(math.sqrt(squares / y.size)),
-            _finite(float(np.mean(np.abs(residual)))),
-            r2,
+            _finite(squares / 2), _finite(math.sqrt(squares / y.size)), _finite(float(np.mean(np.abs(residual)))), r2
         )
 
 

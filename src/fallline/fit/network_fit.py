@@ -93,19 +93,7 @@ def fit_network(
 
     members = 1
     with Workers(1 if every_step else settings.n_jobs) as workers:
-        fit = _Fit(
-            rows,
-            descent,
-            alpha,
-            settings,
-            sets,
-            judge,
-            scaling,
-            workers,
-            progress,
-            every_step,
-            before is None,
-        )
+        fit = _Fit(rows, descent, alpha, settings, sets, judge, scaling, workers, progress, every_step, before is None)
         if before is None:
             count = functools.partial(starts_asked, settings.n_starts, descent=descent, rows=len(rows))
             known: list[DescentPath] = []
@@ -142,9 +130,7 @@ class _Fit:
     is_new: bool
     asked_to_stop: bool = False  # maybe in the moment in which a start ended by itself
 
-    def give(
-        self, network: Network, begins: Sequence[np.ndarray], known: Sequence[DescentPath] = ()
-    ) -> "_Starts":
+    def give(self, network: Network, begins: Sequence[np.ndarray], known: Sequence[DescentPath] = ()) -> "_Starts":
         """Have a path walked from each of these starts but the first, whose paths are ``known``."""
         starts = _Starts(network, begins, list(known), [])
         here = self.work(network) <= _QUICK or len(begins) == 1
@@ -178,9 +164,7 @@ class _Fit:
         ends = starts_of(starts.network, self.rows, sound, self.judge)
         shown = sound[ends.shown]
         if len(arrived) < len(starts.begins) and arrived[0].stop not in _CUT_SHORT:
-            why, said = (
-                (Stop.ASKED, "Stopped as asked") if self.asked_to_stop else (Stop.INTERRUPTED, "Interrupted")
-            )
+            why, said = (Stop.ASKED, "Stopped as asked") if self.asked_to_stop else (Stop.INTERRUPTED, "Interrupted")
             cut = f"{said}: the fit is that of the {len(arrived)} of {len(starts.begins)} starts that had arrived. "
             shown = dataclasses.replace(shown, stop=why, stop_message=cut + shown.stop_message)
         if self.settings.average:

@@ -48,13 +48,9 @@ def fit_part(
         descent, _ = choose("mini-batch" if descent == "auto" else descent, network, x.shape[0])
     descent = by_batches(wrapped(descent), x.shape[0])
     if isinstance(alpha, str) and alpha != "auto":
-        raise SettingsError(
-            f"alpha={alpha!r} needs all rows at once: give partial_fit a number, such as 0.1."
-        )
+        raise SettingsError(f"alpha={alpha!r} needs all rows at once: give partial_fit a number, such as 0.1.")
     if before is None:
-        before = FittedNetwork(
-            network, network.initial(seed), scaling_of(x, y, sample_weight, network, settings)
-        )
+        before = FittedNetwork(network, network.initial(seed), scaling_of(x, y, sample_weight, network, settings))
         standing = None
     path, standing = one_epoch(
         network,

@@ -67,9 +67,7 @@ def starts_asked(n_starts: int | str, network: Network, descent: Descent, rows: 
         quick = [count for most, count in _STARTS if work <= most]
         return quick[0] if quick and descent.finds_penalty and network.hidden else 1
     if isinstance(n_starts, (bool, str)) or n_starts is None or int(n_starts) != n_starts or n_starts < 1:
-        raise SettingsError(
-            f"n_starts={n_starts!r} is not possible: give a whole number from 1 up, or 'auto'."
-        )
+        raise SettingsError(f"n_starts={n_starts!r} is not possible: give a whole number from 1 up, or 'auto'.")
     return int(n_starts)
 
 

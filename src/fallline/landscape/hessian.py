@@ -54,9 +54,7 @@ class Products:
         self.model, self.rows, p = model, check_fit(model, rows).wide(), model.n_weights
         self.weights = np.asarray(weights, np.float64)
         if self.weights.shape != (p,):
-            raise ShapeError(
-                f"weights have shape {self.weights.shape}, but the model has {p}: pass shape ({p},)."
-            )
+            raise ShapeError(f"weights have shape {self.weights.shape}, but the model has {p}: pass shape ({p},).")
         if not np.isfinite(self.weights).all():
             raise TableError("the weights contain NaN or infinity: the error has no second derivative there.")
         self.strength = np.zeros(p) if strength is None else np.asarray(strength, np.float64)
@@ -85,9 +83,7 @@ class Products:
         return self(direction[None, :]).products[0]
 
 
-def hessian_product(
-    model: Model, rows: Rows, weights: Any, directions: Any, strength: Any = None
-) -> np.ndarray:
+def hessian_product(model: Model, rows: Rows, weights: Any, directions: Any, strength: Any = None) -> np.ndarray:
     """H v for a direction (p,), or for each of c directions (c, p): the same shape, float64, without H.
 
     H is that of ½ Σ_μ s_μ Σ_j r_j² + ½ Σ_i strength_i w_i² at ``weights`` (p,). Raises ShapeError or TableError for
@@ -223,9 +219,7 @@ def gauss_newton_matrix(model: Model, rows: Rows, weights: Any) -> np.ndarray:
     return check_fit(model, rows).wide().total(request, model).gauss_newton
 
 
-def extreme_eigenpairs(
-    model: Model, rows: Rows, weights: Any, strength: Any = None, seed: int = 0
-) -> Extremes:
+def extreme_eigenpairs(model: Model, rows: Rows, weights: Any, strength: Any = None, seed: int = 0) -> Extremes:
     """The stiffest and the softest direction at ``weights``: the largest and the smallest eigenvalue of the Hessian of F.
 
     The smallest, not that nearest 0: below 0 at a saddle. Exact up to 2 000 weights, by Lanczos above, from a

@@ -211,9 +211,7 @@ def find_basins(
     rows = check_fit(model, rows)
     named = dict(descents) if isinstance(descents, Mapping) else {"descent": descents}
     if not named:
-        raise SettingsError(
-            "basins belong to a descent: give at least one, such as {'plain': GradientDescent(0.5)}."
-        )
+        raise SettingsError("basins belong to a descent: give at least one, such as {'plain': GradientDescent(0.5)}.")
     plane = plane if isinstance(plane, Plane) else Plane.of_weights(model, tuple(plane), at)
     grid = grid_of(points)
     box = _around_minima(model, rows, plane, alpha) if extent is None else checked_extent(extent)
@@ -356,9 +354,7 @@ def _counted(minima: Sequence[Minimum], index: np.ndarray) -> tuple[Minimum, ...
     return tuple(replace(minimum, count=count) for minimum, count in zip(minima, counts, strict=True))
 
 
-def _minimum(
-    model: Model, rows: InMemory, rest: Ends, at: int, strength: np.ndarray, whole: float
-) -> Minimum | None:
+def _minimum(model: Model, rows: InMemory, rest: Ends, at: int, strength: np.ndarray, whole: float) -> Minimum | None:
     """The minimum at one end, or None where it is none: a saddle, a plateau, or a point on the way to infinity."""
     weights = rest.weights[at]
     if model.n_weights > LARGEST:

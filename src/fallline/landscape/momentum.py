@@ -99,9 +99,7 @@ class Convergence:
         return cls(values / n, tol, n, vectors, minimum, curvature.error - above, above)
 
     @classmethod
-    def of_path(
-        cls, path: DescentPath, rows: Rows, minimum: Any = None, *, tol: float = _MATTERS
-    ) -> "Convergence":
+    def of_path(cls, path: DescentPath, rows: Rows, minimum: Any = None, *, tol: float = _MATTERS) -> "Convergence":
         """That at the best weights of a path, or at ``minimum`` (p,), over the rows it descended on.
 
         Raises SettingsError where these are other rows.
@@ -146,9 +144,7 @@ class Convergence:
         """
         rate, beta = np.asarray(learning_rate, np.float64), np.asarray(momentum, np.float64)
         if not (rate > 0).all() or not ((beta >= 0) & (beta < 1)).all():
-            raise SettingsError(
-                "a learning rate must be positive and a momentum from 0 up to, not including, 1."
-            )
+            raise SettingsError("a learning rate must be positive and a momentum from 0 up to, not including, 1.")
         ends = self.curvature[[0, -1]]
         return np.minimum(*(decay_along(rate * value, beta, nesterov) for value in ends))
 
@@ -191,9 +187,7 @@ class Convergence:
             )
         return (weights - self.minimum) @ self.directions.T
 
-    def predicted_error(
-        self, descent: GradientDescent, start: Any, steps: Any, before: Any = None
-    ) -> np.ndarray:
+    def predicted_error(self, descent: GradientDescent, start: Any, steps: Any, before: Any = None) -> np.ndarray:
         """F after ``steps`` (m,) of a descent from ``start`` (p,) on the local quadratic, in closed form: (m,).
 
         The descent begins at rest, or goes on from the weights one step earlier, ``before`` (p,). Raises SettingsError

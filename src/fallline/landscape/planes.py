@@ -51,9 +51,7 @@ class Plane:
             raise SettingsError("a plane needs a finite origin and two finite directions that are not zero.")
         first, second = self.first / lengths[0], self.second / lengths[1]
         if np.linalg.norm(second - (first @ second) * first) < _PARALLEL:
-            raise SettingsError(
-                "the two directions are parallel and make a line, not a plane: choose another one."
-            )
+            raise SettingsError("the two directions are parallel and make a line, not a plane: choose another one.")
 
     @classmethod
     def of_weights(
@@ -72,9 +70,7 @@ class Plane:
             raise SettingsError(f"weight {known[numbers[0]]!r} was named twice: a plane needs two weights.")
         origin = np.zeros(model.n_weights) if at is None else np.array(at, np.float64)
         if origin.shape != (model.n_weights,):
-            raise ShapeError(
-                f"the weights to draw around have shape {origin.shape}; expected ({model.n_weights},)."
-            )
+            raise ShapeError(f"the weights to draw around have shape {origin.shape}; expected ({model.n_weights},).")
         origin[numbers] = 0.0
         first, second = (np.zeros(model.n_weights) for _ in range(2))
         first[numbers[0]] = second[numbers[1]] = 1.0

@@ -179,7 +179,9 @@ def descend_curve(
     if minimum is not None:
         says = f"After {n_steps} steps at {stands}; the minimum is {minimum[1]:.4g} at x = {minimum[0]:.4g}."
     elif slope[-1] == 0:
-        says = f"The descent stands still at x = {x[-1]:.4g}: the slope is 0 there, but it is no minimum. Start elsewhere."
+        says = (
+            f"The descent stands still at x = {x[-1]:.4g}: the slope is 0 there, but it is no minimum. Start elsewhere."
+        )
     elif np.abs(slope[-1]) == np.abs(slope).max() > np.abs(slope[0]) and value[-1] == value.min():
         says = f"After {n_steps} steps at {stands}, and ever steeper: no minimum is in sight yet."
     else:

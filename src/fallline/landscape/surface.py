@@ -216,9 +216,7 @@ def _model_and_paths(of: Any) -> tuple[Model, dict[str, Recorded]]:
     if isinstance(of, (Mapping, list, tuple)) and not hasattr(of, "predict"):
         paths = dict(of) if isinstance(of, Mapping) else {f"path {i + 1}": path for i, path in enumerate(of)}
         if not paths or not all(isinstance(path, Recorded) for path in paths.values()):
-            raise SettingsError(
-                "a surface is drawn of paths, and these are none: give what descend returned."
-            )
+            raise SettingsError("a surface is drawn of paths, and these are none: give what descend returned.")
         models = [path.model for path in paths.values()]
         if any(model != models[0] for model in models):
             raise SettingsError(
@@ -232,9 +230,7 @@ def _model_and_paths(of: Any) -> tuple[Model, dict[str, Recorded]]:
     )
 
 
-def _strength(
-    model: Model, paths: Mapping[str, Recorded], penalised: bool | None, alpha: Any
-) -> np.ndarray | None:
+def _strength(model: Model, paths: Mapping[str, Recorded], penalised: bool | None, alpha: Any) -> np.ndarray | None:
     """The penalty that belongs to what is shown, None for E alone."""
     if penalised is False:
         return None
@@ -255,9 +251,7 @@ def _centre(model: Model, path: Any, at: Any) -> np.ndarray | None:
         return None
     at = np.asarray(path.best_weights if at is None else at, np.float64)
     if at.shape != (model.n_weights,):
-        raise ShapeError(
-            f"at has shape {at.shape}; expected one number for each of {model.n_weights} weights."
-        )
+        raise ShapeError(f"at has shape {at.shape}; expected one number for each of {model.n_weights} weights.")
     if not np.isfinite(at).all():
         raise SettingsError("at contains NaN or infinity: give finite weights to look around.")
     return at

@@ -40,7 +40,9 @@ from fallline.walk.path import DescentPath
 from fallline.words import counted, listed, percent, written
 
 _NEGLIGIBLE = 1e-3  # of the error: a fall that nobody would go on for
-_SOFT_EIGENVALUE = 1e-6  # of the largest eigenvalue: along a softer direction a descent by the gradient takes a million steps
+_SOFT_EIGENVALUE = (
+    1e-6  # of the largest eigenvalue: along a softer direction a descent by the gradient takes a million steps
+)
 _VALLEY_SHARE = 0.9  # of the promised fall: so much of it along soft directions makes a valley
 _ROUNDING = float(np.finfo(np.float64).eps)  # of ½‖y‖²: what E itself cannot tell from 0
 
@@ -230,13 +232,7 @@ def verdict_of(path: DescentPath, rows: Rows, *, matrix: bool | None = None) -> 
 
 
 def verdict_at(
-    model: Model,
-    rows: Rows,
-    weights: Any,
-    *,
-    alpha: float = 0.0,
-    strength: Any = None,
-    matrix: bool | None = None,
+    model: Model, rows: Rows, weights: Any, *, alpha: float = 0.0, strength: Any = None, matrix: bool | None = None
 ) -> Verdict:
     """The verdict on ``weights`` (p,) of ``model`` over ``rows``: what kind of point they are.
 
@@ -279,9 +275,7 @@ class _Falls(NamedTuple):
     ways: np.ndarray
 
     @classmethod
-    def of(
-        cls, values: np.ndarray, slopes: np.ndarray, directions: np.ndarray, weights: np.ndarray
-    ) -> "_Falls":
+    def of(cls, values: np.ndarray, slopes: np.ndarray, directions: np.ndarray, weights: np.ndarray) -> "_Falls":
         """From eigenvalues (k,) and slopes (k,) along ``directions`` (k, p), which need not be of length 1."""
         size = float(np.abs(values).max(initial=0.0))
         bent = (values > FLAT * size) | (values < -DOWN * size)
@@ -338,9 +332,7 @@ def _units(felt: np.ndarray, by_rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return felt <= FLAT * largest, np.sqrt(np.maximum(felt, least))
 
 
-def _by_matrix(
-    model: Model, rows: InMemory, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray
-) -> _Ground:
+def _by_matrix(model: Model, rows: InMemory, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray) -> _Ground:
     error, gradient, hessian = curvature_matrix(model, rows, weights, strength)
     across = _without(hessian, orbits)
     raw, own = eigenpairs(across)
@@ -458,9 +450,7 @@ def _kicked(errors: Errors, weights: np.ndarray, ground: _Ground) -> np.ndarray:
     return np.asarray(points[int(np.argmin(errors(points)))])
 
 
-def _followed(
-    model: Model, rows: InMemory, errors: Errors, weights: np.ndarray, strength: np.ndarray
-) -> float:
+def _followed(model: Model, rows: InMemory, errors: Errors, weights: np.ndarray, strength: np.ndarray) -> float:
     """F where a descent from there leads, by steps −|H|⁻¹g, each as long as lowers F most."""
     lowest = float(errors(weights)[0])
     for _ in range(_NEWTON_STEPS):

@@ -49,12 +49,8 @@ def _softplus_bend(z: Any, a: Any, xp: Any) -> Any:
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(
-        lambda z, xp: z, lambda z, a, xp: xp.ones_like(z), lambda z, a, xp: xp.zeros_like(z)
-    ),
-    "logistic": Activation(
-        _logistic, lambda z, a, xp: a * (1.0 - a), lambda z, a, xp: a * (1.0 - a) * (1.0 - 2.0 * a)
-    ),
+    "identity": Activation(lambda z, xp: z, lambda z, a, xp: xp.ones_like(z), lambda z, a, xp: xp.zeros_like(z)),
+    "logistic": Activation(_logistic, lambda z, a, xp: a * (1.0 - a), lambda z, a, xp: a * (1.0 - a) * (1.0 - 2.0 * a)),
     "tanh": Activation(
         lambda z, xp: xp.tanh(z), lambda z, a, xp: 1.0 - a * a, lambda z, a, xp: -2.0 * a * (1.0 - a * a)
     ),

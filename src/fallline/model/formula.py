@@ -83,9 +83,7 @@ class Formula:
         """Its derivatives with respect to ``names``, each (n,), or a number where it is the same in all rows."""
         return self._steps(*names).run(values)
 
-    def slopes_along(
-        self, values: Mapping[str, Any], names: Sequence[str], direction: Iterable[Any]
-    ) -> list[Any]:
+    def slopes_along(self, values: Mapping[str, Any], names: Sequence[str], direction: Iterable[Any]) -> list[Any]:
         """The derivatives of these slopes with respect to t, where ``names`` have their values + t · direction."""
         moves = {_move(name): move for name, move in zip(names, direction, strict=True)}
         return self._steps(*names, moving=True).run({**values, **moves})

@@ -144,9 +144,7 @@ class Network:
             if self.bias:
                 intercept = np.zeros(shape[1]) if intercept is None else np.asarray(intercept, np.float64)
                 if intercept.shape != shape[1:]:
-                    raise ShapeError(
-                        f"biases of layer {number} have shape {intercept.shape}; expected {shape[1:]}."
-                    )
+                    raise ShapeError(f"biases of layer {number} have shape {intercept.shape}; expected {shape[1:]}.")
                 parts.append(intercept)
         return np.concatenate(parts)
 

@@ -100,9 +100,7 @@ def sums(network: Any, request: Any, x: np.ndarray, y: np.ndarray) -> Callable[[
         error = ctypes.c_double()
         gradient = None if kind == "error" else np.empty(p)
         square = np.empty((p, p)) if kind == "gauss_newton" else None
-        _done(
-            call(_rows_of(block), _place(weights), ctypes.addressof(error), _place(gradient), _place(square))
-        )
+        _done(call(_rows_of(block), _place(weights), ctypes.addressof(error), _place(gradient), _place(square)))
         return error.value, gradient, square
 
     return of_block
@@ -194,11 +192,7 @@ def ends(
     call = _call_for("ends", network, block.x, block.y)
     if call is None:
         return False
-    given, named, strength = (
-        np.array(settings, np.float64),
-        np.array(codes, np.int64),
-        np.ascontiguousarray(strength),
-    )
+    given, named, strength = (np.array(settings, np.float64), np.array(codes, np.int64), np.ascontiguousarray(strength))
     _done(
         call(
             _rows_of(block), _place(strength), _place(given), len(found.weights), *steps, end, tol, patience, _place(named),

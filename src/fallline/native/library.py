@@ -30,10 +30,7 @@ FLAGS = (
 LEVELS: dict[str, tuple[int, tuple[str, ...]]] = {  # bytes of a vector, and flags; the lowest first
     "base": (16, ()),
     "avx2": (32, ("-mavx2", "-mfma")),
-    "avx512": (
-        64,
-        ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"),
-    ),
+    "avx512": (64, ("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma", "-mprefer-vector-width=512")),
 }
 NUMBERS = {"f64": "double", "f32": "float"}
 _SHORT = {"float64": "f64", "float32": "f32"}
@@ -84,9 +81,7 @@ def _found() -> tuple[Status, ctypes.CDLL | None]:
     level = min(best, asked, key=list(LEVELS).index) if asked in LEVELS else best
     sentence = f"In use, at level {level}."
     if asked not in ("", "1", *LEVELS):
-        sentence += (
-            f" FALLLINE_NATIVE={asked} is no level: write base, avx2 or avx512, or 0 for no native code."
-        )
+        sentence += f" FALLLINE_NATIVE={asked} is no level: write base, avx2 or avx512, or 0 for no native code."
     return Status(level, sentence), library
 
 
@@ -109,17 +104,11 @@ def opened(path: Path, folder: Path = HERE) -> tuple[ctypes.CDLL | None, str]:
     if hashlib.sha256(content).hexdigest() != note:  # to load a file that was cut short ends the process
         return None, f"The native library is damaged ({path}): run pip install again."
     if made_of.encode() not in content:
-        return (
-            None,
-            "The native library was made of other sources than those beside it: run pip install again.",
-        )
+        return (None, "The native library was made of other sources than those beside it: run pip install again.")
     try:
         return ctypes.CDLL(str(path)), ""
     except OSError as problem:
-        return (
-            None,
-            f"The native library is for another processor or system ({problem}): run pip install again.",
-        )
+        return (None, f"The native library is for another processor or system ({problem}): run pip install again.")
 
 
 def sources(folder: Path = HERE) -> str:

@@ -52,13 +52,7 @@ class BasinDisplay(Display):
                     f"{listed(map(repr, self.basins.index))}."
                 )
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        colors: Sequence[Any] = BASINS,
-        legend: bool = True,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, colors: Sequence[Any] = BASINS, legend: bool = True) -> Self:
         """Draw into the room of ``ax``, or into a new figure; ``colors`` of the minima, the last of all further ones."""
         names = list(self.basins.index)
         panels = len(names) + (self.saved is not None)

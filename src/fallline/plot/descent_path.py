@@ -67,9 +67,7 @@ class PathDisplay(Display):
         return display.plot(ax, **plot_kw)
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None, **plot_kw: Any
-    ) -> Self:
+    def from_estimator(cls, estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None, **plot_kw: Any) -> Self:
         """Draw ``estimator.path_``; X and y are accepted for the convention and not used."""
         return cls.from_path(path_of(estimator), ax=ax, **plot_kw)
 
@@ -124,9 +122,7 @@ class PathDisplay(Display):
         ax = self.axes_["walk"]
         at = np.union1d(envelope(walk[:, 0]), envelope(walk[:, 1]))
         marker = "." if len(walk) <= _POINTS else ""
-        (self.lines_["walk"]["walk"],) = ax.plot(
-            *walk[at].T, color=color, linewidth=1.2, marker=marker, markersize=4
-        )
+        (self.lines_["walk"]["walk"],) = ax.plot(*walk[at].T, color=color, linewidth=1.2, marker=marker, markersize=4)
         ends = {"start": (walk[0], ax.get_facecolor()), f"end: step {self.steps[-1]}": (walk[-1], accent)}
         for label, (point, fill) in ends.items():
             (self.lines_["walk"][label.partition(":")[0]],) = ax.plot(

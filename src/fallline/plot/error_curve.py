@@ -29,9 +29,7 @@ class ErrorCurveDisplay(Display):
     lowest_of: str | None = None
 
     def __post_init__(self) -> None:
-        one_for_each(
-            "steps", self.steps, **{f"the error curve {k!r}": v for k, v in self.error_per_row.items()}
-        )
+        one_for_each("steps", self.steps, **{f"the error curve {k!r}": v for k, v in self.error_per_row.items()})
         if self.lowest_of is not None and self.lowest_of not in self.error_per_row:
             raise SettingsError(
                 f"there is no curve {self.lowest_of!r} to mark the lowest error of; "
@@ -50,9 +48,7 @@ class ErrorCurveDisplay(Display):
         return float(self.steps[at]), float(error[at])
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None, **plot_kw: Any
-    ) -> Self:
+    def from_estimator(cls, estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None, **plot_kw: Any) -> Self:
         """Draw ``estimator.path_`` as it was recorded; X and y are accepted for the convention and not used.
 
         The lowest error of the first watched rows is marked, those that stopping looked at.
@@ -61,13 +57,7 @@ class ErrorCurveDisplay(Display):
         display = cls(np.asarray(path.steps), errors_per_row(path), next(iter(path.watched), None))
         return display.plot(ax, **plot_kw)
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        color: Any = INK,
-        accent: Any = ACCENT,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into ``ax``: in ``accent`` the curve whose lowest point is marked, the others in ``color``."""
         ax = self._into(ax)
         dashes = itertools.cycle([(0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))])

@@ -69,9 +69,7 @@ class ErrorSurfaceDisplay(Display):
         """
         from fallline.landscape.surface import error_surface  # only here: the numbers may come from elsewhere
 
-        surface = error_surface(
-            path, rows, plane, at=at, extent=extent, points=points, penalised=penalised, seed=seed
-        )
+        surface = error_surface(path, rows, plane, at=at, extent=extent, points=points, penalised=penalised, seed=seed)
         return cls(surface).plot(ax, **plot_kw)
 
     @classmethod

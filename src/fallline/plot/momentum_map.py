@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fallline.exceptions import ShapeError
-from fallline.plot._shared import (
-    ACCENT,
-    INK,
-    MUTED,
-    decade_label,
-    envelope,
-    legend_above,
-    logarithmic,
-    room_of,
-)
+from fallline.plot._shared import ACCENT, INK, MUTED, decade_label, envelope, legend_above, logarithmic, room_of
 from fallline.plot.display import Display, labels, path_of
 
 if TYPE_CHECKING:
@@ -127,9 +118,7 @@ class MomentumMapDisplay(Display):
             rate, momentum = float(beside.descent.learning_rate), float(beside.descent.momentum)
             taken = {f"taken ({rate:.3g}, {momentum:.3g})": (rate, momentum)}
             nesterov = beside.descent.nesterov if momentum else nesterov
-        return cls.from_convergence(
-            convergence, nesterov=bool(nesterov), taken=taken, beside=beside, ax=ax, **plot_kw
-        )
+        return cls.from_convergence(convergence, nesterov=bool(nesterov), taken=taken, beside=beside, ax=ax, **plot_kw)
 
     @classmethod
     def from_estimator(
@@ -139,9 +128,7 @@ class MomentumMapDisplay(Display):
         rows = estimator.descended_rows(X, y, sample_weight)
         return cls.from_path(path_of(estimator), rows, ax=ax, **plot_kw)
 
-    def plot(
-        self, ax: Any = None, *, cmap: Any = "cividis_r", color: Any = INK, accent: Any = ACCENT
-    ) -> Self:
+    def plot(self, ax: Any = None, *, cmap: Any = "cividis_r", color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into the room of ``ax``, or into a new figure: what was measured in ``color``, what is predicted in ``accent``."""
         ax = self._into(ax, figsize=(_MAP + (_BESIDE if self.beside is not None else 0.0), _HEIGHT))
         self.axes_ = _divided(ax, self.beside is not None)
@@ -211,9 +198,7 @@ def _scaled(ax: Any, rates: np.ndarray, momenta: np.ndarray) -> None:
     ax.set_xlim(rates[0], rates[-1])
     ax.xaxis.set_major_locator(LogLocator(numticks=8))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: decade_label(value)))
-    ax.set_yscale(
-        "function", functions=(lambda b: -np.log1p(-np.minimum(b, _NEAREST)), lambda t: -np.expm1(-t))
-    )
+    ax.set_yscale("function", functions=(lambda b: -np.log1p(-np.minimum(b, _NEAREST)), lambda t: -np.expm1(-t)))
     ax.set_ylim(0.0, momenta[-1])
     ax.yaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if tick <= momenta[-1]]))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

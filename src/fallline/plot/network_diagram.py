@@ -128,9 +128,7 @@ class NetworkDiagramDisplay(Display):
             coefs = [layer.coef for layer in layers]
             intercepts = [layer.intercept for layer in layers] if network.bias else None
             hidden, last = network.activation, network.output_activation
-            units = (
-                "between standardised inputs and targets" if scaled else "in the units of inputs and targets"
-            )
+            units = "between standardised inputs and targets" if scaled else "in the units of inputs and targets"
         else:
             coefs, intercepts, units = estimator.coefs_, estimator.intercepts_, ""
             hidden, last = estimator.activation, estimator.out_activation_

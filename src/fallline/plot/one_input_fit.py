@@ -80,14 +80,7 @@ class OneInputFitDisplay(Display):
         )  # fmt: skip
         return display.plot(ax, **plot_kw)
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        at_most: int | None = None,
-        color: Any = INK,
-        accent: Any = ACCENT,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, at_most: int | None = None, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into ``ax``: rows in ``color``, the curve and its band in ``accent``; ``at_most`` thins the rows drawn."""
         ax = self._into(ax)
         self.shown_ = sample_of(self.x, self.y, at_most)
@@ -101,9 +94,7 @@ class OneInputFitDisplay(Display):
             style = {"facecolor": accent, "alpha": 0.17, "linewidth": 0, "zorder": 1, "label": name}
             finite = np.isfinite(self.low) & np.isfinite(self.high)
             self.band_ = ax.fill_between(self.grid, self.low, self.high, where=finite, **style)
-        (self.curve_,) = ax.plot(
-            self.grid, self.prediction, color=accent, linewidth=1.8, zorder=3, label="prediction"
-        )
+        (self.curve_,) = ax.plot(self.grid, self.prediction, color=accent, linewidth=1.8, zorder=3, label="prediction")
         labels(ax, under(self.feature, self.held), self.target or "y")
         legend_above(ax)
         return self

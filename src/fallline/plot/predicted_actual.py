@@ -57,9 +57,7 @@ class PredictedActualDisplay(PredictionsDisplay):
         return cls(*one_target(y_true, y_pred, output), target, *ends.T).plot(ax, **plot_kw)
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, X: Any, y: ArrayLike, *, coverage: float | None = None, **kw: Any
-    ) -> Self:
+    def from_estimator(cls, estimator: Any, X: Any, y: ArrayLike, *, coverage: float | None = None, **kw: Any) -> Self:
         """Predict X with a fitted estimator and draw; ``kw`` as in `from_predictions`.
 
         coverage: with intervals of a ``NetworkRegressor`` of that coverage, such as 0.95.
@@ -69,14 +67,7 @@ class PredictedActualDisplay(PredictionsDisplay):
         predicted, interval = estimator.predict(X, return_interval=coverage)
         return cls.from_predictions(y, predicted, interval=interval, **kw)
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        at_most: int | None = None,
-        color: Any = INK,
-        accent: Any = ACCENT,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, at_most: int | None = None, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into ``ax``; ``at_most`` thins the points to a fixed sample that keeps the extremes."""
         ax = self._into(ax)
         self.shown_ = sample_of(self.actual, self.predicted, at_most)

@@ -112,13 +112,7 @@ class PredictionMapDisplay(Display):
         low, high = self._range()
         norm = Normalize(low, high)
         self.map_ = ax.pcolormesh(
-            self.first,
-            self.second,
-            self.prediction.T,
-            cmap=cmap,
-            norm=norm,
-            shading="gouraud",
-            rasterized=True,
+            self.first, self.second, self.prediction.T, cmap=cmap, norm=norm, shading="gouraud", rasterized=True
         )
         self.contours_ = self.veil_ = self.outline_ = self.points_ = self.colorbar_ = None
         levels = [level for level in MaxNLocator(_LINES).tick_values(low, high) if low < level < high]
@@ -137,11 +131,7 @@ class PredictionMapDisplay(Display):
         self._plot_points(ax, at_most, norm, cmap, color)
         if self.contours_ is not None:
             for text in ax.clabel(
-                self.contours_,
-                fontsize="small",
-                colors=color,
-                zorder=4,
-                fmt=lambda value: minus(f"{value:.6g}"),
+                self.contours_, fontsize="small", colors=color, zorder=4, fmt=lambda value: minus(f"{value:.6g}")
             ):
                 text.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
         if colorbar:
@@ -149,9 +139,7 @@ class PredictionMapDisplay(Display):
             beyond = int((outside < low).any()) + 2 * int((outside > high).any())
             extend = ("neither", "min", "max", "both")[beyond]
             self.colorbar_ = ax.figure.colorbar(self.map_, ax=ax, extend=extend)
-            scale = (
-                f"predicted {what}" if self.y is None else f"{what}: predicted (map), of the rows (points)"
-            )
+            scale = f"predicted {what}" if self.y is None else f"{what}: predicted (map), of the rows (points)"
             self.colorbar_.set_label(scale, parse_math=False)
         ax.set_xlim(self.first[0], self.first[-1])
         ax.set_ylim(self.second[0], self.second[-1])

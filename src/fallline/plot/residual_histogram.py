@@ -38,13 +38,7 @@ class ResidualHistogramDisplay(PredictionsDisplay):
             bins = _MOST if high - low >= _MOST * width else max(_FEWEST, int(np.ceil((high - low) / width)))
         return cls(*np.histogram(residual, bins), target)
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        color: Any = INK,
-        accent: Any = ACCENT,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into ``ax``."""
         ax = self._into(ax)
         self.bars_ = ax.stairs(self.counts, self.edges, color=color, alpha=0.4, fill=True, linewidth=0)

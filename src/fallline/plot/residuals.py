@@ -28,20 +28,11 @@ class ResidualsDisplay(PredictionsDisplay):
         """(n,) actual − predicted."""
         return self.actual - self.predicted
 
-    def plot(
-        self,
-        ax: Any = None,
-        *,
-        at_most: int | None = None,
-        color: Any = INK,
-        accent: Any = ACCENT,
-    ) -> Self:
+    def plot(self, ax: Any = None, *, at_most: int | None = None, color: Any = INK, accent: Any = ACCENT) -> Self:
         """Draw into ``ax``; ``at_most`` thins the points to a fixed sample that keeps the extremes."""
         ax = self._into(ax)
         self.shown_ = sample_of(self.actual, self.predicted, at_most)
-        (self.points_,) = ax.plot(
-            self.predicted[self.shown_], self.residual[self.shown_], color=color, **DOTS
-        )
+        (self.points_,) = ax.plot(self.predicted[self.shown_], self.residual[self.shown_], color=color, **DOTS)
         self.zero_ = ax.axhline(0.0, color=accent, linewidth=1.5, zorder=3)
         labels(ax, named("predicted", self.target), "actual − predicted")
         return self

@@ -72,9 +72,7 @@ class SlopeDisplay(Display):
         descent = None if start is None else descend_curve(curve, start, learning_rate, n_steps, momentum)
         low, high = _extent(curve, point, descent) if extent is None else map(float, extent)
         if not (np.isfinite([low, high]).all() and low < high):
-            raise SettingsError(
-                f"extent=({low:g}, {high:g}) is not possible: give a smaller number and a larger one."
-            )
+            raise SettingsError(f"extent=({low:g}, {high:g}) is not possible: give a smaller number and a larger one.")
         x = np.linspace(low, high, points)
         return cls(x, curve.values(x), point, descent, curve.exact, name).plot(ax, **plot_kw)
 
@@ -117,9 +115,7 @@ class SlopeDisplay(Display):
             ends, at.value + at.slope * (ends - at.x), color=accent, linewidth=1.8, linestyle=(0, (4, 1)), zorder=3,
             label=label,
         )  # fmt: skip
-        (self.point_,) = ax.plot(
-            at.x, at.value, color=accent, marker="o", markersize=7, linestyle="", zorder=4
-        )
+        (self.point_,) = ax.plot(at.x, at.value, color=accent, marker="o", markersize=7, linestyle="", zorder=4)
 
     def _plot_descent(self, ax: Any, descent: CurveDescent, accent: Any) -> None:
         (self.steps_,) = ax.plot(
@@ -129,18 +125,10 @@ class SlopeDisplay(Display):
         )  # fmt: skip
         if descent.minimum is not None:
             (self.minimum_,) = ax.plot(
-                *descent.minimum,
-                color="black",
-                marker="o",
-                markersize=8,
-                linestyle="",
-                zorder=4,
-                label="minimum",
+                *descent.minimum, color="black", marker="o", markersize=8, linestyle="", zorder=4, label="minimum"
             )
         if descent.diverged:
-            ax.set_title(
-                descent.says.partition(";" if ";" in descent.says else ":")[0], fontsize="small", pad=24
-            )
+            ax.set_title(descent.says.partition(";" if ";" in descent.says else ":")[0], fontsize="small", pad=24)
 
 
 def _extent(curve: Differentiable, at: Point | None, descent: CurveDescent | None) -> tuple[float, float]:

@@ -80,15 +80,13 @@ def numbers(report: FitReport) -> dict[str, Any]:
         "title": report.title,
         "targets": list(report.targets),
         "rowsets": [
-            {"name": rowset.name, "rows": rowset.rows, "figures": figures(rowset)}
-            for rowset in report.rowsets
+            {"name": rowset.name, "rows": rowset.rows, "figures": figures(rowset)} for rowset in report.rowsets
         ],
         "curve": {
             "all_steps": int(steps.size),
             "steps": [int(step) for step in steps[kept]],
             "error_per_row": {
-                name: [float(e) if np.isfinite(e) else None for e in error[kept]]
-                for name, error in per_row.items()
+                name: [float(e) if np.isfinite(e) else None for e in error[kept]] for name, error in per_row.items()
             },
             "lowest": None
             if display.lowest is None
@@ -242,9 +240,7 @@ def _height(surface: Surface) -> float:
 def _seen_on(surface: Surface) -> str:
     """What is seen on the map, and where the way begins and ends."""
     error = "penalised error" if surface.penalised else "error"
-    seen = (
-        f"The {error} per row over a plane of the weights, in standardised units: darker where it is larger."
-    )
+    seen = f"The {error} per row over a plane of the weights, in standardised units: darker where it is larger."
     if surface.tracks:
         steps = counted(int(surface.tracks[0].steps[-1]), "step")
         seen += f" The way down, {steps}, begins at the open circle."

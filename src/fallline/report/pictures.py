@@ -102,12 +102,7 @@ def _fits(value: float, decimals: int) -> bool:
 
 
 def picture(
-    draw: Callable[[Any], Any],
-    name: str,
-    width: float,
-    height: float,
-    words: Mapping[str, str],
-    decimals: int = 2,
+    draw: Callable[[Any], Any], name: str, width: float, height: float, words: Mapping[str, str], decimals: int = 2
 ) -> str:
     """What ``draw`` draws into the Axes it is given, as an inline ``<svg>`` of ``width`` × ``height`` units.
 
@@ -179,8 +174,7 @@ def _points(group: re.Match[str]) -> str:
     """Points that share one style: said once, by their group; a tenth of a unit is place enough."""
     uses = [dict(re.findall(r'([\w:-]+)="([^"]*)"', use)) for use in re.findall(r"<use [^>]*/>", group[2])]
     places = "".join(
-        f'<use href="{use["xlink:href"]}" x="{float(use["x"]):.1f}" y="{float(use["y"]):.1f}"/>'
-        for use in uses
+        f'<use href="{use["xlink:href"]}" x="{float(use["x"]):.1f}" y="{float(use["y"]):.1f}"/>' for use in uses
     )
     return f'{group[1]} style="{uses[0]["style"]}">{places}</g>'
 

@@ -20,9 +20,7 @@ from fallline.rows.memory import InMemory
 
 # Of what a pass makes of a block: an operation takes microseconds to begin, however few its rows are.
 _BLOCK_BYTES = 1 << 28
-_LAYER_ARRAYS = (
-    6  # that a sweep makes of a layer, each a number for every unit: z, f, f′, δ, and what they are made of
-)
+_LAYER_ARRAYS = 6  # that a sweep makes of a layer, each a number for every unit: z, f, f′, δ, and what they are made of
 _WINDOW_BYTES = 1 << 26  # of batches laid out together
 _SQUARE_ARRAYS = 3  # of the factors of JᵀJ or H: themselves, and what they are made of
 
@@ -97,9 +95,7 @@ class OnDevice(InMemory):
         blocks = self._blocks(block_rows(model, request, self.dtype.itemsize))
         # CuPy computes on the device that is a thread's own, not on that of the arrays.
         with self.x.device if is_cupy_array(self.x) else contextlib.nullcontext():
-            return finished(
-                model, functools.reduce(merged, (sums_of_block(model, request, block) for block in blocks))
-            )
+            return finished(model, functools.reduce(merged, (sums_of_block(model, request, block) for block in blocks)))
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
         """What ``of_block`` says of each row, as ``InMemory`` has it, on the device."""

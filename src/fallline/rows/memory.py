@@ -24,9 +24,7 @@ from fallline.threads import is_side_by_side, one_blas_thread, processors
 
 _T = TypeVar("_T")
 
-_BLOCK_BYTES = (
-    1 << 19
-)  # of what one block's sweep holds of its widest layer: it stays in the second-level cache
+_BLOCK_BYTES = 1 << 19  # of what one block's sweep holds of its widest layer: it stays in the second-level cache
 _PAIR_BYTES = 1 << 21  # of the pairs that JᵀJ is made of
 _EACH_BYTES = 8 << 20  # of what ``each`` makes of a block
 _SMALLEST, _LARGEST = 64, 1 << 14  # rows of a block
@@ -121,9 +119,7 @@ class InMemory:
             )
         n = x.shape[0]
         if y.shape[0] != n:
-            raise ShapeError(
-                f"x has {n} rows and y has {y.shape[0]}: give one target row for each input row."
-            )
+            raise ShapeError(f"x has {n} rows and y has {y.shape[0]}: give one target row for each input row.")
         if n == 0:
             raise TableError("there are no rows: a descent needs at least one row to sum over.")
         for name, array in (("x", x), ("y", y)):
@@ -139,9 +135,7 @@ class InMemory:
                 )
             xp = namespace(s)
             if not xp.all(xp.isfinite(s)) or xp.any(s < 0):
-                raise TableError(
-                    "sample_weight must be finite and not negative: it says how often each row counts."
-                )
+                raise TableError("sample_weight must be finite and not negative: it says how often each row counts.")
             if not xp.any(s > 0):
                 raise TableError("sample_weight is 0 for every row: at least one row must count.")
         object.__setattr__(self, "x", x)
@@ -190,14 +184,10 @@ class InMemory:
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
         square = request.kind in ("gauss_newton", "triangle", "hessian")
         work = n * p * (p if square and request.direction is None else directions)
-        in_c = (
-            native.sums(model, request, self.x, self.y) if isinstance(model, Network) and self._in_c else None
-        )
+        in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) and self._in_c else None
         if in_c is not None:
             parts = min(max(int(work / (_SQUARE_PART if square else _PART)), 1), _GROUPS)
-            return self._fold(
-                lambda block: Sums(block.count, *in_c(block)), self._blocks(-(-n // parts)), work
-            )
+            return self._fold(lambda block: Sums(block.count, *in_c(block)), self._blocks(-(-n // parts)), work)
         blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
 
@@ -339,9 +329,7 @@ def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator |
     return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53
 
 
-Rows = (
-    InMemory | tuple[Any, ...]
-)  # as the functions for users take them: InMemory, or (x, y) or (x, y, sample_weight)
+Rows = InMemory | tuple[Any, ...]  # as the functions for users take them: InMemory, or (x, y) or (x, y, sample_weight)
 
 
 def check_fit(model: Model, rows: Rows) -> InMemory:

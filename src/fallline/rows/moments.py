@@ -88,9 +88,7 @@ class Moments:
             asked = np.eye(weights.size) if request.direction is None else request.direction
             directions = np.asarray(asked, np.float64).reshape(*asked.shape[:-1], *weights.shape)
             found = self._curved(directions).reshape(asked.shape)
-            sums = (
-                sums._replace(gauss_newton=found) if kind == "gauss_newton" else sums._replace(product=found)
-            )
+            sums = sums._replace(gauss_newton=found) if kind == "gauss_newton" else sums._replace(product=found)
         if kind in ("gradient", "gauss_newton", "hessian"):
             sums = sums._replace(gradient=self._curved(self._from_minimum(weights)).ravel())
         return sums
@@ -243,9 +241,7 @@ def _relation(names: Sequence[str], shares: np.ndarray, what: str) -> str:
 def error_at(moments: Moments, weights: np.ndarray) -> np.ndarray:
     """E at weights (…, d + 1, k), or (…, d, k) without biases: (…)."""
     off, middle = moments._seen(moments._from_minimum(weights))
-    error: np.ndarray = moments.least + 0.5 * (
-        (off * off).sum((-2, -1)) + moments.rows * (middle * middle).sum(-1)
-    )
+    error: np.ndarray = moments.least + 0.5 * ((off * off).sum((-2, -1)) + moments.rows * (middle * middle).sum(-1))
     return error
 
 
@@ -335,9 +331,7 @@ def _residuals(rows: InMemory, x_mean: np.ndarray, y_mean: np.ndarray, best: np.
         x = x - put(x_mean, x)
         r = (y - put(y_mean, y)) - x @ put(best, x)
         weighed = r if s is None else r * s[:, None]
-        return xp.concat(
-            [x.T @ weighed, xp.sum(weighed, axis=0)[None, :], xp.sum(weighed * r, axis=0)[None, :]]
-        )
+        return xp.concat([x.T @ weighed, xp.sum(weighed, axis=0)[None, :], xp.sum(weighed * r, axis=0)[None, :]])
 
     def work(block: int, piece: slice) -> np.ndarray:
         s = rows.sample_weight

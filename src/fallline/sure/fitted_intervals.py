@@ -71,11 +71,7 @@ class FittedIntervals:
 
 
 def intervals_of_fit(
-    fitted: FittedNetwork,
-    path: DescentPath,
-    rows: InMemory,
-    settings: Settings,
-    unseen: InMemory | None = None,
+    fitted: FittedNetwork, path: DescentPath, rows: InMemory, settings: Settings, unseen: InMemory | None = None
 ) -> FittedIntervals:
     """How far predictions of a fit may be off. ``rows`` are those it descended on, scaled, as ``FittedNetwork.rows`` has them.
 

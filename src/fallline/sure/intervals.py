@@ -128,9 +128,7 @@ class Intervals:
         """The same with all standard errors ``by`` (k,) times as large. Raises SettingsError for what is no such factor."""
         by = np.broadcast_to(np.asarray(by, np.float64), self.noise_variance.shape)
         if not (np.isfinite(by).all() and (by > 0).all()):
-            raise SettingsError(
-                f"standard errors cannot be {by} times as large: give finite numbers above 0."
-            )
+            raise SettingsError(f"standard errors cannot be {by} times as large: give finite numbers above 0.")
         noise, spread = self.noise_variance * by**2, self.spread_scale * by**2
         return replace(self, noise_variance=noise, spread_scale=spread)
 
@@ -205,9 +203,7 @@ _ARRAYS = tuple(field.name for field in fields(Intervals) if field.name != "mode
 
 
 @one_blas_thread()
-def intervals_of(
-    model: Model, starts: Sequence[Member | Start], rows: Rows, n_jobs: int | None = None
-) -> Intervals:
+def intervals_of(model: Model, starts: Sequence[Member | Start], rows: Rows, n_jobs: int | None = None) -> Intervals:
     """Intervals around the average of ``starts``, each at a minimum of E + ½ Σ strength w² on these ``rows``.
 
     The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is

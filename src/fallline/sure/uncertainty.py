@@ -166,9 +166,7 @@ def uncertainty_of(
     rows = check_fit(model, rows).wide()  # in single precision rounding would pass for what is determined
     weights = np.asarray(weights, np.float64)
     if weights.shape != (model.n_weights,):
-        raise ShapeError(
-            f"weights have shape {weights.shape}; expected ({model.n_weights},), those of the model."
-        )
+        raise ShapeError(f"weights have shape {weights.shape}; expected ({model.n_weights},), those of the model.")
     strength = _strength(model, strength)
     given = _noise(model, noise)
     if factor == "qr":
@@ -256,9 +254,7 @@ def students_quantile(freedom: float, coverage: float) -> float:
 def check_coverage(coverage: float) -> float:
     """The coverage. Raises SettingsError where it is not a share between 0 and 1."""
     if not 0 < coverage < 1:
-        raise SettingsError(
-            f"coverage={coverage!r} is not possible: give a share between 0 and 1, such as 0.95."
-        )
+        raise SettingsError(f"coverage={coverage!r} is not possible: give a share between 0 and 1, such as 0.95.")
     return coverage
 
 

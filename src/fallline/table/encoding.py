@@ -93,9 +93,7 @@ def targets_of(block: Mapping[str, np.ndarray], targets: Sequence[str]) -> np.nd
                 "column of numbers, or write its values as numbers. To tell classes apart, use NetworkClassifier in Python."
             )
         if values.kind == "date":
-            raise TableError(
-                f"The target `{name}` is a date, but numbers are expected: choose a column of numbers."
-            )
+            raise TableError(f"The target `{name}` is a date, but numbers are expected: choose a column of numbers.")
     return np.stack([values.data for values in columns], axis=1)
 
 

@@ -100,8 +100,7 @@ def _read_json(source: Source) -> tuple[Block, Notes]:
             where = f"near line {place[1]}" if place else f"({first_line(problem)})"
             raise TableError(f"{name} is damaged JSON {where}: {expected}. Correct it there.") from problem
         kinds = ", ".join(
-            f"max(case when json_type(j{i}) in ('OBJECT', 'ARRAY') then json_type(j{i}) end)"
-            for i in range(len(given))
+            f"max(case when json_type(j{i}) in ('OBJECT', 'ARRAY') then json_type(j{i}) end)" for i in range(len(given))
         )
         nested = database.execute(f"select {kinds} from raw").fetchone() or ()
         for column, kind in zip(given, nested, strict=True):

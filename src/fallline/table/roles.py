@@ -48,9 +48,7 @@ class _Input:
         self.role, self.says = "dropped", f"dropped: {why}"
 
 
-def roles_of(
-    sums: TableSums, row_numbers: np.ndarray | None
-) -> tuple[tuple[ColumnUse, ...], tuple[Entry, ...]]:
+def roles_of(sums: TableSums, row_numbers: np.ndarray | None) -> tuple[tuple[ColumnUse, ...], tuple[Entry, ...]]:
     """The use of every column, and the plan for encoding the inputs among them.
 
     Messages number the rows from 1, or by ``row_numbers``. Raises TableError where there is nothing to learn from.
@@ -132,9 +130,7 @@ def _judged(name: str, sums: TableSums) -> _Input:
     if column.present == 0:
         return _Input("dropped", "dropped: no value in any row")
     if column.kind == "date" and as_category:
-        raise TableError(
-            f"`{name}` holds dates, so it cannot be read as categories: take it out of categories."
-        )
+        raise TableError(f"`{name}` holds dates, so it cannot be read as categories: take it out of categories.")
     if column.kind == "text" or (as_category and column.kind == "number"):
         return _judged_texts(name, column, kept or as_category)
     entry: dict[str, Any] = {"kind": column.kind, "name": name, "mean": float(column.moments.mean)}

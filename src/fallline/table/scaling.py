@@ -55,9 +55,7 @@ class Scaling:
             inputs += Moments.of(widened(x), s)
             targets += Moments.of(widened(y), s)
         if not inputs.weight > 0:
-            raise TableError(
-                "No row has a positive weight, so there is nothing to fit: give some rows weight."
-            )
+            raise TableError("No row has a positive weight, so there is nothing to fit: give some rows weight.")
         x_mean, x_scale = _mean_and_scale(inputs, centre)
         y_mean, y_scale = _mean_and_scale(targets, centre)
         if indicators is not None:

@@ -49,9 +49,7 @@ def read_text(source: Source) -> tuple[Block, Notes]:
         ) from problem
 
 
-def _columns(
-    source: Source, separator: str, first: Sequence[str], decimal_comma: bool
-) -> tuple[Block, Notes]:
+def _columns(source: Source, separator: str, first: Sequence[str], decimal_comma: bool) -> tuple[Block, Notes]:
     """The columns under the header ``first``. Raises duckdb.Error where a line is not strictly as it should be."""
     shape = "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(first))) + "}"
     markers = ", ".join(quoted(marker) for marker in MISSING)

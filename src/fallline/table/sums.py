@@ -74,9 +74,7 @@ class TableSums:
         for what, wanted in asked.items():
             check_there(sorted(wanted), names, what)
             if both := sorted(wanted.intersection(self.targets)):
-                raise TableError(
-                    f"`{both[0]}` is a target, so it cannot be in {what} as well: take it out of one."
-                )
+                raise TableError(f"`{both[0]}` is a target, so it cannot be in {what} as well: take it out of one.")
             if what != "drop" and (both := sorted(wanted & self.drop)):
                 raise TableError(f"`{both[0]}` is both in drop and in {what}: take it out of one.")
 
@@ -114,9 +112,7 @@ class Moments:
         xp = namespace(values)
 
         def total(terms: Any) -> Any:
-            return (
-                xp.sum(terms, axis=0) if weights is None else xp.tensordot(weights, terms, axes=((0,), (0,)))
-            )
+            return xp.sum(terms, axis=0) if weights is None else xp.tensordot(weights, terms, axes=((0,), (0,)))
 
         weight = float(values.shape[0] if weights is None else xp.sum(weights))
         # Deviations from a row of the block itself are small where the values agree in their leading digits.
@@ -175,9 +171,7 @@ class ColumnSums:
         kinds = {self.kind, kind} - {"empty"}
         if len(kinds) > 1 and kinds != {"number", "boolean"}:
             first, second = sorted(kinds)
-            raise TableError(
-                f"Column `{name}` holds {first} values in some rows and {second} values in others."
-            )
+            raise TableError(f"Column `{name}` holds {first} values in some rows and {second} values in others.")
         self.kind = "number" if len(kinds) > 1 else next(iter(kinds), "empty")
         self.rows += int(counts.sum())
         self.missing += int((counts & values.missing).sum())

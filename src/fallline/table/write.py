@@ -24,9 +24,7 @@ def write_table(path: Path | str, columns: Mapping[str, np.ndarray]) -> None:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):
-        raise TableError(
-            f"{path.name} ends in {suffix or 'no suffix'}, but tables are written as .csv or .parquet."
-        )
+        raise TableError(f"{path.name} ends in {suffix or 'no suffix'}, but tables are written as .csv or .parquet.")
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1:
         raise TableError(f"Columns of one length are expected, not of {sorted(lengths)} rows.")

@@ -57,20 +57,16 @@ def stop_sentence(
             )
         case Stop.MAX_ITER:
             if epochs is not None:
-                return f"Stopped at max_iter = {epochs} epochs ({steps} steps). More epochs may lower the error further."
+                return (
+                    f"Stopped at max_iter = {epochs} epochs ({steps} steps). More epochs may lower the error further."
+                )
             return f"Stopped at max_iter = {steps} steps. More steps may lower the error further."
         case Stop.DECAYED:
-            return (
-                f"Stopped after {epochs} epochs ({steps} steps), where the learning rate had decayed to zero."
-            )
+            return f"Stopped after {epochs} epochs ({steps} steps), where the learning rate had decayed to zero."
         case Stop.DIVERGED:
             rate = getattr(descent, "learning_rate", None)
             if rate is None or isinstance(rate, str):
-                advice = (
-                    "Take a smaller rate in the transformation"
-                    if rate is None
-                    else "Start from smaller weights"
-                )
+                advice = "Take a smaller rate in the transformation" if rate is None else "Start from smaller weights"
                 return (
                     f"Diverged after step {steps}: the error grew without bound. {kept}. "
                     f"{advice}, and standardise the inputs if they are not."

@@ -134,9 +134,7 @@ class Epochs(Walker):
         self._dtype, self._n = rows.dtype, len(rows)
         self._batch = min(int(descent.batch_size), self._n)
         self._batches = -(-self._n // self._batch)
-        self._stride = (
-            1 if every_point or self._n * model.n_weights <= _LONG_EPOCH else _EPOCHS_BETWEEN_POINTS
-        )
+        self._stride = 1 if every_point or self._n * model.n_weights <= _LONG_EPOCH else _EPOCHS_BETWEEN_POINTS
         self._rate = _Rate(model, rows, descent, penalty)
         if before is None:
             weights = np.asarray(start, self._dtype)
@@ -155,9 +153,7 @@ class Epochs(Walker):
         self._read_at = self._pointed_at = -1  # the turn whose rate is known, the step of the last point
         self._lowest_weights = before.weights
         p = model.n_weights
-        self.keeps_all = (
-            p <= EVERY_STEP_UP_TO and 16 * p * (self._batches * max_iter + 1) <= _EVERY_STEP_BYTES
-        )
+        self.keeps_all = p <= EVERY_STEP_UP_TO and 16 * p * (self._batches * max_iter + 1) <= _EVERY_STEP_BYTES
         self.shows = descent.shows(None)
 
     @property
@@ -184,9 +180,7 @@ class Epochs(Walker):
             if not math.isfinite(penalised):
                 self.stop = Stop.NOT_FINITE
                 return None
-        elif not math.isfinite(penalised) or (
-            penalised > _RUNAWAY * self._lowest and penalised > self._first
-        ):
+        elif not math.isfinite(penalised) or (penalised > _RUNAWAY * self._lowest and penalised > self._first):
             self._lose(standing.taken)
             return None
         if penalised < self._lowest:
@@ -235,9 +229,7 @@ class Epochs(Walker):
             rate = self._rate_of(at)
             if wants_penalty:
                 error = self.penalty.on(error * count, standing.weights) / count
-            standing.memory, standing.weights = descent.move(
-                standing.memory, standing.weights, gradient, rate, error
-            )
+            standing.memory, standing.weights = descent.move(standing.memory, standing.weights, gradient, rate, error)
             standing.taken += 1
         standing.epoch += 1
         self._turn += 1
@@ -247,9 +239,7 @@ class Epochs(Walker):
     def _rate_of(self, at: int) -> float:
         """The learning rate of a batch of this epoch."""
         epochs = self.standing.epoch + at / self._batches
-        rate = self.standing.rate * decay_factor(
-            getattr(self._descent, "decay", "none"), epochs, self._horizon
-        )
+        rate = self.standing.rate * decay_factor(getattr(self._descent, "decay", "none"), epochs, self._horizon)
         # One that was read off is raised slowly over the first epoch.
         return rate * min(1.0, epochs + 1.0 / self._batches) if self._rate.reads else rate
 

@@ -10,14 +10,7 @@ import numpy as np
 
 from fallline.descent import Stop
 from fallline.descent.gradient import GradientDescent
-from fallline.descent.linear import (
-    Bowl,
-    largest_stable_rate,
-    limit_from,
-    steps_shown,
-    steps_to_the_limit,
-    walk,
-)
+from fallline.descent.linear import Bowl, largest_stable_rate, limit_from, steps_shown, steps_to_the_limit, walk
 from fallline.descent.penalty import Penalty
 from fallline.exceptions import FalllineError, SettingsError
 from fallline.model.network import Model

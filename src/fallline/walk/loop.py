@@ -88,9 +88,7 @@ def descend(
         )
     endless = max_iter == math.inf
     if isinstance(max_iter, bool) or not max_iter >= 0 or not (endless or int(max_iter) == max_iter):
-        raise SettingsError(
-            f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
-        )
+        raise SettingsError(f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up.")
     check_patience(tol, n_iter_no_change)
     start = model.initial(seed) if weights is None else np.array(weights, np.float64)
     if start.shape != (model.n_weights,):
@@ -158,9 +156,7 @@ def one_epoch(
     trip = _Trip(model, rows, descent, {}, None, 1.0, 0.0, 10, alpha, None, False, names)
     with one_blas_thread(), np.errstate(all="ignore"):
         before = None if before is None else dataclasses.replace(before)
-        walker = Epochs(
-            model, rows, descent, start, weight_decay(model, alpha), seed=seed, max_iter=1, before=before
-        )
+        walker = Epochs(model, rows, descent, start, weight_decay(model, alpha), seed=seed, max_iter=1, before=before)
         return trip.by(walker), walker.standing
 
 
@@ -191,18 +187,10 @@ class FullPasses(Walker):
             if done is not None:
                 self._state, steps = done
                 seconds = (time.perf_counter() - clock) / len(steps.error)
-                self._stride = min(
-                    max(int(_SECONDS_OF_STRIDE / seconds), 1), _STRIDE_NUMBERS // len(walk.weights)
-                )
+                self._stride = min(max(int(_SECONDS_OF_STRIDE / seconds), 1), _STRIDE_NUMBERS // len(walk.weights))
                 shown = np.reshape(steps.shown, (-1, 1))
                 return Stretch(
-                    walk.steps + 1,
-                    walk.passes + 1,
-                    steps.weights,
-                    steps.error,
-                    steps.penalised,
-                    steps.gradient,
-                    shown,
+                    walk.steps + 1, walk.passes + 1, steps.weights, steps.error, steps.penalised, steps.gradient, shown
                 )
         sums = self._rows.total(self._descent.ask(self._state), self._model)
         self._state = self._descent.tell(self._state, sums)
@@ -239,9 +227,7 @@ class _Trip:
         began = time.perf_counter()
         sets = list(self.watched.values()) if watched is None else watched
         judged = None if self.judge is None else list(self.watched).index(self.judge)
-        recorder = Recorder(
-            self.model.n_weights, walker.end, len(walker.shows), len(sets), every=walker.keeps_all
-        )
+        recorder = Recorder(self.model.n_weights, walker.end, len(walker.shows), len(sets), every=walker.keeps_all)
         walker.between = recorder.between
         walker.strides = not sets and not self.every_step
         rule = Stopping(
@@ -317,9 +303,7 @@ class _Trip:
             **arrays,
         )  # fmt: skip
 
-    def _said(
-        self, walker: Walker, recorder: Recorder, rule: Stopping, seen: list[float], stop: Stop
-    ) -> Progress:
+    def _said(self, walker: Walker, recorder: Recorder, rule: Stopping, seen: list[float], stop: Stop) -> Progress:
         last = recorder.last
         assert last is not None
         return Progress(

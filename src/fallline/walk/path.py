@@ -125,9 +125,7 @@ def to_native_frame(columns: dict[str, Any], backend: str | None, gaps: Sequence
 def _frame_library(asked: str | None) -> str:
     """The data frame library to use: the one asked for, or the first of pandas and Polars that is installed."""
     if asked is not None and asked not in _FRAMES:
-        raise SettingsError(
-            f"backend={asked!r} is not possible: choose one of {', '.join(map(repr, _FRAMES))}."
-        )
+        raise SettingsError(f"backend={asked!r} is not possible: choose one of {', '.join(map(repr, _FRAMES))}.")
     tried = _FRAMES[:2] if asked is None else (asked,)
     for name in tried:
         if importlib.util.find_spec(name) is not None:
@@ -224,11 +222,7 @@ class DescentPath(Recorded):
         return np.asarray(self.weights[-1])
 
     def __str__(self) -> str:
-        thinned = (
-            ""
-            if self.every_step
-            else f" Weights kept at {len(self.weight_steps)} of {self.n_steps + 1} points."
-        )
+        thinned = "" if self.every_step else f" Weights kept at {len(self.weight_steps)} of {self.n_steps + 1} points."
         epochs = "" if self.n_epochs is None else f"{self.n_epochs} epochs, "
         return (
             f"{words_of(self.descent)}: {epochs}{self.n_steps} steps, {self.n_passes} passes, "

@@ -95,9 +95,7 @@ class Recorder:
         # Memory costs nothing before it is written to: room for all points spares copies.
         room = int(max(min(most, _ROOM_BYTES // (8 * n_weights)), 16))
         self._whole = [Growing((), np.int64, room) for _ in range(3)]  # step, passes, epoch
-        self._numbers = [
-            Growing((), room=room) for _ in range(3)
-        ]  # error, penalised error, length of the gradient
+        self._numbers = [Growing((), room=room) for _ in range(3)]  # error, penalised error, length of the gradient
         self._shown, self._watched = Growing((n_shown,), room=room), Growing((n_watched,), room=room)
         self._kept = Growing((), np.int64, room)
         self._weights, self._gradient = Growing((n_weights,), room=room), Growing((n_weights,), room=room)
@@ -157,8 +155,7 @@ class Recorder:
             kept, weights, gradient = parts
         else:
             kept, weights, gradient = (
-                np.concatenate([part[:within], np.asarray(end)[None]])
-                for part, end in zip(parts, ends, strict=True)
+                np.concatenate([part[:within], np.asarray(end)[None]]) for part, end in zip(parts, ends, strict=True)
             )
         return {
             "steps": steps, "passes": passes, "epochs": epochs, "error": error, "penalised_error": penalised,

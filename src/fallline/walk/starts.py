@@ -76,9 +76,7 @@ def descend_from(
     if not np.isfinite(starts).all():
         raise TableError("the starts contain NaN or infinity: start from finite weights.")
     if isinstance(max_iter, bool) or max_iter < 0 or int(max_iter) != max_iter:
-        raise SettingsError(
-            f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up."
-        )
+        raise SettingsError(f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up.")
     check_patience(tol, n_iter_no_change)
     if isinstance(descent, str):
         descent, _ = choose(descent, model, len(rows), all_rows=True)
@@ -94,9 +92,7 @@ def descend_from(
         raise SettingsError("alpha='evidence' is for one start at a time: give a number, or use descend.")
 
     began = time.perf_counter()
-    together = (
-        isinstance(model, Network) and isinstance(descent, GradientDescent) and not descent.reads_curvature
-    )
+    together = isinstance(model, Network) and isinstance(descent, GradientDescent) and not descent.reads_curvature
     if together:
         size = int(np.clip(_TOGETHER_BYTES // (8 * len(rows) * max(model.sizes[1:])), 1, 1024))  # type: ignore[attr-defined]
     else:
@@ -134,14 +130,7 @@ def _one_by_one(
                     stop = stop or rule.tell(point)
             walk = walker.walk
             found.append(
-                (
-                    walk.lowest_weights,
-                    walk.lowest_error,
-                    walk.lowest_penalised,
-                    walk.steps,
-                    walk.passes,
-                    int(stop),
-                )
+                (walk.lowest_weights, walk.lowest_error, walk.lowest_penalised, walk.steps, walk.passes, int(stop))
             )
     return tuple(np.array(each) for each in zip(*found, strict=True))
 
@@ -222,11 +211,7 @@ def _in_c(
     m, momentum = len(starts), float(descent.momentum)
     rule = (rate, momentum, descent.nesterov, (1.0 - momentum) ** 2, RUNAWAY, ROUNDING)
     found = Standing(
-        starts.copy(),
-        np.zeros_like(starts),
-        starts.copy(),
-        np.full((m, 4), np.inf),
-        np.zeros((m, 4), np.int64),
+        starts.copy(), np.zeros_like(starts), starts.copy(), np.full((m, 4), np.inf), np.zeros((m, 4), np.int64)
     )
     found.counts[:, 0] = -1
     stride = max(int(_WORK_OF_CALL / (len(rows) * starts.size)), 1)

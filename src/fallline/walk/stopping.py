@@ -12,9 +12,7 @@ from fallline.walk.recorder import Point, Stretch
 def check_patience(tol: float, n_iter_no_change: int) -> None:
     """SettingsError where a walk could not end by them."""
     if not tol >= 0 or not n_iter_no_change >= 1:
-        raise SettingsError(
-            f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1."
-        )
+        raise SettingsError(f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1.")
 
 
 class Stopping:
@@ -24,9 +22,7 @@ class Stopping:
     found F may rise, and that is news too. Where rows judge (``judged``: E on them), what counts is that E falls there.
     """
 
-    def __init__(
-        self, tol: float, patience: int, end: float, end_stop: Stop, *, adapts: bool, judges: bool
-    ) -> None:
+    def __init__(self, tol: float, patience: int, end: float, end_stop: Stop, *, adapts: bool, judges: bool) -> None:
         self._tol, self._patience, self._end, self._end_stop = tol, patience, end, end_stop
         self._adapts, self._judges = adapts, judges
         self._reference, self._news_at = math.inf, 0

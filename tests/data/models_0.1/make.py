@@ -38,22 +38,14 @@ def make_table():
     volume = 1e-4 * girth**2 * height + random.normal(0, 0.2, 60)
     age[[3, 17, 40]] = ""
     lines = ["girth,age,kind,height,volume"]
-    lines += [
-        ",".join(map(str, row))
-        for row in zip(girth, age, kind, height.round(3), volume.round(4), strict=True)
-    ]
+    lines += [",".join(map(str, row)) for row in zip(girth, age, kind, height.round(3), volume.round(4), strict=True)]
     (HERE / "trees.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def run(*arguments):
     command = [sys.executable, "-m", "fallline", *arguments]
     return subprocess.run(
-        command,
-        cwd=HERE,
-        check=True,
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, "COLUMNS": "200"},
+        command, cwd=HERE, check=True, capture_output=True, encoding="utf-8", env={**os.environ, "COLUMNS": "200"}
     ).stdout
 
 
