@@ -4,38 +4,54 @@ import time
 import numpy as np
 import pytest
 
-from fallline.native.lapack import cholesky, inverse_of_root, solve_by_root
+from fallline.native import lapack
+from fallline.native.lapack import diagonals, solve_by_root, solved
 
 
-@pytest.fixture
-def square(random):
-    a = random.normal(size=(50, 30))
-    return a.T @ a
+@pytest.fixture(params=["C, where there is a library", "SciPy"], autouse=True)
+def way(request, monkeypatch):
+    if request.param == "SciPy":
+        monkeypatch.setattr(lapack, "function", lambda *args: None)
 
 
-def test_the_root_squared_is_the_matrix(square):
-    root = np.triu(cholesky(square.copy()))
-    np.testing.assert_allclose(root.T @ root, square, rtol=1e-12, atol=1e-12)
+@pytest.fixture(params=[1, 30, 150, 301])
+def given(request, random):
+    """A matrix, a scale and what is added to its diagonal, and D square D + diag(more)."""
+    p = request.param
+    a, scale, more = random.normal(size=(p + 20, p)), random.uniform(0.1, 3.0, p), random.uniform(0.1, 1.0, p)
+    square = a.T @ a
+    return square, scale, more, square * np.outer(scale, scale) + np.diag(more)
 
 
-def test_the_root_solves_equations_and_gives_the_inverse_as_numpy_does(square, random):
-    right, root = random.normal(size=30), cholesky(square.copy())
-    np.testing.assert_allclose(solve_by_root(root, right), np.linalg.solve(square, right), rtol=1e-9)
-    inverse = inverse_of_root(root)
-    np.testing.assert_allclose(inverse @ inverse.T, np.linalg.inv(square), rtol=1e-8, atol=1e-12)
+def test_the_root_squared_is_the_matrix_and_solves_equations_as_numpy_does(given, random):
+    square, scale, more, whole = given
+    slope = random.normal(size=len(scale))
+    before = square.copy(), slope.copy()
+    root, move = solved(square, scale, more, slope)
+    upper = np.triu(root)
+    np.testing.assert_allclose(upper.T @ upper, whole, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(move, -np.linalg.solve(whole, slope), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(solve_by_root(root, slope), -move, rtol=1e-8, atol=1e-12)
+    np.testing.assert_array_equal(square, before[0])  # what is given is left as it was
+    np.testing.assert_array_equal(slope, before[1])
 
 
-def test_what_is_not_positive_definite_has_no_root():
-    assert cholesky(np.array([[1.0, 2.0], [2.0, 1.0]])) is None
+def test_the_diagonals_are_those_of_the_root_and_of_the_inverse(given):
+    square, scale, more, whole = given
+    diagonal, variance = diagonals(square, scale, more)
+    np.testing.assert_allclose(diagonal, np.diagonal(np.linalg.cholesky(whole)), rtol=1e-10)
+    np.testing.assert_allclose(variance, np.diagonal(np.linalg.inv(whole)), rtol=1e-8)
 
 
-def test_a_right_side_is_left_as_it_was(square):
-    right = np.ones(30)
-    solve_by_root(cholesky(square), right)
-    np.testing.assert_array_equal(right, np.ones(30))
+def test_what_is_not_positive_definite_has_no_solution():
+    square, ones = np.array([[1.0, 2.0], [2.0, 1.0]]), np.ones(2)
+    assert np.isnan(solved(square, ones, 0.0 * ones, ones)[1]).all()
+    assert diagonals(square, ones, 0.0 * ones) is None
 
 
-def test_other_threads_go_on_while_a_matrix_is_factorised(random):
+def test_other_threads_go_on_while_a_matrix_is_factorised(random, way):
+    if lapack.function("damped", np.float64) is None:
+        return  # SciPy keeps Python's lock
     a = random.normal(size=(1500, 1500))
     square, ticks, done = a @ a.T + 1500 * np.eye(1500), [], threading.Event()
 
@@ -46,7 +62,7 @@ def test_other_threads_go_on_while_a_matrix_is_factorised(random):
     thread = threading.Thread(target=tick)
     thread.start()
     began = time.perf_counter()
-    cholesky(square)
+    solved(square, np.ones(1500), np.ones(1500), np.ones(1500))
     ended = time.perf_counter()
     done.set()
     thread.join()

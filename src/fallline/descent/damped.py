@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallline.descent.penalty import Penalised, with_diagonal
-from fallline.native.lapack import cholesky, solve_by_root
+from fallline.descent.penalty import Penalised
+from fallline.native.lapack import solved
 
 
 class Damped(NamedTuple):
@@ -31,10 +31,8 @@ def by_cholesky(here: Penalised, scale: np.ndarray, damping: Any) -> Damped:
     matrix indefinite the step is NaN: such a trial is rejected, and the damping grows.
     """
     felt, unit, slope, on_diagonal = _in_units(here, scale, damping)
-    scaled = with_diagonal(here.gauss_newton, on_diagonal, 1.0 / unit)
-    root = cholesky(scaled)
-    move = np.full(len(slope), np.nan) if root is None else -solve_by_root(root, slope)
-    return Damped(scaled, felt, unit, slope, on_diagonal, move)
+    root, move = solved(here.gauss_newton, 1.0 / unit, on_diagonal, slope)
+    return Damped(root, felt, unit, slope, on_diagonal, move)
 
 
 def by_qr(columns: np.ndarray, right: np.ndarray, here: Penalised, scale: np.ndarray, damping: Any) -> Damped:

@@ -14,7 +14,7 @@ import numpy as np
 from fallline.error.sums import Sums
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.network import Model
-from fallline.native.lapack import cholesky, inverse_of_root
+from fallline.native.lapack import diagonals
 
 _LEAST, _MOST = 1e-10, 1e8
 _TINY = float(np.finfo(np.float64).tiny)
@@ -104,15 +104,11 @@ def bayesian(model: Model, rows: float, first: float = Evidence.first) -> Penalt
 
 def penalise(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalised:
     """F, its gradient and, where it was asked for, its Gauss–Newton curvature at ``weights``."""
-    square = None if sums.gauss_newton is None else with_diagonal(sums.gauss_newton, penalty.strength)
+    square = None
+    if sums.gauss_newton is not None:
+        square = sums.gauss_newton.copy()
+        square.reshape(-1)[:: len(square) + 1] += penalty.strength
     return Penalised(penalty.on(sums.error, weights), sums.gradient + penalty.strength * weights, square)
-
-
-def with_diagonal(square: np.ndarray, more: np.ndarray | float, scale: np.ndarray | None = None) -> np.ndarray:
-    """D square D + diag(more), a new (p, p) array; D = diag(scale), the identity without it."""
-    new = square.copy() if scale is None else np.multiply(square * scale[:, None], scale, order="C")
-    new.reshape(-1)[:: len(new) + 1] += more
-    return new
 
 
 def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
@@ -128,13 +124,10 @@ def reestimated(penalty: Penalty, weights: np.ndarray, sums: Sums) -> Penalty:
     assert held is not None
     diagonal = np.diagonal(sums.gauss_newton) + strength
     scale = 1.0 / np.sqrt(np.maximum(diagonal, _TINY))
-    scaled = with_diagonal(sums.gauss_newton, strength * scale**2 + 1e-12, scale)
-    root = cholesky(scaled)
-    if root is None:
+    found = diagonals(sums.gauss_newton, scale, strength * scale**2 + 1e-12)
+    if found is None:
         return penalty
-    diagonal = np.diagonal(root).copy()
-    inverse = inverse_of_root(root)
-    variance = np.einsum("ij,ij->i", inverse, inverse) * scale**2  # the diagonal of A⁻¹
+    diagonal, variance = found[0], found[1] * scale**2  # of A⁻¹
     determined = float(np.sum(np.clip(1.0 - strength * variance, 0.0, 1.0)[held]))
     free = len(weights) - int(held.sum())
     gamma, values = determined + free, sums.rows * penalty.outputs

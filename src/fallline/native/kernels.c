@@ -851,3 +851,66 @@ int64_t API(epoch)(const int64_t *shape, const Rows *rows, const double *strengt
   free(t.memory), free(g);
   return at;
 }
+
+/* ---- the factorisations of a descent, by the LAPACK and BLAS that SciPy carries; of the pair of types, float64 alone is used ---- */
+
+typedef struct {
+  void (*potrf)(char *, int *, double *, int *, int *);
+  void (*potrs)(char *, int *, int *, double *, int *, double *, int *, int *);
+  void (*trtri)(char *, char *, int *, double *, int *, int *);
+  void (*trmm)(char *, char *, char *, char *, int *, int *, double *, double *, int *, double *, int *);
+} Lapack;
+
+/* root (p, p) = R with RᵀR = D square D + diag(more), D = diag(scale): upper triangular, row by row. 0: not positive definite. */
+static int factored(int64_t p, const Lapack *by, const double *square, const double *scale, const double *more, double *root) {
+  int size = (int)p, info = 0;
+  char lower = 'L'; /* row by row is, to LAPACK, the transpose column by column */
+  memset(root, 0, (size_t)(8 * p * p));
+  for (int64_t i = 0; i < p; i++) {
+    for (int64_t k = i; k < p; k++) root[i * p + k] = square[i * p + k] * scale[i] * scale[k];
+    root[i * p + i] += more[i];
+  }
+  by->potrf(&lower, &size, root, &size, &info);
+  return info == 0;
+}
+
+/* The same, and move (p) = −(RᵀR)⁻¹ slope. */
+int64_t API(damped)(int64_t p, const Lapack *by, const double *square, const double *scale, const double *more, const double *slope, double *root, double *move) {
+  int size = (int)p, one = 1, info = 0;
+  char lower = 'L';
+  if (!factored(p, by, square, scale, more, root)) return 0;
+  for (int64_t i = 0; i < p; i++) move[i] = -slope[i];
+  by->potrs(&lower, &size, &one, root, &size, move, &size, &info);
+  return info == 0;
+}
+
+/* Lower triangles of more rows than these are inverted in halves: LAPACK's own inverse of them is slow. */
+enum { HALVED = 120 };
+
+static void invert(const Lapack *by, int64_t n, double *lower, int ld) {
+  char left = 'L', right = 'R', low = 'L', plain = 'N', general = 'N';
+  int size = (int)n, half = (int)(n / 2), rest = size - half, info = 0;
+  double minus = -1, one = 1;
+  if (n < HALVED) {
+    by->trtri(&low, &general, &size, lower, &ld, &info);
+    return;
+  }
+  double *corner = lower + half, *last = corner + (int64_t)half * ld;
+  invert(by, half, lower, ld);
+  invert(by, rest, last, ld);
+  by->trmm(&left, &low, &plain, &general, &rest, &half, &minus, last, &ld, corner, &ld);
+  by->trmm(&right, &low, &plain, &general, &rest, &half, &one, lower, &ld, corner, &ld);
+}
+
+/* The diagonals of R and of (RᵀR)⁻¹, (p) each; root is room for (p, p). */
+int64_t API(spread)(int64_t p, const Lapack *by, const double *square, const double *scale, const double *more, double *root, double *diagonal, double *variance) {
+  if (!factored(p, by, square, scale, more, root)) return 0;
+  for (int64_t i = 0; i < p; i++) diagonal[i] = root[i * p + i];
+  invert(by, p, root, (int)p);
+  for (int64_t i = 0; i < p; i++) {
+    double sum = 0;
+    for (int64_t k = i; k < p; k++) sum += root[i * p + k] * root[i * p + k];
+    variance[i] = sum;
+  }
+  return 1;
+}

@@ -1,7 +1,6 @@
-"""The factorisations of a descent, by the LAPACK that SciPy carries, called so that other threads go on meanwhile.
+"""The factorisations of a descent: in C by the LAPACK and BLAS that SciPy carries, one call each, or by SciPy's own functions.
 
-SciPy's own wrappers keep Python's lock: two descents side by side would wait for each other's factorisations. Here the
-functions behind them are called through ctypes, which lets go of it.
+SciPy's wrappers keep Python's lock, and two descents side by side would wait for each other; C lets go of it.
 """
 
 import ctypes
@@ -10,6 +9,8 @@ import importlib
 from typing import Any
 
 import numpy as np
+
+from fallline.native.library import function
 
 
 @functools.cache
@@ -23,58 +24,66 @@ def address_of(module: str, name: str) -> int:
     return int(pointed(capsule, named(capsule)))
 
 
+class _Lapack(ctypes.Structure):
+    """The functions that kernels.c calls, as it names them."""
+
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("potrf", "potrs", "trtri", "trmm"))
+
+
 @functools.cache
-def _function(name: str, arguments: int) -> Any:
-    """A function of LAPACK."""
-    return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address_of("cython_lapack", name))
+def _lapack() -> _Lapack:
+    names = ("dpotrf", "dpotrs", "dtrtri")
+    return _Lapack(*(address_of("cython_lapack", name) for name in names), address_of("cython_blas", "dtrmm"))
 
 
-_LOWER, _NOT_UNIT = (ctypes.create_string_buffer(letter) for letter in (b"L", b"N"))
+def _in_c(name: str, pointers: int, p: int, *arrays: np.ndarray) -> bool | None:
+    """Whether a function of kernels.c found the matrix positive definite; None where there is no C."""
+    call = function(name, np.float64, (ctypes.c_int64, *(ctypes.c_void_p,) * pointers), ctypes.c_int64)
+    if call is None:
+        return None
+    return bool(call(p, ctypes.addressof(_lapack()), *(array.__array_interface__["data"][0] for array in arrays)))
 
 
-def _call(name: str, *arguments: Any) -> int:
-    """LAPACK's ``info``: 0 where all went well."""
-    info = ctypes.c_int(0)
-    given = [ctypes.c_int(each) if isinstance(each, int) else each for each in arguments]
-    places = [each.ctypes.data if isinstance(each, np.ndarray) else ctypes.byref(each) for each in given]
-    _function(name, len(given) + 1)(*places, ctypes.byref(info))
-    return info.value
+def solved(square: np.ndarray, scale: np.ndarray, more: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R (p, p) with RᵀR = D square D + diag(more), upper triangular, D = diag(scale), and −(RᵀR)⁻¹ slope (p,).
 
-
-def cholesky(square: np.ndarray) -> np.ndarray | None:
-    """R (p, p), upper triangular with RᵀR = square, in the memory of ``square``; what is below the diagonal is of no meaning.
-
-    square: symmetric, float64, row by row. None where it is not positive definite in numbers.
+    The solution is NaN where the matrix is not positive definite in numbers.
     """
-    p = len(square)
+    square, scale, more, slope = map(np.ascontiguousarray, (square, scale, more, slope))
+    root, move = np.empty_like(square), np.empty_like(slope)
+    fine = _in_c("damped", 7, len(slope), square, scale, more, slope, root, move)
+    if fine is None:
+        root, fine = _root(square, scale, more)
+        move = -solve_by_root(root, slope)
+    return root, move if fine else np.full_like(slope, np.nan)
+
+
+def diagonals(square: np.ndarray, scale: np.ndarray, more: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The diagonals of that R and of (RᵀR)⁻¹, (p,) each; None where the matrix is not positive definite in numbers."""
+    from scipy.linalg.lapack import dtrtri
+
+    square, scale, more = map(np.ascontiguousarray, (square, scale, more))
+    root, diagonal, variance = np.empty_like(square), np.empty_like(scale), np.empty_like(scale)
+    fine = _in_c("spread", 7, len(scale), square, scale, more, root, diagonal, variance)
+    if fine is None:
+        root, fine = _root(square, scale, more)
+        inverse = np.triu(dtrtri(root.T, lower=1)[0].T)
+        diagonal, variance = np.diagonal(root), np.einsum("ij,ij->i", inverse, inverse)
+    return (diagonal, variance) if fine else None
+
+
+def _root(square: np.ndarray, scale: np.ndarray, more: np.ndarray) -> tuple[np.ndarray, bool]:
+    from scipy.linalg.lapack import dpotrf
+
+    scaled = square * scale[:, None] * scale
+    scaled.reshape(-1)[:: len(scaled) + 1] += more
     # Row by row is, to LAPACK, the transpose column by column: its lower triangle is the upper one here.
-    return None if _call("dpotrf", _LOWER, p, square, p) else square
-
-
-# LAPACK's inverse of a triangle is slow where it is large: from so many rows on it is put together of two halves.
-_HALVED = 120
-
-
-def inverse_of_root(root: np.ndarray) -> np.ndarray:
-    """R⁻¹ (p, p), upper triangular, from R as ``cholesky`` gives it: (RᵀR)⁻¹ = R⁻¹R⁻ᵀ.
-
-    Source: Higham (2002), *Accuracy and Stability of Numerical Algorithms*, sec. 14.2.2 (block methods).
-    """
-    p = len(root)
-    if p < _HALVED:
-        inverse = np.array(root)
-        _call("dtrtri", _LOWER, _NOT_UNIT, p, inverse, p)
-        return np.triu(inverse)
-    half, inverse = p // 2, np.zeros((p, p))
-    first, last = inverse_of_root(root[:half, :half]), inverse_of_root(root[half:, half:])
-    inverse[:half, :half], inverse[half:, half:] = first, last
-    inverse[:half, half:] = -first @ (root[:half, half:] @ last)
-    return inverse
+    root, failed = dpotrf(scaled.T, lower=1, overwrite_a=1)
+    return root.T, not failed
 
 
 def solve_by_root(root: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(RᵀR)⁻¹ of a right side (p,), from R as ``cholesky`` gives it."""
-    p, solution = len(root), np.array(right, np.float64)
-    root = np.ascontiguousarray(root)
-    _call("dpotrs", _LOWER, p, 1, root, p, solution, p)
-    return solution
+    """(RᵀR)⁻¹ of a right side (p,), from R as ``solved`` gives it."""
+    from scipy.linalg.lapack import dpotrs
+
+    return np.asarray(dpotrs(root.T, right, lower=1)[0])
