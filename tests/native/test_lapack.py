@@ -1,5 +1,7 @@
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -68,3 +70,21 @@ def test_other_threads_go_on_while_a_matrix_is_factorised(random, way):
     thread.join()
     within = [at for at in ticks if began < at < ended]
     assert len(within) > 100
+
+
+def test_threads_that_come_first_at_the_same_moment_solve_alike(random):
+    a = random.normal(size=(40, 20))
+    square, ones = a.T @ a, np.ones(20)
+    expected = solved(square, ones, ones, ones)[1]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(200):
+                lapack._lapack.cache_clear()
+                both = threading.Barrier(8)
+                found = pool.map(lambda _, gate=both: (gate.wait(), solved(square, ones, ones, ones)[1])[1], range(8))
+                for each in found:
+                    np.testing.assert_array_equal(each, expected)
+    finally:
+        sys.setswitchinterval(interval)

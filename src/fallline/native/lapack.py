@@ -41,7 +41,8 @@ def _in_c(name: str, pointers: int, p: int, *arrays: np.ndarray) -> bool | None:
     call = function(name, np.float64, (ctypes.c_int64, *(ctypes.c_void_p,) * pointers), ctypes.c_int64)
     if call is None:
         return None
-    return bool(call(p, ctypes.addressof(_lapack()), *(array.__array_interface__["data"][0] for array in arrays)))
+    by = _lapack()  # held while C reads it: of two threads that ask for it first, one gets a table that nobody keeps
+    return bool(call(p, ctypes.addressof(by), *(array.__array_interface__["data"][0] for array in arrays)))
 
 
 def solved(square: np.ndarray, scale: np.ndarray, more: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
