@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from fallline import Adam, GradientDescent, InMemory, Network, Rprop, descend, descend_from
+from fallline.descent import Stop
 from fallline.error.sums import Block, Request, finished, sums_of_block
 from fallline.model.activations import ACTIVATIONS
 from fallline.native import kernels
 from fallline.native.library import status
+from fallline.walk.stopping import Stopping
 
 pytestmark = pytest.mark.skipif(status().level is None, reason=status().sentence)
 
@@ -158,6 +160,22 @@ def test_a_walk_of_many_steps_at_once_is_the_walk_step_by_step(name, settings, m
         np.testing.assert_allclose(getattr(path, column), getattr(twin, column), rtol=1e-6, atol=1e-9)
     for shown, values in twin.shown.items():
         np.testing.assert_allclose(path.shown[shown], values, rtol=1e-9)
+
+
+def test_ctrl_c_after_many_steps_keeps_a_path_that_has_its_best_point(monkeypatch):
+    tell_all = Stopping.tell_all
+
+    def interrupted(self, stretch):
+        tell_all(self, stretch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stopping, "tell_all", interrupted)
+    x = np.linspace(-1, 1, 50)[:, None]
+    path = descend(Network((1, 2, 1)), (x, np.sin(2 * x)), GradientDescent(0.1), seed=0, max_iter=500)
+    assert path.stop == Stop.INTERRUPTED
+    assert 1 < len(path.steps) < 500
+    assert path.at_best(path.error) == path.error.min()
+    np.testing.assert_array_equal(path.weight_steps, path.steps)
 
 
 def test_a_walk_to_rest_ends_where_the_gradient_is_zero():

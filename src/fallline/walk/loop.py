@@ -242,9 +242,9 @@ class _Trip:
                 point = walker.go()
                 stop = walker.stop
                 if isinstance(point, Stretch):
+                    recorder.note_all(point)  # first, so that the best point is there whenever Ctrl-C comes
                     further, count = rule.tell_all(point)
-                    point = point.upto(count)
-                    recorder.note_all(point)
+                    recorder.end_within(point, count)
                     walker.passes = point.passes + count - 1
                     stop = stop or further
                 elif point is not None:

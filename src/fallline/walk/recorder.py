@@ -41,10 +41,6 @@ class Stretch(NamedTuple):
     gradient: np.ndarray
     shown: np.ndarray
 
-    def upto(self, count: int) -> "Stretch":
-        """The first of them."""
-        return self._replace(**{name: getattr(self, name)[:count] for name in self._fields[2:]})
-
     def point(self, k: int) -> Point:
         """One of them."""
         step, passes = self.step + k % len(self.error), self.passes + k % len(self.error)
@@ -133,6 +129,11 @@ class Recorder:
         self._kept.add_all(stretch.step + numbers[kept])
         self.last = stretch.point(-1)
         self.points += len(numbers)
+
+    def end_within(self, stretch: Stretch, count: int) -> None:
+        """Of the stretch that was noted last, only so many points belong to the walk."""
+        self.points -= len(stretch.error) - count
+        self.last = stretch.point(count - 1)
 
     def between(self, step: int, weights: np.ndarray, gradient: np.ndarray) -> None:
         """Keep the weights of a step that is no point of its own, or is about to be."""
