@@ -6,7 +6,6 @@ SciPy's wrappers keep Python's lock, and two descents side by side would wait fo
 import ctypes
 import functools
 import importlib
-from typing import Any
 
 import numpy as np
 
