@@ -68,6 +68,45 @@ def test_errors_on_a_plane_are_those_of_the_twin(seed):
     close(errors, sums_of_block(network, request, block).error, PRECISION[block.x.dtype.type])
 
 
+def misaligned(array):
+    """The same numbers, one byte beyond where a number may lie."""
+    held = np.empty(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    held[...] = array
+    return held
+
+
+def of_records(array):
+    """The same numbers as fields of records of twelve bytes and more."""
+    held = np.zeros(len(array), [("numbers", array.dtype, array.shape[1:]), ("other", np.int32)])
+    held["numbers"] = array
+    return held["numbers"]
+
+
+AS_IT_LIES = {
+    "every second": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "backwards": lambda array: array[::-1].copy()[::-1],
+    "the same row again": lambda array: np.broadcast_to(array[:1], array.shape),
+    "column by column": np.asfortranarray,
+    "misaligned": misaligned,
+    "of records": of_records,
+    "read-only": lambda array: np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape),
+}
+
+
+@pytest.mark.parametrize("how", AS_IT_LIES)
+@pytest.mark.parametrize("sizes", [(3, 4, 2), (20, 1)])
+def test_rows_are_read_as_they_lie_in_memory(how, sizes):
+    random = np.random.default_rng(9)
+    x, y, s = (random.uniform(0.1, 1.0, shape) for shape in ((300, sizes[0]), (300, sizes[-1]), (300,)))
+    x, y, s = (AS_IT_LIES[how](array) for array in (x, y, s))
+    network = Network(sizes, output_activation="logistic")
+    request = Request("gradient", network.initial(0))
+    expected = sums_of_block(network, request, Block(*(np.array(array) for array in (x, y, s))))
+    sums = InMemory(x, y, s).total(request, network)
+    close(sums.error, expected.error, 1e-12)
+    close(sums.gradient, expected.gradient, 1e-12)
+
+
 @pytest.mark.parametrize("inputs", [16, 31, 32, 150])
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -38,14 +38,21 @@ def _rows_of(block: Any) -> int:
     """Where a block stands as C reads it; kept with it, as are the arrays that it points to."""
     found = block.kept.get("native")
     if found is None:
-        x, y, size = block.x, block.y, block.x.itemsize
+        size = block.x.itemsize
+        x, y = (_in_numbers(array) for array in (block.x, block.y))
+        s = None if block.s is None else np.require(block.s, requirements=["A", "C"])
         gemm = address_of("cython_blas", "dgemm" if size == 8 else "sgemm")
         steps = (*(step // size for step in x.strides), *(step // size for step in y.strides))
+        rows = _Rows(_place(x), _place(y), _place(s), *steps, len(x), None, gemm)
         # One for all threads: C may be reading it.
-        found = block.kept.setdefault(
-            "native", _Rows(_place(x), _place(y), _place(block.s), *steps, len(x), None, gemm)
-        )
-    return ctypes.addressof(found)
+        found = block.kept.setdefault("native", (rows, x, y, s))
+    return ctypes.addressof(found[0])
+
+
+def _in_numbers(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy of one whose numbers do not lie whole numbers apart, such as a field of records."""
+    fits = array.flags.aligned and not any(step % array.itemsize for step in array.strides)
+    return array if fits else array.copy()
 
 
 @functools.lru_cache(maxsize=256)
