@@ -12,6 +12,7 @@ from fallline.error.sums import Block, Request, finished, sums_of_block
 from fallline.model.activations import ACTIVATIONS
 from fallline.native import kernels
 from fallline.native.library import status
+from fallline.walk.loop import one_epoch
 from fallline.walk.stopping import Stopping
 
 pytestmark = pytest.mark.skipif(status().level is None, reason=status().sentence)
@@ -273,6 +274,18 @@ def test_epochs_are_those_of_the_twin(name, dtype, monkeypatch):
     rtol, atol = (1e-7, 1e-10) if dtype == np.float64 else (2e-2, 2e-3)
     for column in ("error", "weights", "best_weights"):
         np.testing.assert_allclose(getattr(path, column), getattr(twin, column), rtol=rtol, atol=atol)
+
+
+def test_an_epoch_goes_on_from_one_in_another_precision(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    network, descent = Network((2, 3, 1)), GradientDescent(0.05, momentum=0.5, batch_size=20)
+    y, start = np.sin(x[:, :1]), network.initial(0)
+
+    def twice():
+        _, standing = one_epoch(network, InMemory(x, y, dtype=np.float32), descent, start, seed=1)
+        return one_epoch(network, InMemory(x, y), descent, start, seed=1, before=standing)[0]
+
+    np.testing.assert_allclose(twice().final_weights, without_c(monkeypatch, twice).final_weights, rtol=1e-5)
 
 
 def test_results_are_the_same_bits_from_run_to_run_and_in_any_thread():

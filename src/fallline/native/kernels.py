@@ -230,7 +230,7 @@ def epoch(
     the rows, are changed in place; ``steps``, how many the memory has seen. kept: room for the weights and gradient of each step.
     """
     call = _call_for("epoch", network, block.x, block.y)
-    if call is None:
+    if call is None or {weights.dtype, memory.dtype} != {block.x.dtype}:  # going on from a walk in another type
         return None
     rows = _Rows()
     ctypes.memmove(ctypes.addressof(rows), _rows_of(block), ctypes.sizeof(_Rows))
