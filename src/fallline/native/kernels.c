@@ -399,18 +399,17 @@ static void large_tile(double *out, int64_t out_i, int64_t out_h, int64_t I, int
     for (int h = 0; h < H && h < WIDE; h++) out[i * out_i + h * out_h] += (double)added_up(sum[i][h]);
 }
 
-/* out (under, above) += the products of all pairs of one side with all of the other. The fewer are kept, the others are made
-   a few at a time, so that both stay in the cache. */
+/* out += the products of all pairs of one side with all of the other. The fewer are kept, the others are made a few at a time, so
+   that both stay in the cache; out is (made, kept), so that what is written lies close together. */
 static double *add_products(double *out, const Pairs *under, const Pairs *above, Square *q, int64_t room, int64_t n) {
   int64_t a = count_of(under), b = count_of(above), few = a <= b, kept = few ? a : b, made = few ? b : a;
   const Pairs *stays = few ? under : above, *goes = few ? above : under;
-  int64_t step_kept = few ? b : 1, step_made = few ? 1 : b;
   for (int64_t k = 0, u = 0, v = 0; k < kept; k++, next(stays, &u, &v)) pair(q->kept + k * room, stays, u, v, n);
   for (int64_t m = 0, u = 0, v = 0; m < made; m += WIDE) {
     int64_t now = least(WIDE, made - m);
     for (int64_t k = 0; k < now; k++, next(goes, &u, &v)) pair(q->made + k * room, goes, u, v, n);
     for (int64_t k = 0; k < kept; k += TALL)
-      large_tile(out + k * step_kept + m * step_made, step_kept, step_made, kept - k, now, q->kept + k * room, q->made, room, n);
+      large_tile(out + m * kept + k, 1, kept, kept - k, now, q->kept + k * room, q->made, room, n);
   }
   return out + a * b;
 }
@@ -548,26 +547,32 @@ static void put_together(const Sweep *t, const Square *q, double *square) {
     return;
   }
   for (int64_t i = 0; i < last; i++) {
-    int64_t units = t->sizes[i + 1], size = below(t, i), at = t->begins[i], both = pairs_of(units);
+    int64_t units = t->sizes[i + 1], size = below(t, i), at = t->begins[i], a = pairs_of(size), b = pairs_of(units);
+    int64_t step = a <= b ? a : 1, under = 0; /* from one pair of units to the next */
     for (int64_t c = 0; c < size; c++)
-      for (int64_t d = c; d < size; d++, from += both) {
-        const double *pair = from;
+      for (int64_t d = c; d < size; d++, under++) {
+        const double *pair = from + (a <= b ? under : under * b);
         for (int64_t h = 0; h < units; h++)
-          for (int64_t g = h; g < units; g++, pair++) {
+          for (int64_t g = h; g < units; g++, pair += step) {
             double *ch = square + (at + c * units + h) * p + at, *cg = square + (at + c * units + g) * p + at;
             double *dh = square + (at + d * units + h) * p + at, *dg = square + (at + d * units + g) * p + at;
             ch[d * units + g] = cg[d * units + h] = dh[c * units + g] = dg[c * units + h] = *pair;
           }
       }
+    from += a * b;
     for (int64_t k = i + 1; k <= last; k++) {
       int64_t others = t->sizes[k + 1], over = below(t, k), there = t->begins[k];
+      a = size * over, b = units * others, step = a <= b ? a : 1;
       for (int64_t c = 0; c < size; c++)
-        for (int64_t d = 0; d < over; d++)
+        for (int64_t d = 0; d < over; d++) {
+          const double *pair = from + (a <= b ? c * over + d : (c * over + d) * b);
           for (int64_t h = 0; h < units; h++)
-            for (int64_t g = 0; g < others; g++, from++) {
+            for (int64_t g = 0; g < others; g++, pair += step) {
               int64_t one = at + c * units + h, two = there + d * others + g;
-              square[one * p + two] = square[two * p + one] = *from;
+              square[one * p + two] = square[two * p + one] = *pair;
             }
+        }
+      from += a * b;
     }
   }
   for (int64_t j = 0, size = below(t, last); j < outputs; j++)

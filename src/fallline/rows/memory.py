@@ -33,10 +33,8 @@ _GROUPS = 64  # runs of blocks that threads take in turn: few enough for their s
 _LARGEST_KEPT = (32 << 20) - (1 << 13)  # bytes: the most that it keeps, with what it adds to a block
 _KEPT_BYTES = 64 << 20  # of what is kept of all rows for the next pass
 _WORTH_THREADS = 2e7  # multiplications: a pass of fewer is over before threads have begun
-_PART, _SQUARE_PART = (
-    5e6,
-    1e8,
-)  # the same of what one native call does of a pass: of E and g, and of JᵀJ, which is put together
+# What one native call does of a pass: at least so many multiplications and, where JᵀJ has to be put together, rows.
+_PART, _SQUARE_ROWS = 5e6, 512
 _WINDOW_BYTES = 1 << 19  # of batches laid out together
 
 
@@ -186,7 +184,8 @@ class InMemory:
         work = n * p * (p if square and request.direction is None else directions)
         in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) and self._in_c else None
         if in_c is not None:
-            parts = min(max(int(work / (_SQUARE_PART if square else _PART)), 1), _GROUPS)
+            most = n // _SQUARE_ROWS if square else _GROUPS
+            parts = max(min(int(work / _PART), most, _GROUPS), 1)
             return self._fold(lambda block: Sums(block.count, *in_c(block)), self._blocks(-(-n // parts)), work)
         blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
