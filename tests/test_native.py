@@ -24,7 +24,7 @@ def random_case(seed):
     """A network of any depth and activation, rows for it of either type and order, row weights or none, and weights."""
     random = np.random.default_rng(seed)
     sizes = tuple(int(size) for size in random.integers(1, 9, random.integers(2, 6)))
-    if seed % 10 == 0:  # where a layer is far wider than the next JᵀJ is made of J itself
+    if seed % 10 == 0:  # a layer far wider than the next
         sizes = (int(random.integers(30, 90)), *sizes[1:])
     hidden, output = random.choice(list(ACTIVATIONS), 2)
     network = Network(sizes, str(hidden), str(output), bias=bool(random.integers(2)))

@@ -12,13 +12,10 @@ enum { IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, SOFTPLUS, SOFTSIGN, ELU, SILU
 
 enum { MOST_LAYERS = 16 };
 
-typedef void (*Gemm)(char *, char *, int *, int *, int *, REAL *, const REAL *, int *, const REAL *, int *, REAL *, REAL *, int *);
-
 typedef struct { /* rows where they lie: x (n, inputs), y (n, outputs), s (n) or null; strides in numbers; order or null */
   const REAL *x, *y, *s;
   int64_t x_row, x_column, y_row, y_column, n;
   const int64_t *order;
-  Gemm gemm;
 } Rows;
 
 typedef struct { /* a network and the room to sweep a block of rows through it */
@@ -342,10 +339,9 @@ static double sweep_lying(Sweep *t, const Rows *rows, int64_t from, int64_t n, d
 /* ---- JᵀJ ---- */
 
 typedef struct { /* room for what JᵀJ is made of, and what has been added up of it */
-  REAL *delta[MOST_LAYERS], *kept, *made, *part; /* sensitivities ∂ŷ_j/∂z: (outputs, units, room) */
-  double *sums;                                  /* products of pairs, one after the other; or JᵀJ itself */
+  REAL *delta[MOST_LAYERS], *kept, *made; /* sensitivities ∂ŷ_j/∂z: (outputs, units, room) */
+  double *sums;                           /* products of pairs, one after the other */
   void *memory, *summed;
-  int by_pairs;
 } Square;
 
 typedef struct { /* rows of pairs (u, v): s Σ_j one[u, v, j] two[v, j], each (n); ``half``: v from u on; two, s: 1 where null */
@@ -414,20 +410,10 @@ static double *add_products(double *out, const Pairs *under, const Pairs *above,
   return out + a * b;
 }
 
-/* Whether pairs are worth it: not where a layer is much wider than the next, or the reverse. */
-static int worth_pairs(const Sweep *t) {
-  for (int64_t l = 0; l < t->layers - 1; l++) {
-    int64_t a = below(t, l), b = t->sizes[l + 1];
-    if (pairs_of(a) + pairs_of(b) > 4 * a * b) return 0;
-  }
-  return 1;
-}
-
-/* Numbers that are added up of all blocks; ``kept``: how many rows of pairs, or columns of J, are kept of a block. */
+/* Numbers that are added up of all blocks; ``kept``: how many rows of pairs are kept of a block. */
 static int64_t products_in_all(const Sweep *t, int64_t *kept) {
   int64_t last = t->layers - 1, all = 0;
   *kept = most(below(t, last), WIDE);
-  if (!worth_pairs(t)) return *kept = t->p, t->p * t->p;
   for (int64_t i = 0; i < last; i++) {
     int64_t a = pairs_of(below(t, i)), b = pairs_of(t->sizes[i + 1]);
     all += a * b, *kept = most(*kept, least(a, b));
@@ -441,17 +427,14 @@ static int64_t products_in_all(const Sweep *t, int64_t *kept) {
 
 static int furnish_square(Square *q, const Sweep *t) {
   int64_t kept, outputs = t->sizes[t->layers], all = products_in_all(t, &kept), units = 0;
-  q->by_pairs = worth_pairs(t);
   for (int64_t l = 0; l < t->layers; l++) units += t->sizes[l + 1];
-  int64_t part = q->by_pairs || IS_DOUBLE ? 0 : all;
-  REAL *at = aligned((int64_t)sizeof(REAL) * (t->room * (kept + WIDE + outputs * units) + part), &q->memory);
+  REAL *at = aligned((int64_t)sizeof(REAL) * t->room * (kept + WIDE + outputs * units), &q->memory);
   q->sums = aligned(8 * all, &q->summed);
   if (!at || !q->sums) return 0;
   memset(q->sums, 0, (size_t)(8 * all));
   q->kept = at, at += t->room * kept;
   q->made = at, at += t->room * WIDE;
   for (int64_t l = 0; l < t->layers; l++) q->delta[l] = at, at += t->room * outputs * t->sizes[l + 1];
-  q->part = at;
   return 1;
 }
 
@@ -477,39 +460,10 @@ static void sensitivities(Sweep *t, Square *q, int64_t n) {
   }
 }
 
-/* JᵀJ from the columns of √s J themselves, (p, n) for each output. */
-static void add_columns(Sweep *t, Square *q, int64_t n, Gemm gemm) {
-  int64_t room = t->room, last = t->layers - 1, outputs = t->sizes[t->layers];
-  char turned = 'T', plain = 'N';
-  int p = (int)t->p, rows = (int)n, ld = (int)room;
-  REAL one = 1, add = IS_DOUBLE ? 1 : 0, *to = IS_DOUBLE ? (REAL *)q->sums : q->part;
-  for (int64_t b = 0; b < n; b++) t->other[b] = (REAL)sqrt((double)t->s[b]);
-  for (int64_t j = 0; j < outputs; j++) {
-    REAL *column = q->kept;
-    for (int64_t l = 0; l <= last; l++) {
-      int64_t units = t->sizes[l + 1];
-      for (int64_t i = 0; i < below(t, l); i++)
-        for (int64_t h = 0; h < units; h++, column += room)
-          for (int64_t b = 0; b < n; b += WIDTH) {
-            vec delta = every(l < last || h == j);
-            if (l < last) delta = AT(q->delta[l] + (j * units + h) * room + b);
-            else if (top_slope(t, j)) delta *= AT(top_slope(t, j) + b);
-            AT(column + b) = AT(t->a[l] + i * room + b) * delta * AT(t->other + b);
-          }
-    }
-    gemm(&turned, &plain, &p, &p, &rows, &one, q->kept, &ld, q->kept, &ld, &add, to, &p);
-    for (int64_t k = 0; !IS_DOUBLE && k < t->p * t->p; k++) q->sums[k] += (double)q->part[k];
-  }
-}
-
-static void add_square(Sweep *t, Square *q, int64_t n, Gemm gemm) {
+static void add_square(Sweep *t, Square *q, int64_t n) {
   int64_t room = t->room, last = t->layers - 1, outputs = t->sizes[t->layers];
   double *to = q->sums;
   sensitivities(t, q, n);
-  if (!q->by_pairs) {
-    add_columns(t, q, n, gemm);
-    return;
-  }
   for (int64_t i = 0; i < last; i++) {
     int64_t units = t->sizes[i + 1], size = below(t, i);
     Pairs inputs = {size, size, 1, 1, t->a[i], t->a[i], 0, room, 0, 0, room, 0};
@@ -541,11 +495,6 @@ static void put_together(const Sweep *t, const Square *q, double *square) {
   int64_t last = t->layers - 1, p = t->p, outputs = t->sizes[t->layers];
   const double *from = q->sums;
   memset(square, 0, (size_t)(8 * p * p));
-  if (!q->by_pairs) { /* symmetric to the last bit, whatever the order in which BLAS added up */
-    for (int64_t i = 0; i < p; i++)
-      for (int64_t k = i; k < p; k++) square[i * p + k] = square[k * p + i] = from[i * p + k];
-    return;
-  }
   for (int64_t i = 0; i < last; i++) {
     int64_t units = t->sizes[i + 1], size = below(t, i), at = t->begins[i], a = pairs_of(size), b = pairs_of(units);
     int64_t step = a <= b ? a : 1, under = 0; /* from one pair of units to the next */
@@ -630,7 +579,7 @@ int64_t API(sums)(const int64_t *shape, const Rows *rows, const double *weights,
       }
       int64_t n = take(&t, rows, from, count, t.a[0], t.y, t.s);
       *error += sweep_block(&t, n, gradient, square != 0);
-      if (square) add_square(&t, &q, n, rows->gemm);
+      if (square) add_square(&t, &q, n);
     }
     if (square) put_together(&t, &q, square);
   }

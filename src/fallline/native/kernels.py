@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallline.native.lapack import address_of
 from fallline.native.library import function
 
 # In the order in which kernels.c numbers them.
@@ -21,12 +20,12 @@ _MOST_LAYERS = 16
 
 
 class _Rows(ctypes.Structure):
-    """Rows where they lie: pointers, strides in numbers, and the product of BLAS for their type."""
+    """Rows where they lie: pointers, and strides in numbers."""
 
     _fields_ = (
         ("x", ctypes.c_void_p), ("y", ctypes.c_void_p), ("s", ctypes.c_void_p),
         ("x_row", ctypes.c_int64), ("x_column", ctypes.c_int64), ("y_row", ctypes.c_int64), ("y_column", ctypes.c_int64),
-        ("n", ctypes.c_int64), ("order", ctypes.c_void_p), ("gemm", ctypes.c_void_p),
+        ("n", ctypes.c_int64), ("order", ctypes.c_void_p),
     )  # fmt: skip
 
 
@@ -41,9 +40,8 @@ def _rows_of(block: Any) -> int:
         size = block.x.itemsize
         x, y = (_in_numbers(array) for array in (block.x, block.y))
         s = None if block.s is None else np.require(block.s, requirements=["A", "C"])
-        gemm = address_of("cython_blas", "dgemm" if size == 8 else "sgemm")
         steps = (*(step // size for step in x.strides), *(step // size for step in y.strides))
-        rows = _Rows(_place(x), _place(y), _place(s), *steps, len(x), None, gemm)
+        rows = _Rows(_place(x), _place(y), _place(s), *steps, len(x), None)
         # One for all threads: C may be reading it.
         found = block.kept.setdefault("native", (rows, x, y, s))
     return ctypes.addressof(found[0])
