@@ -56,7 +56,7 @@ def function(name: str, dtype: "DTypeLike", arguments: Sequence[Any] = (), resul
     import numpy as np
 
     (level, _), library = _found()
-    numbers = _SHORT.get(np.dtype(dtype).name)
+    numbers = _SHORT.get(np.dtype(dtype).name if np.dtype(dtype).isnative else "")
     if library is None or numbers is None:
         return None
     return _typed(library, f"{name}_{numbers}_{level}", tuple(arguments), result)

@@ -59,10 +59,10 @@ INLINE vec exp_in_parts(vec x, vec *scale) {
   return r2 * (low + (r2 * r2) * (REAL)0.0013926213466332443037) + r;
 }
 
-INLINE vec exp_of(vec x) { /* of what is not above 0; below −700 (−80) it stays as small as there */
-  const vec least = every(IS_DOUBLE ? -700 : -80);
+INLINE vec exp_of(vec x) { /* of what is not above 0; 0 where it is no number of full precision */
+  const vec least = every(IS_DOUBLE ? -708 : -87);
   vec scale, q = exp_in_parts(pick(x < least, least, x), &scale);
-  return scale * q + scale;
+  return pick(x < least, every(0), scale * q + scale);
 }
 
 INLINE vec expm1_of(vec x) { /* of what is not above 0 */
@@ -80,9 +80,9 @@ INLINE vec tanh_of(vec x) { /* e/(e + 2) with e = exp(2|x|) − 1 */
   return (vec)((mask)t | ((mask)x & sign_bits()));
 }
 
-INLINE vec logistic_of(vec x) { /* 1/(1 + exp(−x)) */
+INLINE vec logistic_of(vec x) { /* 1/(1 + exp(−x)), rounded as ½ tanh(½ x) + ½ is: 0 where that is */
   const vec most = every(IS_DOUBLE ? 700 : 80);
   x = pick(x > most, most, x);
   vec scale, q = exp_in_parts(pick(x < -most, most, -x), &scale);
-  return 1 / (scale * q + (scale + 1));
+  return (1 / (scale * q + (scale + 1)) + (REAL)0.5) - (REAL)0.5;
 }

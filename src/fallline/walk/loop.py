@@ -169,7 +169,7 @@ class FullPasses(Walker):
         self._model, self._rows, self._descent = model, rows, descent
         self._state, self.penalty = descent.start(start, penalty), penalty
         self.end, self.end_stop, self.shows = max_iter, Stop.MAX_ITER, descent.shows(penalty)
-        self._stride = _FIRST_STRIDE
+        self._stride = min(_FIRST_STRIDE, _STRIDE_NUMBERS // model.n_weights)
 
     @property
     def walk(self) -> Walk:
@@ -181,7 +181,7 @@ class FullPasses(Walker):
         """One pass further: the point it came to, or None where it was a trial or a look at the curvature; or many, where
         ``strides`` says so and steps are tiny."""
         walk: Walk = self._state.walk
-        if self.strides and 0 <= walk.steps < self.end and isinstance(self._rows, InMemory):
+        if self.strides and self._stride > 1 and 0 <= walk.steps < self.end and isinstance(self._rows, InMemory):
             most, clock = int(min(self._stride, self.end - walk.steps)), time.perf_counter()
             done = self._descent.many(self._state, self._rows, self._model, most)
             if done is not None:
@@ -235,6 +235,7 @@ class _Trip:
             adapts=walker.penalty.adapts, judges=judged is not None,
         )  # fmt: skip
         stop, spoken, seen = Stop.GOING_ON, began, [math.inf] * len(sets)
+        noted: Stretch | None = None  # and not judged yet
         while stop == Stop.GOING_ON:
             try:
                 if stopping():
@@ -242,10 +243,9 @@ class _Trip:
                 point = walker.go()
                 stop = walker.stop
                 if isinstance(point, Stretch):
-                    recorder.note_all(point)  # first, so that the best point is there whenever Ctrl-C comes
-                    further, count = rule.tell_all(point)
-                    recorder.end_within(point, count)
-                    walker.passes = point.passes + count - 1
+                    noted = point
+                    further = _judged(noted, walker, recorder, rule)
+                    noted = None
                     stop = stop or further
                 elif point is not None:
                     seen = [each.total(Request("error", point.weights), self.model).error for each in sets]
@@ -262,6 +262,8 @@ class _Trip:
             except KeyboardInterrupt:
                 if not recorder.points:
                     raise  # before the error at the start was known: there is nothing to keep
+                if noted is not None:
+                    _judged(noted, walker, recorder, rule)
                 stop = Stop.INTERRUPTED
         if stop == Stop.NOT_FINITE:
             raise FalllineError(START_NOT_FINITE)
@@ -318,6 +320,15 @@ class _Trip:
             stop=stop,
             epochs=last.epoch,
         )
+
+
+def _judged(stretch: Stretch, walker: Walker, recorder: Recorder, rule: Stopping) -> Stop:
+    """Record the points of a stretch, and say why the walk ends within it, if it does. After Ctrl-C it can be done again."""
+    recorder.note_all(stretch)
+    stop, count = rule.tell_all(stretch)
+    recorder.end_within(stretch, count)
+    walker.passes = stretch.passes + count - 1
+    return stop
 
 
 def _on_moments(

@@ -108,31 +108,34 @@ class Recorder:
         self._watched.add(watched)
         if self.points % self._stride == 0:
             self.between(point.step, point.weights, point.gradient)
-        self.last = point
         self.points += 1
+        self.last = point
 
     def note_all(self, stretch: Stretch) -> None:
-        """Keep the points of a stretch, of a walk without watched rows or epochs."""
+        """Keep the points of a stretch, of a walk without watched rows or epochs; those that are there already, as they are."""
         numbers = np.arange(len(stretch.error))
-        for whole, count in zip(
-            self._whole, (stretch.step + numbers, stretch.passes + numbers, 0 * numbers), strict=True
-        ):
-            whole.add_all(count)
+        before = stretch.step - int(self._whole[0].upto(1)[0])  # a step a point
+        for column in (*self._whole, *self._numbers, self._shown, self._watched):
+            column.count = min(column.count, before)
+        for column in (self._kept, self._weights, self._gradient):
+            column.count = min(column.count, -(-before // self._stride))
+        whole = stretch.step + numbers, stretch.passes + numbers, 0 * numbers
+        for one, counts in zip(self._whole, whole, strict=True):
+            one.add_all(counts)
         length = np.sqrt(np.einsum("ij,ij->i", stretch.gradient, stretch.gradient))
         for column, values in zip(self._numbers, (stretch.error, stretch.penalised, length), strict=True):
             column.add_all(values)
         self._shown.add_all(stretch.shown)
         self._watched.add_all(np.empty((len(numbers), 0)))
-        kept = slice(-self.points % self._stride, None, self._stride)
+        kept = slice(-before % self._stride, None, self._stride)
         self._gradient.add_all(stretch.gradient[kept])
         self._weights.add_all(stretch.weights[kept])
         self._kept.add_all(stretch.step + numbers[kept])
-        self.last = stretch.point(-1)
-        self.points += len(numbers)
+        self.end_within(stretch, len(numbers))
 
     def end_within(self, stretch: Stretch, count: int) -> None:
-        """Of the stretch that was noted last, only so many points belong to the walk."""
-        self.points -= len(stretch.error) - count
+        """Of the stretch that was noted last, so many points belong to the walk."""
+        self.points = stretch.step - int(self._whole[0].upto(1)[0]) + count
         self.last = stretch.point(count - 1)
 
     def between(self, step: int, weights: np.ndarray, gradient: np.ndarray) -> None:

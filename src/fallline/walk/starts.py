@@ -91,7 +91,7 @@ def descend_from(
     if penalty.adapts:
         raise SettingsError("alpha='evidence' is for one start at a time: give a number, or use descend.")
 
-    began = time.perf_counter()
+    began, max_iter = time.perf_counter(), int(max_iter)
     together = isinstance(model, Network) and isinstance(descent, GradientDescent) and not descent.reads_curvature
     if together:
         size = int(np.clip(_TOGETHER_BYTES // (8 * len(rows) * max(model.sizes[1:])), 1, 1024))  # type: ignore[attr-defined]
@@ -162,7 +162,7 @@ def _as_one_stack(
             sums = rows.total(Request("gradient", weights), model)
             passes[who] = step + 1
             gradient = sums.gradient + strength * weights
-            here = sums.error + 0.5 * weights**2 @ strength
+            here = sums.error + 0.5 * np.sum(strength * weights * weights, axis=1)
             lost = ~(np.isfinite(here) & np.isfinite(gradient).all(axis=1))
             if step == 0:
                 first[who] = here
@@ -219,7 +219,7 @@ def _in_c(
         if stopping():
             raise KeyboardInterrupt
         part = (step, min(step + stride, max_iter + 1))
-        if not rows.ends(model, strength, rule, _CODES, tol, patience, max_iter, part, found):
+        if not rows.ends(model, strength, rule, _CODES, tol, int(min(patience, 1 << 62)), max_iter, part, found):
             return None
         if found.counts[:, 3].all():
             break
