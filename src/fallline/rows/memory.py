@@ -105,7 +105,8 @@ class InMemory:
         """x, y and the row weights as they are kept, and their type."""
         x, y, s = np.asarray(self.x), np.asarray(self.y), self.sample_weight
         single = x.dtype == np.float32 and y.dtype == np.float32
-        dtype = np.dtype((np.float32 if single else np.float64) if self.dtype is None else self.dtype).newbyteorder("=")
+        dtype = np.dtype((np.float32 if single else np.float64) if self.dtype is None else self.dtype)
+        dtype = dtype if dtype.isnative else dtype.newbyteorder("=")
         return np.asarray(x, dtype), np.asarray(y, dtype), None if s is None else np.asarray(s, dtype), dtype
 
     def __post_init__(self) -> None:
