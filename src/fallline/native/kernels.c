@@ -41,9 +41,9 @@ static void network(Sweep *t, const int64_t *shape) {
   for (int64_t l = 0; l < t->layers; l++) t->begins[l] = t->p, t->p += below(t, l) * t->sizes[l + 1];
 }
 
-/* Room for sweeps through blocks of so many rows; ``more``: numbers to a row for other uses, at *extra. 0: no memory. */
-static int furnish(Sweep *t, int64_t room, int64_t more, REAL **extra) {
-  int64_t widest = 1, numbers = t->sizes[t->layers] + 1 + more;
+/* Room for sweeps through blocks of so many rows. 0: no memory. */
+static int furnish(Sweep *t, int64_t room) {
+  int64_t widest = 1, numbers = t->sizes[t->layers] + 1;
   t->room = room = up(room);
   for (int64_t l = 0; l <= t->layers; l++) {
     numbers += below(t, l) + (l ? t->sizes[l] : 0);
@@ -61,8 +61,7 @@ static int furnish(Sweep *t, int64_t room, int64_t more, REAL **extra) {
   t->delta = at, at += room * widest;
   t->other = at, at += room * widest;
   t->y = at, at += room * t->sizes[t->layers];
-  t->s = at, at += room;
-  if (extra) *extra = at;
+  t->s = at;
   return 1;
 }
 
@@ -375,8 +374,8 @@ static void next(const Pairs *side, int64_t *u, int64_t *v) {
 
 enum { TALL = BYTES == 64 ? 5 : 4, WIDE = BYTES == 64 ? 5 : 3 }; /* of a tile: so many sums stay in registers */
 
-/* out[i, h] += Σ_b a_i[b] d_h[b] for TALL × WIDE rows; of those beyond I and H the last is taken, and not kept. */
-static void large_tile(double *out, int64_t out_i, int64_t out_h, int64_t I, int64_t H, const REAL *a, const REAL *d, int64_t room, int64_t n) {
+/* out[h, i] += Σ_b a_i[b] d_h[b] for TALL × WIDE rows; of those beyond I and H the last is taken, and not kept. */
+static void large_tile(double *out, int64_t ld, int64_t I, int64_t H, const REAL *a, const REAL *d, int64_t room, int64_t n) {
   const REAL *from[TALL], *with[WIDE];
   vec sum[TALL][WIDE];
   for (int i = 0; i < TALL; i++) from[i] = a + least(i, I - 1) * room;
@@ -392,7 +391,7 @@ static void large_tile(double *out, int64_t out_i, int64_t out_h, int64_t I, int
     }
   }
   for (int i = 0; i < I && i < TALL; i++)
-    for (int h = 0; h < H && h < WIDE; h++) out[i * out_i + h * out_h] += (double)added_up(sum[i][h]);
+    for (int h = 0; h < H && h < WIDE; h++) out[h * ld + i] += (double)added_up(sum[i][h]);
 }
 
 /* out += the products of all pairs of one side with all of the other. The fewer are kept, the others are made a few at a time, so
@@ -405,7 +404,7 @@ static double *add_products(double *out, const Pairs *under, const Pairs *above,
     int64_t now = least(WIDE, made - m);
     for (int64_t k = 0; k < now; k++, next(goes, &u, &v)) pair(q->made + k * room, goes, u, v, n);
     for (int64_t k = 0; k < kept; k += TALL)
-      large_tile(out + m * kept + k, 1, kept, kept - k, now, q->kept + k * room, q->made, room, n);
+      large_tile(out + m * kept + k, kept, kept - k, now, q->kept + k * room, q->made, room, n);
   }
   return out + a * b;
 }
@@ -534,10 +533,6 @@ static void put_together(const Sweep *t, const Square *q, double *square) {
 
 /* ---- what Python calls ---- */
 
-/* A block of JᵀJ stays in the second-level cache. */
-#ifndef SQUARE_BYTES
-#define SQUARE_BYTES (1<<20)
-#endif
 static int64_t clipped(int64_t n, int64_t low, int64_t high) { return n < low ? low : n > high ? high : n; }
 
 /* Rows of a block: so many that what a sweep reads and writes of them, ``numbers`` to a row, stays in the cache; nearly equal. */
@@ -563,10 +558,10 @@ int64_t API(sums)(const int64_t *shape, const Rows *rows, const double *weights,
   if (square) {
     int64_t kept;
     products_in_all(&t, &kept);
-    room = rows_of_block(rows->n, numbers + kept, SQUARE_BYTES);
+    room = rows_of_block(rows->n, numbers + kept, 1 << 20); /* in the second-level cache */
   } else
     room = rows_of_block(rows->n, lies ? t.sizes[0] + 4 : numbers, 1 << (lies ? 15 : 18));
-  fine = furnish(&t, most(room, lies ? t.sizes[0] : 0), 0, 0) && (!square || furnish_square(&q, &t));
+  fine = furnish(&t, most(room, lies ? t.sizes[0] : 0)) && (!square || furnish_square(&q, &t));
   if (fine) {
     weigh(&t, weights);
     *error = 0;
@@ -682,7 +677,7 @@ int64_t API(walk)(const int64_t *shape, const Rows *rows, const double *strength
   network(&t, shape);
   int64_t p = t.p;
   double *room = malloc((size_t)(24 * p));
-  if (furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 18), 0, 0) && lay_out(&all, &t, rows) && room)
+  if (furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 18)) && lay_out(&all, &t, rows) && room)
     for (made = 0; made < most_steps; made++) {
       double *g = gradients + made * p, *memory = state + p, here;
       errors[made] = all_rows(&t, &all, state, strength, g, &here);
@@ -716,7 +711,7 @@ int64_t API(ends)(const int64_t *shape, const Rows *rows, const double *strength
   network(&t, shape);
   int64_t p = t.p, fine = 0;
   double *g = malloc((size_t)(8 * p));
-  if (furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 18), 0, 0) && lay_out(&all, &t, rows) && g) fine = 1;
+  if (furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 18)) && lay_out(&all, &t, rows) && g) fine = 1;
   for (int64_t k = 0; fine && k < m; k++) {
     double *w = weights + k * p, *v = velocity + k * p, *number = numbers + 4 * k, here;
     int64_t *count = counts + 4 * k;
@@ -747,7 +742,7 @@ int64_t API(errors)(const int64_t *shape, const Rows *rows, int64_t m, const dou
   Sweep t;
   Laid all = {0};
   network(&t, shape);
-  int fine = furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 15), 0, 0) && lay_out(&all, &t, rows);
+  int fine = furnish(&t, rows_of_block(rows->n, numbers_of_sweep(&t), 1 << 15)) && lay_out(&all, &t, rows);
   memset(errors, 0, (size_t)(8 * m));
   for (int64_t k = 0; fine && k < all.blocks; k++)
     for (int64_t i = 0; i < m; i++) {
@@ -771,7 +766,7 @@ int64_t API(epoch)(const int64_t *shape, const Rows *rows, const double *strengt
   int64_t p = t.p, at = from;
   double *g = malloc((size_t)(8 * p));
   REAL *v = memory, *square = memory + p;
-  if (!furnish(&t, rows_of_block(least(size, rows->n), numbers_of_sweep(&t), 1 << 18), 0, 0) || !g) at = to = -1;
+  if (!furnish(&t, rows_of_block(least(size, rows->n), numbers_of_sweep(&t), 1 << 18)) || !g) at = to = -1;
   for (; at < to; at++) {
     double error = 0, counted = 0;
     int64_t begin = at * size, end = least(begin + size, rows->n);

@@ -99,10 +99,8 @@ class OnDevice(InMemory):
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
         """What ``of_block`` says of each row, as ``InMemory`` has it, on the device."""
-        xp, parts = (
-            namespace(self.x),
-            [of_block(block) for block in self._blocks(max(_BLOCK_BYTES // (8 * width), 1))],
-        )
+        xp, size = namespace(self.x), max(_BLOCK_BYTES // (8 * width), 1)
+        parts = [of_block(block) for block in self._blocks(size)]
         if isinstance(parts[0], tuple):
             return tuple(xp.concat(each) for each in zip(*parts, strict=True))
         return xp.concat(parts)

@@ -183,7 +183,7 @@ class InMemory:
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
         square = request.kind in ("gauss_newton", "triangle", "hessian")
         work = n * p * (p if square and request.direction is None else directions)
-        in_c = native.sums(model, request, self.x, self.y) if isinstance(model, Network) and self._in_c else None
+        in_c = native.sums(model, request, self.x, self.y) if self._is_for_c(model) else None
         if in_c is not None:
             most = n // _SQUARE_ROWS if square else _GROUPS
             parts = max(min(int(work / _PART), most, _GROUPS), 1)
@@ -191,32 +191,20 @@ class InMemory:
         blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
         return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
 
-    def steps(
-        self,
-        model: Model,
-        strength: np.ndarray,
-        rule: str,
-        settings: Sequence[float],
-        held: np.ndarray,
-        numbers: Sequence[float],
-        most: int,
-    ) -> "native.Steps | None":
+    def steps(self, model: Model, *given: Any) -> "native.Steps | None":
         """Many tiny steps of a descent at once: see ``native.kernels.steps``. None where a step is not tiny, or C cannot."""
-        if not isinstance(model, Network) or len(self) * model.n_weights > _TINY_STEP or not self._in_c:
-            return None
-        _keep_freed_memory()
-        block = self._blocks(len(self))[0]
-        return native.steps(model, block, strength, rule, settings, held, numbers, most)
+        block = self._for_c(model, tiny=True)
+        return None if block is None else native.steps(model, block, *given)
 
     def ends(self, model: Model, *given: Any) -> bool:
         """Steps of many gradient descents at once: see ``native.kernels.ends``. False where steps are not tiny, or C cannot."""
-        tiny = isinstance(model, Network) and len(self) * model.n_weights <= _TINY_STEP and self._in_c
-        return tiny and native.ends(model, self._blocks(len(self))[0], *given)
+        block = self._for_c(model, tiny=True)
+        return block is not None and native.ends(model, block, *given)
 
     def epoch(self, model: Model, *given: Any) -> int | None:
         """Steps by batches: see ``native.kernels.epoch``. None where C cannot."""
-        known = isinstance(model, Network) and self._in_c
-        return native.epoch(model, self._blocks(len(self))[0], *given) if known else None
+        block = self._for_c(model, tiny=False)
+        return None if block is None else native.epoch(model, block, *given)
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
         """What ``of_block`` says of each row: it gives an array, or a tuple of arrays, of as many rows as its block.
@@ -259,10 +247,16 @@ class InMemory:
         """See ``content_keys``."""
         return content_keys(np.asarray(self.x, np.float64), np.asarray(self.y, np.float64), seed)
 
-    @property
-    def _in_c(self) -> bool:
-        """Whether C can read the rows."""
-        return isinstance(self.x, np.ndarray)
+    def _for_c(self, model: Model, *, tiny: bool) -> Block | None:
+        """All rows as one block for C; None where it cannot read them, or a step over them has to be tiny and is not."""
+        if not self._is_for_c(model) or (tiny and len(self) * model.n_weights > _TINY_STEP):
+            return None
+        _keep_freed_memory()
+        return self._blocks(len(self))[0]
+
+    def _is_for_c(self, model: Model) -> bool:
+        """Whether C can read the rows, and knows such a model."""
+        return isinstance(model, Network) and isinstance(self.x, np.ndarray)
 
     def _blocks(self, size: int) -> list[Block]:
         found = self._cut.get(size)
