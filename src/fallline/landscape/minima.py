@@ -259,12 +259,13 @@ def _told_apart(
         np.round(weights / (_SAME_WEIGHTS * size)), axis=0, return_index=True, return_inverse=True
     )
     inverse = inverse.reshape(-1)
-    distinct, whole = weights[first], rows.wide().error_of_mean
+    distinct, wide = weights[first], rows.wide()
+    whole = wide.error_of_mean
     some = np.arange(len(distinct))
     if not every:
         _, some = np.unique(np.round(distinct / (_COARSE * size)), axis=0, return_index=True)
     rest = _followed(model, rows, distinct[some], alpha)
-    found, belongs = _distinct(model, rows.wide(), rest, strength, whole)
+    found, belongs = _distinct(model, wide, rest, strength, whole)
     others = np.setdiff1d(np.arange(len(distinct)), some)
     ways = [_downhill(model, rows, distinct[others], each.weights, strength, whole) for each in found]
     straight = np.sum(ways, axis=0) == 1 if found else np.zeros(len(others), bool)
@@ -272,11 +273,9 @@ def _told_apart(
     if not straight.all():
         left, of_each = others[~straight], [int(np.argmax(belongs == k)) for k in range(len(found))]
         rest = _joined(rest, _followed(model, rows, distinct[left], alpha))
-        found, belongs = _distinct(model, rows.wide(), rest, strength, whole)
-        some, alike = (
-            np.concatenate([some, left]),
-            belongs[of_each],
-        )  # the minima found before, as they are numbered now
+        found, belongs = _distinct(model, wide, rest, strength, whole)
+        some = np.concatenate([some, left])
+        alike = belongs[of_each]  # the minima found before, as they are numbered now
     whither = np.full(len(distinct), -1)
     whither[some] = belongs
     if straight.any():

@@ -317,6 +317,7 @@ def _squares(vectors: np.ndarray) -> np.ndarray:
 
 
 def or_one(scale: np.ndarray) -> np.ndarray:
+    """The same numbers to divide by: 1 where one is 0."""
     return np.where(scale > 0, scale, 1.0)
 
 
