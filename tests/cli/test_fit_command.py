@@ -391,6 +391,21 @@ def test_an_unknown_activation_lists_the_known_ones(folder):
     assert "choose one of identity, logistic, tanh" in done.stderr
 
 
+def test_the_time_of_a_fit_ends_it_and_the_model_is_kept(folder):
+    endless = ["--descent", "rprop", "--max-iter", 10**8, "--tol", 0, "--hidden", 3]
+    done = run("fit", table(folder), "-t", "height", *endless, "--seconds", 0.2)
+    assert done.exit_code == 0, done.output
+    assert "the time (--seconds) was over" in done.stdout
+    assert load_model("trees-height.fallline").path.n_rows == 48
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_a_time_that_is_none_is_refused(seconds, folder):
+    done = run("fit", table(folder), "-t", "height", "--seconds", seconds)
+    assert done.exit_code == 2
+    assert f"'{seconds}' is not a time: write a positive number of seconds, such as 30." in done.stderr
+
+
 def test_quiet_prints_nothing(folder):
     assert run("fit", table(folder), "-t", "height", *QUICK, "-q").output.splitlines() == []
 

@@ -253,6 +253,13 @@ def test_max_iter_warns_as_scikit_learn_does(waves):
         small(max_iter=3).fit(*waves)
 
 
+def test_a_time_that_is_over_warns_and_leaves_finite_weights(waves):
+    with pytest.warns(ConvergenceWarning, match="The time .max_seconds. was over before the first step"):
+        fit = small(max_seconds=1e-9).fit(*waves)
+    assert np.isfinite(fit.predict(waves[0])).all()
+    assert fit.stop_reason_.endswith("Give more time.")
+
+
 def test_verbose_prints_the_error(waves, capsys):
     small(verbose=True).fit(*waves)
     assert "E/n = " in capsys.readouterr().out
@@ -268,6 +275,8 @@ def test_verbose_prints_the_error(waves, capsys):
         ({"alpha": -1}, "alpha=-1"),
         ({"early_stopping": True, "validation_fraction": 0.9, "test_fraction": 0.2}, "leave rows to train on"),
         ({"max_iter": 0.5}, "max_iter=0.5"),
+        ({"max_seconds": 0}, "max_seconds=0 is not possible: give a positive number of seconds"),
+        ({"max_seconds": float("nan")}, "max_seconds=nan is not possible"),
         ({"n_jobs": 0}, "n_jobs=0 is not possible: give a number of threads from 1 up"),
         ({"n_jobs": "all"}, "n_jobs='all' is not possible"),
     ],

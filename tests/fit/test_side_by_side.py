@@ -174,6 +174,26 @@ def test_a_fit_cut_short_ends_all_threads_and_keeps_what_arrived(way, stop, word
 
 
 @pytest.mark.usefixtures("slow_from_the_third")
+@pytest.mark.parametrize("n_jobs", [1, 2, 4])
+def test_a_fit_whose_time_is_over_keeps_the_starts_that_arrived(n_jobs, two_starts):
+    fitted, path = fit_network(X, Y, SLOW, n_jobs=n_jobs, max_seconds=1)
+    assert threads_of_fits() == []
+    np.testing.assert_array_equal(fitted.weights, two_starts[0].weights)
+    assert path.stop == Stop.TIME
+    assert path.stop_message.startswith(
+        "The time (max_seconds) was over: the fit is that of the 2 of 5 starts that had"
+    )
+
+
+@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+def test_a_fit_without_time_for_a_step_has_the_weights_of_the_first_start(settings):
+    fitted, path = fit_network(X, Y, settings, max_seconds=1e-9)
+    network = fitted.starts.network
+    assert (path.stop, path.n_steps, len(fitted.starts)) == (Stop.TIME, 0, 1)
+    np.testing.assert_allclose(fitted.weights, network.initial(settings.seed), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("slow_from_the_third")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_of_a_single_start_cut_short_the_walk_so_far_is_the_fit(n_jobs):
     cut = ctrl_c()

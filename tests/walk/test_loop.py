@@ -1,4 +1,6 @@
+import itertools
 import threading
+import types
 
 import numpy as np
 import optax
@@ -41,6 +43,57 @@ def test_weights_error_and_gradient_are_kept_at_every_step(table):
 
 
 LINE = Network((2, 1))
+WATCHED = {"some": InMemory(np.eye(2), np.ones((2, 1)))}
+ENDLESS = {
+    "a step at a time": (NEURON, GradientDescent(1e-3), {"watched": WATCHED}),
+    "many steps at once": (NEURON, GradientDescent(1e-3), {}),
+    "on moments": (LINE, GradientDescent(1e-9), {"tol": 1e-300}),
+    "mini-batches": (NEURON, Adam(1e-6, batch_size=8, decay="none"), {}),
+    "within an epoch": (NEURON, Adam(1e-6, batch_size=1, decay="none"), {}),
+    "within an epoch, in Python": (Network((2, 2, 2, 1)), Adam(1e-6, batch_size=1, decay="none"), {}),
+}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by 10 ms whenever it is read."""
+    readings = itertools.count()
+    clock = types.SimpleNamespace(perf_counter=lambda: next(readings) / 100)
+    for module in ("loop", "epochs", "stopping"):
+        monkeypatch.setattr(f"fallline.walk.{module}.time", clock)
+    return clock
+
+
+@pytest.mark.parametrize(("model", "descent", "how"), ENDLESS.values(), ids=ENDLESS)
+def test_a_walk_ends_when_its_time_is_over_and_keeps_the_lowest_point(model, descent, how, table, clock):
+    path = descend(model, table, descent, seed=0, max_iter=10**8, max_seconds=0.15, **how)
+    assert path.stop == Stop.TIME
+    assert path.stop_message.startswith(f"Stopped at step {path.n_steps}: the time (max_seconds) was over.")
+    assert 0.15 <= clock.perf_counter() < 0.25
+    assert path.n_steps > 0
+    assert path.at_best(path.error) == path.error.min() < path.error[0]
+    np.testing.assert_array_equal(path.steps, np.unique(path.steps))
+
+
+@pytest.mark.parametrize("descent", [GradientDescent(0.1), LevenbergMarquardt(), Adam(0.1)])
+def test_without_time_for_a_step_the_weights_are_those_of_the_start(descent, table):
+    path = descend(NEURON, table, descent, weights=[-0.5, -5.0], max_seconds=1e-9)
+    assert path.stop == Stop.TIME
+    assert path.stop_message.startswith("The time (max_seconds) was over before the first step")
+    np.testing.assert_array_equal(path.best_weights, [-0.5, -5.0])
+    assert path.n_passes == 1
+
+
+def test_time_that_is_not_over_changes_nothing(table):
+    given, free = (descend(NEURON, table, Adam(), seed=0, max_iter=20, max_seconds=seconds) for seconds in (1e6, None))
+    np.testing.assert_array_equal(given.weights, free.weights)
+    assert given.stop_message == free.stop_message
+
+
+@pytest.mark.parametrize("seconds", [0, -1, np.nan, "30", True, [30]])
+def test_other_times_are_refused(seconds, table):
+    with pytest.raises(SettingsError, match=r"max_seconds=.* is not possible: give a positive number of seconds"):
+        descend(NEURON, table, max_seconds=seconds)
 
 
 OTHER_WALKS = {

@@ -80,6 +80,10 @@ _decay = _number(
     "not a weight decay: write auto, evidence, or a number from 0 up such as 0.1",
 )  # fmt: skip
 
+_seconds = _number(
+    {}, lambda seconds: 0 < seconds < math.inf, "not a time: write a positive number of seconds, such as 30"
+)
+
 
 @click.command(short_help="Fit a network to a table; write a model file and a report.")
 @click.argument("table", type=click.Path(path_type=Path))
@@ -127,6 +131,10 @@ _decay = _number(
     help="Stop when the error fell by less than this, relative, over 10 steps; 0 never stops so.  [default: 0.0003]",
 )  # fmt: skip
 @click.option("--max-iter", type=click.IntRange(1), help="The most steps, or epochs of mini-batches.  [default: 1000]")
+@click.option(
+    "--seconds", type=_seconds, metavar="NUMBER",
+    help="The most time to fit in; when it is over, the best so far is kept. Report and intervals come on top.",
+)  # fmt: skip
 @click.option(
     "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
     help="Rows to judge by: a share at random, last, or another file.",
@@ -220,6 +228,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
 
         descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0, nesterov)
     given = {name: options[name] for name in ("alpha", "max_iter", "tol")} | {"n_starts": options["starts"]}
+    given["max_seconds"] = options["seconds"]
     return {
         "hidden_layer_sizes": options["hidden"],
         "activation": options["activation"],

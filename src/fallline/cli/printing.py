@@ -24,6 +24,7 @@ _OPTIONS = (
     (r"learning_rate='auto'", "--learning-rate auto"),
     (r"\balpha = 0\.01", "--alpha 0.01"),
     (r"larger alpha", "larger --alpha"),
+    (r"\bmax_seconds\b", "--seconds"),
 )
 
 

@@ -47,6 +47,7 @@ class Stop(enum.IntEnum):
     NOT_FINITE = 8  # the error at the start was not a number
     ASKED = 9  # a callback asked to stop
     DECAYED = 10  # the learning rate has fallen to zero, as its decay said
+    TIME = 11  # max_seconds were over
 
 
 class Walk(NamedTuple):

@@ -8,7 +8,12 @@ from sklearn.exceptions import ConvergenceWarning
 from fallline.descent import Stop
 from fallline.exceptions import DescentWarning
 
-_WARNINGS = {Stop.DIVERGED: DescentWarning, Stop.INTERRUPTED: DescentWarning, Stop.MAX_ITER: ConvergenceWarning}
+_WARNINGS = {
+    Stop.DIVERGED: DescentWarning,
+    Stop.INTERRUPTED: DescentWarning,
+    Stop.MAX_ITER: ConvergenceWarning,
+    Stop.TIME: ConvergenceWarning,
+}
 
 
 def store(given: dict[str, Any]) -> None:

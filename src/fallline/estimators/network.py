@@ -84,6 +84,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         max_iter: int = Settings.max_iter,
         tol: float = Settings.tol,
         n_iter_no_change: int = Settings.n_iter_no_change,
+        max_seconds: float | None = None,
         output_activation: str = "identity",
         bias: bool = True,
         scale: bool = True,
@@ -341,6 +342,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         Stop when F fell by less than this, relative, over ``n_iter_no_change`` steps; 0 never stops for it.
     n_iter_no_change : int, default=10
         Steps (or epochs) without news (see ``tol``), or without a lower validation error, before stopping.
+    max_seconds : float or None, default=None
+        The fit, with all its starts, ends when this time is over, and keeps the best so far: the starts that had arrived, or
+        the lowest point of the first. A pass over the rows is not cut short, and intervals are found out later.
     output_activation : str, default="identity"
         f of the outputs. Targets are standardised only under identity outputs.
     bias : bool, default=True
@@ -409,7 +413,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         """Find the weights for rows X (n, inputs) and targets y (n,) or (n, outputs).
 
         sample_weight (n,): how often each row counts. Warns with DescentWarning where the descent diverged or was
-        interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` ended it.
+        interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` or ``max_seconds`` ended it.
         Raises ValueError, in a sentence, for data or settings that do not fit.
         """
         return self._fit(X, y, sample_weight)
@@ -497,7 +501,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
     early_stopping : bool, default=False
         As in ``NetworkRegressor``; every class is spread over the three parts in proportion.
     hidden_layer_sizes, activation, descent, n_starts, average, max_iter, tol, n_iter_no_change : as in ``NetworkRegressor``
-    bias, validation_fraction, test_fraction, warm_start, random_state, n_jobs, verbose : as in ``NetworkRegressor``
+    max_seconds, bias, validation_fraction, test_fraction, warm_start, random_state, n_jobs, verbose : as in ``NetworkRegressor``
 
     Attributes
     ----------
@@ -539,6 +543,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         max_iter: int = Settings.max_iter,
         tol: float = Settings.tol,
         n_iter_no_change: int = Settings.n_iter_no_change,
+        max_seconds: float | None = None,
         output_activation: str = "identity",
         bias: bool = True,
         scale: bool = True,
@@ -557,7 +562,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         """Find the weights for rows X (n, inputs) and labels y (n,).
 
         sample_weight (n,): how often each row counts. Warns with DescentWarning where the descent diverged or was
-        interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` ended it.
+        interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` or ``max_seconds`` ended it.
         Raises ValueError, in a sentence, for data or settings that do not fit, and where y has a single class.
         """
         return self._fit(X, y, sample_weight)

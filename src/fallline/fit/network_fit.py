@@ -7,6 +7,7 @@ scikit-learn is known here.
 import dataclasses
 import functools
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from fallline.table.scaling import Scaling
 from fallline.threads import Task, Workers
 from fallline.walk.loop import Progress, descend
 from fallline.walk.path import DescentPath
+from fallline.walk.stopping import end_of
 
 # Units of the one hidden layer that "auto" tries, and what a pass of them may take of products.
 _WIDTHS = (2, 5, 10, 20, 40)
@@ -34,7 +36,7 @@ _NEARER, _HARMLESS = 0.9, 0.05
 _WORTH = 2.0  # by so much the log evidence must rise: a unit that does nothing changes it by less
 # Starts begin from a strong and from a light penalty in turn; one whose log evidence is lower by so much a row is left out.
 _FIRST, _LOWER = (Evidence.first, 1e-3), 0.25
-_CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED)
+_CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED, Stop.TIME)
 _QUICK = 1.5e7  # products of a pass, up to which starts walk one after the other: side by side they are no sooner there
 _ENOUGH_FOR_EVIDENCE = 10  # rows: fewer say nothing of the noise
 
@@ -69,6 +71,7 @@ def fit_network(
     Raises what ``Network`` and ``descend`` raise.
     """
     settings = dataclasses.replace(settings or Settings(), **given)
+    until = end_of(settings.max_seconds)
     inputs, outputs = x.shape[1], y.shape[1]
     hidden = before.alone().network.hidden if settings.finds_width and before is not None else None
     network = settings.network(inputs, outputs, hidden)
@@ -93,7 +96,9 @@ def fit_network(
 
     members = 1
     with Workers(1 if every_step else settings.n_jobs) as workers:
-        fit = _Fit(rows, descent, alpha, settings, sets, judge, scaling, workers, progress, every_step, before is None)
+        fit = _Fit(
+            rows, descent, alpha, settings, sets, judge, scaling, workers, progress, every_step, before is None, until
+        )
         if before is None:
             count = functools.partial(starts_asked, settings.n_starts, descent=descent, rows=len(rows))
             known: list[DescentPath] = []
@@ -128,6 +133,8 @@ class _Fit:
     progress: Callable[[Progress, Callable[[], FittedNetwork]], Any] | None
     every_step: bool
     is_new: bool
+    until: float  # when its time is over, as time.perf_counter() reads
+    begun: bool = False  # whether a walk was given that is made however short the time is
     asked_to_stop: bool = False  # maybe in the moment in which a start ended by itself
 
     def give(self, network: Network, begins: Sequence[np.ndarray], known: Sequence[DescentPath] = ()) -> "_Starts":
@@ -135,7 +142,9 @@ class _Fit:
         starts = _Starts(network, begins, list(known), [])
         here = self.work(network) <= _QUICK or len(begins) == 1
         for number in range(len(known), len(begins)):
-            starts.tasks.append(self.workers.give(functools.partial(self._walk, starts, number), here=here))
+            walk = functools.partial(self._walk, starts, number, not self.begun)
+            starts.tasks.append(self.workers.give(walk, here=here))
+            self.begun = True
         return starts
 
     def work(self, network: Network) -> float:
@@ -148,13 +157,19 @@ class _Fit:
             path = task.result()
             if path is not None:
                 starts.paths.append(path)
-                self.workers.stopped |= path.stop in _CUT_SHORT
+                self.workers.stopped |= path.stop in _CUT_SHORT and path.stop != Stop.TIME  # of time all walks know
             self.workers.stopped |= self.asked_to_stop
         return starts.paths
 
     def is_over(self, paths: Sequence[DescentPath]) -> bool:
         """Whether the fit is to stop where it is."""
-        return self.asked_to_stop or self.workers.stopped or any(path.stop in _CUT_SHORT for path in paths)
+        return (
+            self.late() or self.asked_to_stop or self.workers.stopped or any(path.stop in _CUT_SHORT for path in paths)
+        )
+
+    def late(self) -> bool:
+        """Whether its time is over."""
+        return time.perf_counter() >= self.until
 
     def fitted(self, starts: "_Starts") -> tuple[FittedNetwork, DescentPath]:
         """The network that several walks led to, and the path of the start shown."""
@@ -164,7 +179,11 @@ class _Fit:
         ends = starts_of(starts.network, self.rows, sound, self.judge)
         shown = sound[ends.shown]
         if len(arrived) < len(starts.begins) and arrived[0].stop not in _CUT_SHORT:
-            why, said = (Stop.ASKED, "Stopped as asked") if self.asked_to_stop else (Stop.INTERRUPTED, "Interrupted")
+            why, said = Stop.INTERRUPTED, "Interrupted"
+            if self.asked_to_stop:
+                why, said = Stop.ASKED, "Stopped as asked"
+            elif self.late() and not self.workers.interrupted:
+                why, said = Stop.TIME, "The time (max_seconds) was over"
             cut = f"{said}: the fit is that of the {len(arrived)} of {len(starts.begins)} starts that had arrived. "
             shown = dataclasses.replace(shown, stop=why, stop_message=cut + shown.stop_message)
         if self.settings.average:
@@ -173,11 +192,14 @@ class _Fit:
             fitted = FittedNetwork(starts.network, ends[ends.shown].weights, self.scaling)
         return dataclasses.replace(fitted, starts=ends), shown
 
-    def _walk(self, starts: "_Starts", number: int) -> DescentPath:
-        """The path from one start; under Bayesian regularisation from a strong and from a light penalty in turn.
+    def _walk(self, starts: "_Starts", number: int, first: bool) -> DescentPath | None:
+        """The path from one start, None where the time is over and it is not the first.
 
-        A single start walks from both, and the path of the higher evidence is taken.
+        Under Bayesian regularisation from a strong and from a light penalty in turn; a single start walks from both, and
+        the path of the higher evidence is taken.
         """
+        if self.late() and not first:
+            return None
         path = self._from(starts, number, _FIRST[number % 2])
         alone = len(starts.begins) == 1 and self.alpha == "evidence" and self.is_new
         if not alone or self.is_over([path]):
@@ -193,7 +215,7 @@ class _Fit:
         path = descend(
             starts.network, self.rows, self.descent, weights=starts.begins[number], watched=self.watched, judge=self.judge,
             alpha=Evidence(first) if self.alpha == "evidence" else self.alpha, progress=told if self.progress else None,
-            every_step=self.every_step, input_names=self.settings.input_names, **self.settings.walk,
+            every_step=self.every_step, input_names=self.settings.input_names, until=self.until, **self.settings.walk,
         )  # fmt: skip
         return dataclasses.replace(path, alpha=self.alpha)
 
@@ -211,7 +233,7 @@ class _Starts(NamedTuple):
     network: Network
     begins: Sequence[np.ndarray]
     paths: list[DescentPath]
-    tasks: list[Task[DescentPath]]
+    tasks: list[Task[DescentPath | None]]
 
 
 def _grown(fit: _Fit, networks: Sequence[Network], begins: Callable[[Network], list[np.ndarray]]) -> _Starts:
@@ -229,7 +251,7 @@ def _grown(fit: _Fit, networks: Sequence[Network], begins: Callable[[Network], l
     best = given[0]
     fit.results(best)
     for wider in given[1:]:
-        if fit.is_over(best.paths) or not fit.results(wider):
+        if fit.is_over(best.paths) or not fit.results(wider) or any(path.stop == Stop.TIME for path in wider.paths):
             break
         fell = not _evidence(wider.paths) > _evidence(best.paths) + _WORTH
         there, here = _sound(wider.paths), _sound(best.paths)

@@ -37,6 +37,7 @@ class Settings:
     max_iter: int = 1000
     tol: float = 3e-4
     n_iter_no_change: int = 10
+    max_seconds: float | None = None
     seed: int | np.random.Generator | None = None
     n_starts: int | str = "auto"
     average: bool = True

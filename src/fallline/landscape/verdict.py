@@ -253,6 +253,8 @@ def _purpose(path: DescentPath) -> str:
             return "it was interrupted"
         case Stop.ASKED:
             return "a callback asked for it"
+        case Stop.TIME:
+            return "its time was over"
     above = path.at_best(path.penalised_error) > path.penalised_error.min()
     judged = above and "effective_weights" not in path.shown and path.watched
     if path.stop == Stop.VALIDATION or judged:

@@ -89,4 +89,8 @@ def stop_sentence(
             return f"Interrupted at step {steps}. {kept}."
         case Stop.ASKED:
             return f"Stopped at step {steps}, as a callback asked. {kept}."
+        case Stop.TIME if steps == 0:
+            return "The time (max_seconds) was over before the first step: these are the weights it began with. Give more time."
+        case Stop.TIME:
+            return f"Stopped at step {steps}: the time (max_seconds) was over. {kept}. More time may lower the error further."
     return ""

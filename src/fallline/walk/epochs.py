@@ -148,7 +148,7 @@ class Epochs(Walker):
         self.end = max_iter if horizon is None else min(math.ceil(horizon), max_iter)
         self.end_stop = Stop.MAX_ITER if self.end == max_iter else Stop.DECAYED
         self.heeds_tol = horizon is None  # while a rate decays towards zero a lull is no reason to end
-        self._passes = 0
+        self._passes = 0.0
         self._first = self._lowest = math.inf
         self._read_at = self._pointed_at = -1  # the turn whose rate is known, the step of the last point
         self._lowest_weights = before.weights
@@ -162,11 +162,16 @@ class Epochs(Walker):
         return math.ceil(self._passes + self._rate.cost - 1e-9)
 
     def go(self) -> Point | None:
-        """On to the next point; None where the walk was lost and has gone back to its lowest point."""
+        """On to the next point; None where the walk was lost and has gone back to its lowest point, or is there already."""
         for _ in range(self._stride if self._passes else 0):
-            if self._turn < self.end and not self._one_epoch():
+            if self._turn < self.end and not self._late() and not self._one_epoch():
                 return None
+        if self.standing.taken == self._pointed_at and self._late():
+            return None
         return self._look()
+
+    def _late(self) -> bool:
+        return time.perf_counter() >= self.until
 
     def _look(self) -> Point | None:
         """The point where the walk stands: E over all rows."""
@@ -208,7 +213,7 @@ class Epochs(Walker):
         return sums.error / rows, (sums.gradient / rows + pull).astype(self._dtype)
 
     def _one_epoch(self) -> bool:
-        """A step for each batch; False where the error grew without bound."""
+        """A step for each batch, as long as there is time; False where the error grew without bound."""
         standing, descent = self.standing, self._descent
         count = self._rows.count
         lowest, first, wants_penalty = self._lowest / count, self._first / count, not self.shows
@@ -219,6 +224,9 @@ class Epochs(Walker):
         for at, batch in enumerate(self._rows.batches(rest, self._batch), begun):
             if stopping():
                 raise KeyboardInterrupt
+            if self._late():
+                self._passes += at / self._batches
+                return True
             error, gradient = self._gradient(standing.weights, batch)
             if not math.isfinite(error) or (error > _RUNAWAY * lowest and error > first):
                 self._passes += 1
@@ -253,7 +261,7 @@ class Epochs(Walker):
         settings = (*rule, lowest, first, _RUNAWAY, self._rows.count)
         rates = np.array([self._rate_of(at) for at in range(self._batches)])
         weights = standing.weights.copy()
-        while at < self._batches:
+        while at < self._batches and not self._late():
             if stopping():
                 raise KeyboardInterrupt
             end, clock = min(at + stride, self._batches), time.perf_counter()

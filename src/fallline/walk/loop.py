@@ -31,7 +31,7 @@ from fallline.walk.epochs import Epochs, Standing, seed_of
 from fallline.walk.leap import STEPS_ONE_BY_ONE, Leap, refuse_limit, undetermined_said
 from fallline.walk.path import DescentPath, Progress
 from fallline.walk.recorder import Point, Recorder, Stretch
-from fallline.walk.stopping import Stopping, check_patience
+from fallline.walk.stopping import Stopping, check_patience, end_of
 from fallline.walk.walker import Walker
 
 _SECONDS_BETWEEN_WORDS = 0.1
@@ -49,12 +49,14 @@ def descend(
     max_iter: float = 1000,
     tol: float = 0.0,
     n_iter_no_change: int = 10,
+    max_seconds: float | None = None,
     alpha: Any = 0.0,
     watched: Mapping[str, InMemory] | None = None,
     judge: str | None = None,
     progress: Callable[[Progress], Any] | None = None,
     every_step: bool = False,
     input_names: Sequence[str] | None = None,
+    until: float = math.inf,
 ) -> DescentPath:
     """Go down the error of ``model`` over ``rows``, and return the way.
 
@@ -66,6 +68,8 @@ def descend(
     descent has a ``batch_size``; ``seed`` then orders the rows, too. The walk ends before that when the error falls
     by less than ``tol`` (relative) over ``n_iter_no_change`` of them; with tol = 0 it takes every step it was asked for,
     unless there is nothing left to gain. Where a rate decays towards zero ``tol`` says nothing.
+    max_seconds: when this time is over the walk ends, too, after the pass or batch it is at, and at least a first pass.
+    ``until``, for walks that share their time: when it is over, as ``time.perf_counter()`` reads then.
     alpha ≥ 0: weight decay, F = E + ½ · alpha · Σ coef² is descended; ``"evidence"``: Bayesian
     regularisation by Levenberg–Marquardt, F = E + ½ Σ strength_i w_i² with the strengths found on the way.
 
@@ -86,6 +90,7 @@ def descend(
         raise SettingsError(
             f"judge={judge!r} is not one of the watched sets of rows ({', '.join(watched) or 'there are none'})."
         )
+    until = min(until, end_of(max_seconds))
     endless = max_iter == math.inf
     if isinstance(max_iter, bool) or not max_iter >= 0 or not (endless or int(max_iter) == max_iter):
         raise SettingsError(f"max_iter={max_iter!r} is not possible: expected a whole number of steps from 0 up.")
@@ -115,7 +120,7 @@ def descend(
 
     trip = _Trip(
         model, rows, descent, watched, judge, float(max_iter), tol, n_iter_no_change, alpha, progress, every_step,
-        None if input_names is None else tuple(map(str, input_names)),
+        None if input_names is None else tuple(map(str, input_names)), until,
     )  # fmt: skip
     with one_blas_thread(), np.errstate(all="ignore"):
         if getattr(descent, "batch_size", None) is not None:
@@ -221,6 +226,7 @@ class _Trip:
     progress: Callable[[Progress], Any] | None
     every_step: bool
     input_names: tuple[str, ...] | None
+    until: float = math.inf
 
     def by(self, walker: Walker, held: Any = None, watched: Sequence[Any] | None = None) -> DescentPath:
         """The path that the walker takes. ``held`` and ``watched`` stand for the rows in sums: their moments, or themselves."""
@@ -228,7 +234,7 @@ class _Trip:
         sets = list(self.watched.values()) if watched is None else watched
         judged = None if self.judge is None else list(self.watched).index(self.judge)
         recorder = Recorder(self.model.n_weights, walker.end, len(walker.shows), len(sets), every=walker.keeps_all)
-        walker.between = recorder.between
+        walker.between, walker.until = recorder.between, self.until
         walker.strides = not sets and not self.every_step
         rule = Stopping(
             self.tol if walker.heeds_tol else 0.0, self.patience, walker.end, walker.end_stop,
@@ -253,6 +259,8 @@ class _Trip:
                     further = rule.tell(point, math.inf if judged is None else seen[judged])
                     stop = stop or further
                 clock = time.perf_counter()
+                if clock >= self.until and recorder.points:
+                    stop = stop or Stop.TIME
                 if self.progress is not None and recorder.points and (
                     stop or clock - spoken > _SECONDS_BETWEEN_WORDS or (self.every_step and point is not None)
                 ):  # fmt: skip
@@ -349,7 +357,9 @@ def _on_moments(
         said = undetermined_said(model, moments, bowl, trip.input_names)
         if whole and trip.max_iter > STEPS_ONE_BY_ONE and is_stable(exact, bowl):
             leap = Leap(model, moments, bowl, exact, start, penalty, trip.max_iter)
-            path = trip.by(leap, moments, found[1:])
+            path = dataclasses.replace(trip, until=math.inf).by(
+                leap, moments, found[1:]
+            )  # all its steps are known by now
             above = leap.above
             message = leap_sentence(path.stop, leap.last, above, float(path.penalised_error[-1] - above))
             return dataclasses.replace(

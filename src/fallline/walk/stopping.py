@@ -1,6 +1,9 @@
 """When a walk ends that does not end by itself: one rule for all of them."""
 
 import math
+import numbers
+import time
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +16,20 @@ def check_patience(tol: float, n_iter_no_change: int) -> None:
     """SettingsError where a walk could not end by them."""
     if not tol >= 0 or not n_iter_no_change >= 1:
         raise SettingsError(f"tol={tol!r} must be at least 0 and n_iter_no_change={n_iter_no_change!r} at least 1.")
+
+
+def end_of(max_seconds: Any) -> float:
+    """When what begins now and has so many seconds is to end, as ``time.perf_counter()`` reads then; None: never.
+
+    Raises SettingsError for anything but None and a positive number.
+    """
+    if max_seconds is None:
+        return math.inf
+    if isinstance(max_seconds, bool) or not isinstance(max_seconds, numbers.Real) or not float(max_seconds) > 0:
+        raise SettingsError(
+            f"max_seconds={max_seconds!r} is not possible: give a positive number of seconds, such as 30, or None for no limit."
+        )
+    return time.perf_counter() + float(max_seconds)
 
 
 class Stopping:

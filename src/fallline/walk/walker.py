@@ -1,5 +1,6 @@
 """Who walks: it says ``go()`` and gives the point that it came to. What else the loop must know of it stands here."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,7 @@ class Walker:
     by_epochs: bool = False
     keeps_all: bool | None = None  # whether the weights of every step are kept; None: as there is room
     strides: bool = False  # whether it may come to many points at once
+    until: float = math.inf  # when its time is over, as time.perf_counter() reads
     lost_at: int | None = None  # the step at which the error grew without bound, where it is no point
     between: Callable[[int, np.ndarray, np.ndarray], None]  # where the steps between points are to be noted
 
