@@ -16,6 +16,7 @@ NETWORKS = {
     "two hidden layers": Network((3, 4, 5, 2), "softplus"),
     "three hidden layers": Network((2, 3, 1, 2, 1), "sine"),
     "one of everything": Network((1, 1, 1)),
+    "linear units": Network((3, 4, 2), linear_units=1),
     "rectifiers": Network((3, 6, 2), "relu"),
     "many inputs": Network((90, 2, 2)),
     "many units": Network((1, 60, 1), "gaussian"),

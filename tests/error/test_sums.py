@@ -42,6 +42,7 @@ MODELS = {
     "one neuron": Network((2, 1), output_activation="logistic", bias=False),
     "one hidden layer": Network((2, 3, 2), "silu"),
     "two hidden layers": Network((2, 4, 3, 2), "tanh", "logistic"),
+    "linear units": Network((2, 4, 3, 2), "tanh", "logistic", linear_units=2),
     "a curve": Decay(),
 }
 MODEL = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)

@@ -3,7 +3,7 @@ import pytest
 
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.model.activations import ACTIVATIONS
-from fallline.model.network import Layer, Network
+from fallline.model.network import Layer, Network, mixed
 
 # Each activation once more, written from its definition and not from the code.
 BY_HAND = {
@@ -182,3 +182,34 @@ def test_a_network_says_what_it_is():
         str(Network((2, 1), output_activation="logistic", bias=False))
         == "2 inputs, 1 logistic output, no biases: 2 weights"
     )
+
+
+def test_linear_units_hand_on_what_enters_them(random):
+    network, x = Network((3, 5, 1), linear_units=2), random.normal(size=(9, 3))
+    weights = random.normal(size=network.n_weights)
+    first, last = network.layers(weights)
+    z = x @ first.coef + first.intercept
+    bent, line = np.tanh(z[:, :3]) @ last.coef[:3], z[:, 3:] @ last.coef[3:]
+    np.testing.assert_allclose(network.predict(weights, x), bent + line + last.intercept, atol=1e-12)
+    assert str(network).startswith("3 inputs, 3 tanh units and 2 linear, 1 output")
+
+
+@pytest.mark.parametrize(("sizes", "units"), [((2, 3, 1), 4), ((2, 1), 1), ((2, 3, 1), -1)])
+def test_more_linear_units_than_a_layer_has_are_refused(sizes, units):
+    with pytest.raises(SettingsError, match="linear_units"):
+        Network(sizes, linear_units=units)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("hidden", [((2,), (4,)), ((2, 3), (3, 1))], ids=["one hidden layer", "two"])
+def test_a_mixture_is_one_network(hidden, bias, random):
+    x = random.normal(size=(20, 3))
+    networks = [Network((3, *sizes, 2), bias=bias) for sizes in (*hidden, ())]
+    members = [
+        (each, random.normal(size=each.n_weights), share) for each, share in zip(networks, (0.5, 0.2, 0.3), strict=True)
+    ]
+    network, weights = mixed(members)
+    expected = sum(share * each.predict(w, x) for each, w, share in members)
+    np.testing.assert_allclose(network.predict(weights, x), expected, atol=1e-12)
+    assert network.hidden == tuple(a + b + 2 for a, b in zip(*hidden, strict=True))
+    assert network.linear_units == 2

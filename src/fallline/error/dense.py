@@ -9,7 +9,6 @@ import itertools
 from typing import Any
 
 from fallline.arrays import namespace
-from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Network
 
 
@@ -22,11 +21,7 @@ class Dense:
     def __init__(self, network: Network, weights: Any, x: Any) -> None:
         self.network, self.layers, self.xp = network, network.layers(weights), namespace(x)
         self.linear_outputs = network.output_activation == "identity"  # their slope is 1, and not multiplied by
-        last = len(self.layers) - 1
-        self.activations = [
-            ACTIVATIONS[network.output_activation if number == last else network.activation]
-            for number in range(last + 1)
-        ]
+        self.activations = [network.activation_of(number, -2) for number in range(len(self.layers))]
         a = x.T
         self.below, self.entering = [], []
         for (coef, intercept), activation in zip(self.layers, self.activations, strict=True):

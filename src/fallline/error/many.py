@@ -7,7 +7,6 @@ from typing import Any
 
 from fallline.arrays import namespace
 from fallline.error.dense import layers_of, turned
-from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Network
 
 
@@ -17,7 +16,7 @@ def errors_and_gradients(network: Network, weights: Any, block: Any) -> tuple[An
     last, m = len(layers) - 1, weights.shape[0]
     below, slopes, a = [], [], x
     for number, (coef, bias) in enumerate(layers):
-        f = ACTIVATIONS[network.output_activation if number == last else network.activation]
+        f = network.activation_of(number, -2)
         z = turned(coef)
         z = z @ a if number else xp.reshape(xp.reshape(z, (-1, x.shape[0])) @ x, (m, -1, x.shape[1]))
         if bias is not None:

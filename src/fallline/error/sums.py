@@ -20,7 +20,6 @@ from fallline.error.direct import Direct
 from fallline.error.many import errors_and_gradients
 from fallline.error.pairs import by_pairs, hessian_products_of, input_pairs, products_of, put_together
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Model, Network
 
 # What the rows can be asked for.
@@ -273,7 +272,6 @@ def _on_plane(model: Model, request: Request, block: Block) -> Any:
     origin, first, second = (corners[at, :] for at in range(3))
     network = model if isinstance(model, Network) else None
     if network is not None:
-        hidden, output = ACTIVATIONS[network.activation], ACTIVATIONS[network.output_activation]
         entering = [_entering(network.layers(corner)[0], x) for corner in (origin, first, second)]
     base, before = None, None
     for a, b in points:
@@ -284,9 +282,9 @@ def _on_plane(model: Model, request: Request, block: Block) -> Any:
             if b != before:  # along a row of a grid b stays
                 base, before = entering[0] + b * entering[2], b
             z = base + a * entering[1]
-            for layer in network.layers(weights)[1:]:
-                z = _entering(layer, hidden.value(z, xp))
-            predicted = output.value(z, xp)
+            for number, layer in enumerate(network.layers(weights)[1:]):
+                z = _entering(layer, network.activation_of(number, -2).value(z, xp))
+            predicted = network.activation_of(len(network.hidden), -2).value(z, xp)
         r = predicted - y
         errors.append(0.5 * _total(r * (r if s is None else r * s)))
     return np.array(errors) if xp is np else xp.stack(errors)

@@ -86,6 +86,26 @@ ACTIVATIONS: dict[str, Activation] = {
 RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "silu", "softplus"})
 
 
+def partly_linear(f: Activation, units: int, axis: int) -> Activation:
+    """f for all units but the last few, which stand along ``axis`` and hand on what enters them."""
+
+    def apart(here: Callable[..., Any], there: Callable[..., Any]) -> Callable[..., Any]:
+        def both(*given: Any) -> Any:
+            *arrays, xp = given
+            places = [[slice(None)] * array.ndim for array in arrays]
+            parts = []
+            for of, part in ((here, slice(None, -units)), (there, slice(-units, None))):
+                for place in places:
+                    place[axis] = part
+                parts.append(of(*(array[tuple(at)] for array, at in zip(arrays, places, strict=True)), xp))
+            return xp.concat(parts, axis=axis)
+
+        return both
+
+    line = ACTIVATIONS["identity"]
+    return Activation(apart(f.value, line.value), apart(f.slope, line.slope), apart(f.bend, line.bend))
+
+
 def check_activation(name: object) -> str:
     """The activation of that name; SettingsError lists the known ones."""
     if isinstance(name, str) and name in ACTIVATIONS:

@@ -10,14 +10,14 @@ Nothing here knows an error, a table or a descent.
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fallline.arrays import namespace, put, widest
 from fallline.exceptions import SettingsError, ShapeError
-from fallline.model.activations import ACTIVATIONS, RECTIFIERS, check_activation
+from fallline.model.activations import ACTIVATIONS, RECTIFIERS, Activation, check_activation, partly_linear
 from fallline.words import counted
 
 
@@ -66,16 +66,18 @@ class Network:
 
     sizes (inputs, hidden …, outputs), at least two numbers: ``Network((3, 1))`` has no hidden
     layer, ŷ_j = f(Σ_i w_ij x_i + b_j). ``activation`` is f of the hidden layers,
-    ``output_activation`` f of the outputs; ``bias=False`` leaves every b out.
+    ``output_activation`` f of the outputs; ``bias=False`` leaves every b out. The last ``linear_units`` of each hidden
+    layer hand on what enters them, f(z) = z: a linear part beside the bent one.
 
     The weights are one vector, layer by layer: the (inputs × outputs) coefficients row by row,
-    then the biases. Raises SettingsError for sizes below 1 or an unknown activation.
+    then the biases. Raises SettingsError for sizes below 1, an unknown activation, or more linear units than a layer has.
     """
 
     sizes: tuple[int, ...]
     activation: str = "tanh"
     output_activation: str = "identity"
     bias: bool = True
+    linear_units: int = 0
 
     def __post_init__(self) -> None:
         sizes = tuple(int(size) for size in self.sizes)
@@ -88,6 +90,11 @@ class Network:
         object.__setattr__(self, "bias", bool(self.bias))
         check_activation(self.activation)
         check_activation(self.output_activation)
+        if not 0 <= self.linear_units <= min(self.hidden, default=0):
+            raise SettingsError(
+                f"linear_units={self.linear_units!r} is not possible: give a whole number from 0 up to the units of the smallest "
+                f"hidden layer, here {min(self.hidden, default=0)}."
+            )
 
     @property
     def inputs(self) -> int:
@@ -109,6 +116,13 @@ class Network:
     def linear(self) -> bool:
         """Whether ŷ is linear in the weights: no hidden layer, identity outputs."""
         return not self.hidden and self.output_activation == "identity"
+
+    def activation_of(self, layer: int, axis: int) -> Activation:
+        """f of a layer, counted from 0, for arrays whose units stand along ``axis``."""
+        if layer == len(self.hidden):
+            return ACTIVATIONS[self.output_activation]
+        f = ACTIVATIONS[self.activation]
+        return partly_linear(f, self.linear_units, axis) if self.linear_units else f
 
     def layers(self, weights: Any) -> tuple[Layer, ...]:
         """The (n_weights,) vector as layers. Raises ShapeError if its length is not n_weights."""
@@ -220,55 +234,69 @@ class Network:
         if isinstance(weights, np.ndarray) and xp is not np:
             x = x if xp.isdtype(x.dtype, "real floating") else xp.astype(x, widest(x))
             weights = put(weights, x)
-        hidden, output = ACTIVATIONS[self.activation], ACTIVATIONS[self.output_activation]
-        layers = self.layers(weights)
-        for number, (coef, intercept) in enumerate(layers):
+        for number, (coef, intercept) in enumerate(self.layers(weights)):
             z = x @ coef
             if intercept is not None:
                 z = z + intercept
-            x = (output if number == len(layers) - 1 else hidden).value(z, xp)
+            x = self.activation_of(number, -1).value(z, xp)
         return x
 
     def side_by_side(self, count: int) -> "Network":
         """The network of ``count`` such networks side by side: so many times as wide, where there are hidden layers."""
-        sizes = (self.inputs, *(count * size for size in self.hidden), self.outputs)
-        return Network(sizes, self.activation, self.output_activation, bias=self.bias)
-
-    def averaged(self, weights: np.ndarray) -> tuple["Network", np.ndarray]:
-        """The one wider network that is the mean of m networks of this shape, weights (m, n_weights), and its weights.
-
-        Hidden units stand ``side_by_side``, and what leads from the last of them to the outputs is divided by m. The mean is
-        that of what enters the outputs: of ŷ itself under identity outputs. Without hidden layers it is as wide as each.
-        """
-        count = len(weights)
-        if count == 1 or not self.hidden:
-            return self, np.mean(weights, axis=0)
-        wide: list[Layer] = []
-        members = [self.layers(each) for each in weights]
-        for number, layers in enumerate(zip(*members, strict=True)):
-            coefs = [layer.coef for layer in layers]
-            last = number == len(self.hidden)
-            if number == 0:
-                coef = np.concatenate(coefs, axis=1)
-            elif last:
-                coef = np.concatenate(coefs, axis=0) / count
-            else:
-                inputs, outputs = coefs[0].shape
-                coef = np.zeros((count, inputs, count, outputs))
-                coef[np.arange(count), :, np.arange(count), :] = coefs
-                coef = coef.reshape(count * inputs, count * outputs)
-            biases = [layer.intercept for layer in layers]
-            bias = (np.mean(biases, axis=0) if last else np.concatenate(biases)) if self.bias else None
-            wide.append(Layer(coef, bias))
-        network = self.side_by_side(count)
-        return network, network.vector(wide)
+        return replace(self, sizes=(self.inputs, *(count * size for size in self.hidden), self.outputs))
 
     def __str__(self) -> str:
         outputs = "output" if self.output_activation == "identity" else f"{self.output_activation} output"
+        bent = [counted(size - self.linear_units, f"{self.activation} unit") for size in self.hidden]
         parts = [
             counted(self.inputs, "input"),
-            *(counted(size, f"{self.activation} unit") for size in self.hidden),
+            *(f"{units} and {self.linear_units} linear" if self.linear_units else units for units in bent),
             counted(self.outputs, outputs),
         ]
         biases = "" if self.bias else ", no biases"
         return f"{', '.join(parts)}{biases}: {counted(self.n_weights, 'weight')}"
+
+
+def mixed(members: Sequence[tuple[Network, np.ndarray, float]]) -> tuple[Network, np.ndarray]:
+    """The one network that is the sum of networks (network, weights, share), each times its share; and its weights.
+
+    Hidden units stand side by side, and what leads from the last of them to the outputs is multiplied by the share: summed is
+    what enters the outputs, ŷ itself under identity outputs. Networks without hidden layers become linear units.
+    The others must have as many hidden layers as each other.
+    """
+    bent = [member for member in members if member[0].hidden]
+    first, outputs = members[0][0], members[0][0].outputs
+    line = [share * weights for network, weights, share in members if not network.hidden]
+    if not bent:
+        return first, np.sum(line, axis=0)
+    first = bent[0][0]
+    layers = [network.layers(weights) for network, weights, _ in bent]
+    shares = [share for _, _, share in bent]
+    linear = replace(first, sizes=(first.inputs, outputs)).layers(np.sum(line, axis=0))[0] if line else None
+    units = outputs if line else 0
+    wide: list[Layer] = []
+    for number in range(len(first.hidden) + 1):
+        coefs, biases = zip(*(each[number] for each in layers), strict=True)
+        through = [np.eye(units)] if units else []  # from one layer's linear units to the next's
+        if number == len(first.hidden):
+            coef = np.concatenate([a * coef for a, coef in zip(shares, coefs, strict=True)] + through)
+            bias = sum(a * bias for a, bias in zip(shares, biases, strict=True)) if first.bias else None
+            bias = bias + linear.intercept if linear is not None and first.bias else bias
+        else:
+            coefs = (*coefs, *([linear.coef] if linear is not None and not number else through))
+            coef = _diagonal(coefs) if number else np.concatenate(coefs, axis=1)
+            bias = np.concatenate([*biases, np.zeros(units)]) if first.bias else None
+        wide.append(Layer(coef, bias))
+    sizes = (first.inputs, *(layer.coef.shape[1] for layer in wide))
+    network = replace(first, sizes=sizes, linear_units=units)
+    return network, network.vector(wide)
+
+
+def _diagonal(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Matrices along the diagonal of one that is zero elsewhere."""
+    whole = np.zeros(np.sum([block.shape for block in blocks], axis=0))
+    row, column = 0, 0
+    for block in blocks:
+        whole[row : row + block.shape[0], column : column + block.shape[1]] = block
+        row, column = row + block.shape[0], column + block.shape[1]
+    return whole

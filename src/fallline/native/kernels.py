@@ -57,7 +57,7 @@ def _in_numbers(array: np.ndarray) -> np.ndarray:
 def _shape(network: Any) -> Any:
     """A network as C reads it, or None for one that it does not know."""
     layers = len(network.sizes) - 1
-    if layers > _MOST_LAYERS:
+    if layers > _MOST_LAYERS or network.linear_units:
         return None
     codes = (_ACTIVATIONS.index(network.activation), _ACTIVATIONS.index(network.output_activation))
     return (ctypes.c_int64 * (4 + len(network.sizes)))(layers, *codes, network.bias, *network.sizes)
