@@ -358,10 +358,10 @@ def test_a_forged_path_gets_a_sentence(walked, tmp_path, change):
 @pytest.fixture
 def sure(model, random):
     """The model with intervals, of two starts."""
-    network, scaling = model.fitted.network, model.fitted.scaling
+    network = model.fitted.network
     rows = InMemory(random.normal(size=(60, network.inputs)), random.normal(size=(60, 1)))
     starts = [Member(network.initial(seed), 0.5) for seed in range(2)]
-    return replace(model, intervals=FittedIntervals(intervals_of(network, starts, rows), scaling))
+    return replace(model, intervals=FittedIntervals(intervals_of(network, starts, rows), model.fitted))
 
 
 def test_intervals_that_were_read_are_those_that_were_written(sure, tmp_path, random):

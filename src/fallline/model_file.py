@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from fallline.exceptions import FalllineError, ModelFileError, ShapeError
 from fallline.files import atomic_write, holds
-from fallline.fit.average import Starts
+from fallline.fit.average import Part, Starts
 from fallline.fit.fitted import FittedNetwork
 from fallline.model.network import Network
 from fallline.sure.fitted_intervals import FittedIntervals
@@ -112,6 +112,8 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         )
     arrays = {"weights": model.fitted.weights}
     arrays |= {_SCALING + name: array for name, array in scaling.to_arrays().items()}
+    if model.fitted.scores is not None:
+        arrays["scores"] = model.fitted.scores
     arrays |= {_CURVE + name: array for name, array in model.curve.items()}
     arrays |= {} if starts is None else {_STARTS + name: array for name, array in starts.to_arrays().items()}
     arrays |= {_PATH + name: array for name, array in _path_arrays(model.path).items()}
@@ -127,7 +129,8 @@ def save_model(model: SavedModel, path: Path | str) -> None:
     }
     if starts is not None:
         hidden = list(starts.network.hidden)
-        said["starts"] = {"hidden": hidden, "shown": starts.shown, "members": model.fitted.members}
+        share, members = float(model.fitted.parts[0].share), model.fitted.members
+        said["starts"] = {"hidden": hidden, "shown": starts.shown, "members": members, "share": share}
     if (path_ := model.path) is not None:
         rows = {name: float(count) for name, count in path_.watched_rows.items()}
         said["path"] = {"rows": float(path_.n_rows), "watched_rows": rows, "best_step": int(path_.best_step)}
@@ -171,7 +174,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         scaling = Scaling.from_arrays(_under(_SCALING, arrays))
         fitted = FittedNetwork(network, arrays["weights"], scaling)
         if "starts" in said:
-            fitted = _with_starts(fitted, said["starts"], _under(_STARTS, arrays))
+            fitted = _with_starts(fitted, said["starts"], _under(_STARTS, arrays), arrays.get("scores"))
         network.layers(fitted.weights)
         if fitted.weights.dtype != np.float64 or not np.isfinite(fitted.weights).all():
             raise ValueError("the weights are not finite numbers")
@@ -181,7 +184,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         path = _path_of(said["path"], _under(_PATH, arrays), fitted, columns) if "path" in said else None
         known, intervals = _under(_INTERVALS, arrays), None
         if known:
-            intervals = FittedIntervals(Intervals.from_arrays(fitted.alone().network, known), scaling)
+            intervals = FittedIntervals(Intervals.from_arrays(fitted.alone().network, known), fitted)
         return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path, intervals)
     except ModelFileError:
         raise
@@ -192,15 +195,22 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         ) from None
 
 
-def _with_starts(fitted: FittedNetwork, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FittedNetwork:
+def _with_starts(
+    fitted: FittedNetwork, said: Mapping[str, Any], arrays: Mapping[str, np.ndarray], scores: np.ndarray | None
+) -> FittedNetwork:
     """The network with the starts that a file holds. Raises ValueError, KeyError or TypeError where they do not fit it."""
     wide, shown, members = fitted.network, int(said["shown"]), int(said["members"])
-    network = replace(wide, sizes=(wide.inputs, *said["hidden"], wide.outputs))
+    share = float(said.get("share", 1.0))
+    if scores is not None and not (scores.ndim == 2 and len(scores) == wide.inputs and np.isfinite(scores).all()):
+        raise ValueError("the scores and the network do not fit each other")
+    seen = wide.inputs if scores is None else scores.shape[1]
+    network = replace(wide, sizes=(seen, *said["hidden"], wide.outputs), linear_units=0)
     starts = Starts.from_arrays(network, arrays, shown)
-    counts = 0 <= shown < len(starts) and members in (1, len(starts))
-    if not counts or network.side_by_side(members) != wide:
+    whole = replace(fitted, members=members, parts=(Part(starts, share),), scores=scores)
+    fits = 0 <= shown < len(starts) and 0 < share <= 1 and members in (1, len(starts))
+    if not fits or not (whole.is_mixture or network.side_by_side(members) == wide):
         raise ValueError("the starts and the network do not fit each other")
-    return replace(fitted, members=members, starts=starts)
+    return whole
 
 
 def _path_arrays(path: Recorded | None, most: int = _PATH_BYTES) -> dict[str, np.ndarray]:
@@ -280,7 +290,8 @@ def _path_of(
         model=network, steps=steps.astype(np.int64), passes=arrays["passes"].astype(np.int64), error=arrays["error"],
         penalised_error=arrays["penalised_error"], gradient_norm=arrays["gradient_norm"], shown=shown, watched=watched,
         watched_rows=rows, n_rows=n_rows, weight_steps=weight_steps.astype(np.int64), weights=weights,
-        best_step=best_step, best_weights=alone.weights, strength=strength, input_names=tuple(columns.encoded_names),
+        best_step=best_step, best_weights=alone.weights, strength=strength,
+        input_names=tuple(fitted.input_names(columns.encoded_names)),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def test_a_network_of_which_the_rows_determine_all_or_little_is_too_small_or_nee
 
 def test_a_network_whose_width_was_chosen_by_its_evidence_says_so():
     grown = fit_table(prepare(tree_table(), ["height"]), n_starts=1)
-    assert sentences.network(grown).endswith(" weights; width chosen automatically (Bayesian evidence)")
+    assert sentences.network(grown).endswith(" weights; width chosen by what each says of rows left out")
     assert "needed" not in sentences.decay(grown)
 
 
@@ -51,7 +51,8 @@ def test_the_mean_of_several_starts_says_of_how_many_and_where_they_ended():
         f"{several.fitted.starts.shown + 1}."
     )
     assert sentences.starts(single) == ""
-    assert f"3 starts, {sum(start.passes for start in several.fitted.starts)} passes" in sentences.effort(several)
+    passes = sum(start.passes for start in several.fitted.starts)
+    assert f"all walks of the fit, {passes} passes" in sentences.effort(several)
 
 
 def test_a_weight_decay_for_too_few_rows_to_see_the_noise_by_is_a_light_one():

@@ -3,7 +3,7 @@ import pytest
 
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.fit.average import Starts, starts_of
-from fallline.model.network import Network
+from fallline.model.network import Network, mixed
 from fallline.rows.memory import InMemory
 from fallline.walk.loop import descend
 
@@ -19,7 +19,7 @@ def scattered(network, count, random):
 )
 def test_the_mean_of_networks_is_one_network(network, random):
     weights, x = scattered(network, 3, random), random.normal(size=(20, network.inputs))
-    wide, mean = network.averaged(weights)
+    wide, mean = mixed([(network, each, 1 / len(weights)) for each in weights])
     expected = np.mean([network.predict(each, x) for each in weights], axis=0)
     np.testing.assert_allclose(wide.predict(mean, x), expected, atol=1e-12)
     assert wide == network.side_by_side(3)
@@ -28,7 +28,7 @@ def test_the_mean_of_networks_is_one_network(network, random):
 def test_behind_an_output_activation_the_mean_is_that_of_what_enters_it(random):
     network, plain = Network((2, 3, 1), "tanh", "logistic"), Network((2, 3, 1))
     weights, x = scattered(network, 4, random), random.normal(size=(20, 2))
-    wide, mean = network.averaged(weights)
+    wide, mean = mixed([(network, each, 1 / len(weights)) for each in weights])
     entering = np.mean([plain.predict(each, x) for each in weights], axis=0)
     np.testing.assert_allclose(wide.predict(mean, x), 1 / (1 + np.exp(-entering)), atol=1e-12)
 
@@ -36,7 +36,7 @@ def test_behind_an_output_activation_the_mean_is_that_of_what_enters_it(random):
 def test_the_error_of_a_mean_is_at_most_the_mean_of_the_errors(random):
     network, x, y = Network((2, 3, 1)), random.normal(size=(30, 2)), random.normal(size=(30, 1))
     weights = scattered(network, 5, random)
-    wide, mean = network.averaged(weights)
+    wide, mean = mixed([(network, each, 1 / len(weights)) for each in weights])
     errors = [((network.predict(each, x) - y) ** 2).sum() for each in weights]
     assert ((wide.predict(mean, x) - y) ** 2).sum() < np.mean(errors)
 

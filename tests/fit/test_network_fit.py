@@ -141,18 +141,6 @@ def test_a_start_that_took_the_curve_for_noise_is_left_out(random):
     assert min(start.effective_weights for start in fitted.starts) > 15
 
 
-@pytest.mark.parametrize(
-    ("curve", "noise", "widths"),
-    [(lambda x: x[:, :1], 1.0, (2, 5)), (lambda x: np.sin(3 * x[:, :1]) * np.cos(2 * x[:, 1:]), 0.02, (10, 20, 40))],
-    ids=["a noisy line", "a clean surface"],
-)
-def test_the_evidence_says_how_wide_the_network_is(curve, noise, widths, random):
-    x = random.uniform(-2, 2, size=(200, 2))
-    fitted, path = fit_network(x, curve(x) + noise * random.normal(size=(200, 1)), seed=0, n_starts=1)
-    assert fitted.network.hidden[0] in widths
-    assert path.alpha == "evidence"
-
-
 def test_where_no_evidence_is_found_the_network_has_twenty_units(random):
     x = random.normal(size=(40, 2))
     fitted, _ = fit_network(x, x[:, :1], alpha=0.1, max_iter=2, seed=0, n_starts=1)

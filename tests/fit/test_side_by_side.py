@@ -20,6 +20,7 @@ from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.lbfgs import LBFGS
 from fallline.fit.network_fit import fit_network
+from fallline.fit.ridge import fit_ridge
 from fallline.fit.settings import Settings
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
@@ -125,7 +126,7 @@ def slow_from_the_third(monkeypatch):
             descent, max_iter = GradientDescent(1e-6), 10**8
         return descend(model, rows, descent, weights=weights, max_iter=max_iter, **how)
 
-    monkeypatch.setattr("fallline.fit.network_fit.descend", walk)
+    monkeypatch.setattr("fallline.fit.walks.descend", walk)
 
 
 def threads_of_fits():
@@ -185,12 +186,20 @@ def test_a_fit_whose_time_is_over_keeps_the_starts_that_arrived(n_jobs, two_star
     )
 
 
-@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("settings", [each for each in KINDS.values() if not each.finds_width])
 def test_a_fit_without_time_for_a_step_has_the_weights_of_the_first_start(settings):
     fitted, path = fit_network(X, Y, settings, max_seconds=1e-9)
     network = fitted.starts.network
     assert (path.stop, path.n_steps, len(fitted.starts)) == (Stop.TIME, 0, 1)
     np.testing.assert_allclose(fitted.weights, network.initial(settings.seed), rtol=1e-6)
+
+
+def test_a_default_fit_without_time_for_a_step_is_ridge_regression():
+    fitted, path = fit_network(X, Y, KINDS["width and decay by evidence"], max_seconds=1e-9)
+    expected = fit_ridge(fitted.scaling.x(X), Y).predict(fitted.scaling.x(X))
+    np.testing.assert_allclose(fitted.predict(X), expected, rtol=1e-6)
+    assert path.stop == Stop.TIME
+    assert path.stop_message.startswith("The time (max_seconds) was over: ")
 
 
 @pytest.mark.usefixtures("slow_from_the_third")
@@ -269,7 +278,7 @@ def test_an_error_in_one_start_is_raised_and_ends_the_others(monkeypatch):
             raise FloatingPointError("in the second start")
         return descend(model, rows, GradientDescent(1e-6), weights=weights, **how | {"max_iter": 2000})
 
-    monkeypatch.setattr("fallline.fit.network_fit.descend", walk)
+    monkeypatch.setattr("fallline.fit.walks.descend", walk)
     with pytest.raises(FloatingPointError, match="in the second start"):
         fit_network(X, Y, SLOW, n_jobs=2)
     assert threads_of_fits() == []

@@ -68,7 +68,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         "Weight decay": sentences.decay(fit).replace("chosen", "Chosen", 1),
         "Effort": sentences.effort(fit),
     }
-    names = fit.fitted.network.weight_names(columns.encoded_names)
+    names = fit.fitted.alone().network.weight_names(fit.path.input_names)
     made = "" if fit.intervals is None else fit.intervals.says(names)
     return FitReport(
         title=f"{', '.join(columns.targets)} from {fit.prepared.name}",

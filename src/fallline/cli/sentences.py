@@ -12,7 +12,8 @@ from fallline.cli.printing import as_options
 from fallline.cli.rows import Prepared
 from fallline.cli.table_fit import COVERAGE, TableFit
 from fallline.descent import words_of
-from fallline.words import counted, percent
+from fallline.fit.average import Part
+from fallline.words import counted, listed, percent
 
 # Shares of the weights that the rows determine, above and below which a network is too small or needlessly large.
 _TOO_SMALL, _TOO_LARGE = 0.9, 1 / 3
@@ -35,13 +36,29 @@ def rows(prepared: Prepared) -> str:
 
 
 def network(fit: TableFit) -> str:
-    """The network of each start."""
-    return f"{fit.fitted.alone().network}{'; width chosen automatically (Bayesian evidence)' if fit.grown else ''}"
+    """The network of each start, and what it is combined with."""
+    alone, fitted = str(fit.fitted.alone().network), fit.fitted
+    if not fitted.is_mixture:
+        return f"{alone}{'; width chosen by what each says of rows left out' if fit.grown else ''}"
+    shares = listed(
+        [f"{percent(part.share)} {_part(part)}" for part in sorted(fitted.parts, key=lambda part: -part.share)]
+    )
+    seen = "" if fitted.scores is None else f" The networks see {fitted.scores.shape[1]} scores of the inputs."
+    return f"A combination, by what each says of rows left out: {shares}.{seen} Shown is one of them: {alone}"
+
+
+def _part(part: Part) -> str:
+    """A part of a combination."""
+    hidden = part.starts.network.hidden
+    return f"networks of {counted(hidden[0], 'unit')}" if hidden else "ridge regression"
 
 
 def starts(fit: TableFit) -> str:
     """How many networks the prediction averages, and how many minima they reached; "" of a single one."""
-    each = fit.fitted.starts
+    each, parts = fit.fitted.starts, fit.fitted.parts
+    if fit.fitted.is_mixture and each is not None:
+        count = sum(len(part.starts) for part in parts if part.starts.network.hidden)
+        return f"The prediction combines {counted(count, 'network')} from random starts. The plots show one: {each.network}."
     if each is None or len(each) == 1:
         return ""
     reached = "the same minimum" if len(each.minima) == 1 else f"{len(each.minima)} different minima"
@@ -72,9 +89,8 @@ def effort(fit: TableFit) -> str:
     epochs = "" if path.n_epochs is None else f"{counted(path.n_epochs, 'epoch')}, "
     steps = f"{epochs}{counted(path.n_steps, 'step')}, {counted(path.n_passes, 'pass', 'passes')}"
     several = ""
-    if each is not None and len(each) > 1:
-        passes = counted(sum(start.passes for start in each), "pass", "passes")
-        several = f"; {len(each)} starts, {passes}"
+    if each is not None and fit.fitted.passes > path.n_passes:
+        several = f"; all walks of the fit, {counted(fit.fitted.passes, 'pass', 'passes')}"
     return f"{steps} over the rows in {path.seconds:.2f} s{several}; {fit.seconds:.2f} s in all."
 
 

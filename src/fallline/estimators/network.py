@@ -138,8 +138,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             judge="validation" if "validation" in watched else None,
             before=getattr(self, "_fitted", None) if self.warm_start else None, progress=progress, every_step=stepwise,
         )  # fmt: skip
-        passes = sum(start.passes for start in fitted.starts or ())
-        self.__dict__.update(stored(fitted) | _told(path), starts_=fitted.starts, n_passes_=passes)
+        self.__dict__.update(stored(fitted) | _told(path), starts_=fitted.starts, n_passes_=fitted.passes)
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
         self._to_judge: Any = rows
@@ -450,7 +449,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
             answers += [intervals.std(x)] if return_std else []
             answers += [] if return_interval is None else [intervals.interval(x, return_interval)]
             if not all(np.isfinite(answer).all() for answer in answers[1:]):
-                names = self._fitted.alone().network.weight_names(self._input_names(self.columns_))
+                names = self._fitted.alone().network.weight_names(
+                    self._fitted.input_names(self._input_names(self.columns_))
+                )
                 warnings.warn(f"some intervals have no end. {intervals.says(names)}", stacklevel=2)
         if self._one_dimensional:
             answers = [answer[:, 0] for answer in answers]

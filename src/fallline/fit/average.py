@@ -8,7 +8,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,16 @@ class Starts(Sequence[Start]):
     def to_frame(self, backend: str | None = None) -> Any:
         """``to_dict`` as a data frame, a row for each start; backend as in ``DescentPath.to_frame``."""
         return to_native_frame(self.to_dict(), backend)
+
+
+class Part(NamedTuple):
+    """What goes into a fit: the starts of one network, in their mean, and the share of that mean in the prediction.
+
+    Ridge regression is a network without hidden layers and has one start.
+    """
+
+    starts: Starts
+    share: float
 
 
 def starts_of(network: Network, rows: InMemory, paths: Sequence[DescentPath], judge: str | None = None) -> Starts:

@@ -50,7 +50,7 @@ def fit_part(
     if isinstance(alpha, str) and alpha != "auto":
         raise SettingsError(f"alpha={alpha!r} needs all rows at once: give partial_fit a number, such as 0.1.")
     if before is None:
-        before = FittedNetwork(network, network.initial(seed), scaling_of(x, y, sample_weight, network, settings))
+        before = FittedNetwork(network, network.initial(seed), scaling_of(x, y, sample_weight, settings))
         standing = None
     path, standing = one_epoch(
         network,

@@ -24,15 +24,18 @@ class Ridge:
         return np.asarray(x @ self.coef + self.intercept)
 
 
-def fit_ridge(x: np.ndarray, y: np.ndarray) -> Ridge:
+def fit_ridge(x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Ridge:
     """Ridge regression of y (n, outputs) on standardised x (n, inputs), each output with its own penalty.
 
-    The penalty minimises n·RSS/(n − 1 − df)² with df = Σ λ/(λ + alpha), λ the eigenvalues of the centred XᵀX.
+    The penalty minimises n·RSS/(n − 1 − df)² with df = Σ λ/(λ + alpha), λ the eigenvalues of the centred XᵀX. sample_weight
+    (n,): how often each row counts.
     Source: Golub, Heath & Wahba (1979), Technometrics 21:215.
     """
-    n = len(x)
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    centred, response = x - x_mean, y - y_mean
+    s = np.ones(len(x)) if sample_weight is None else sample_weight
+    n = float(s.sum())
+    x_mean, y_mean = s @ x / n, s @ y / n
+    root = np.sqrt(s)[:, None]
+    centred, response = root * (x - x_mean), root * (y - y_mean)
     values, vectors = np.linalg.eigh(centred.T @ centred)
     values = np.maximum(values, 0.0)
     turned = vectors.T @ (centred.T @ response)  # (inputs, outputs)

@@ -187,7 +187,7 @@ def band_beside(
                 return None
             rows = fitted.rows(seen.x, y, sample_weight)
             scaled = intervals_of(fitted.alone().network, fitted.averages(), rows)
-            known = FittedIntervals(scaled, fitted.scaling)
+            known = FittedIntervals(scaled, fitted)
     except (SettingsError, TableError):
         return None
     return known.interval(x, coverage)

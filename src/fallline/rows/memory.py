@@ -245,7 +245,15 @@ class InMemory:
 
     def content_keys(self, seed: int | np.random.Generator | None) -> np.ndarray:
         """See ``content_keys``."""
-        return content_keys(np.asarray(self.x, np.float64), np.asarray(self.y, np.float64), seed)
+        return content_keys(self.x, self.y, seed)
+
+    def differ(self, count: int) -> bool:
+        """Whether so many rows differ from each other, of those that count."""
+        for some in (slice(min(1000, len(self))), slice(len(self))):
+            x, y = to_numpy(self.x[some, :]), to_numpy(self.y[some, :])
+            if len(np.unique(content_keys(x, y, 0)[to_numpy(self.counts)[some] > 0])) >= count:
+                return True
+        return False
 
     def _for_c(self, model: Model, *, tiny: bool) -> Block | None:
         """All rows as one block for C; None where it cannot read them, or a step over them has to be tiny and is not."""
@@ -312,7 +320,9 @@ def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator |
     Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
     where the same row with more weight would.
     """
-    bits = np.ascontiguousarray(np.column_stack([x, y]) + 0.0).view(np.uint64)  # + 0.0: −0 is 0
+    bits = np.ascontiguousarray(np.column_stack([x, y]).astype(np.float64, copy=False) + 0.0).view(
+        np.uint64
+    )  # + 0.0: −0 is 0
     key = np.zeros(len(x), np.uint64)
     for column in bits.T:
         key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)

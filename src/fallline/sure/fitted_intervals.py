@@ -17,8 +17,7 @@ from fallline.exceptions import TableError
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.settings import Settings
 from fallline.rows.memory import InMemory
-from fallline.sure.intervals import Intervals, Member, enough_rows, intervals_of
-from fallline.table.scaling import Scaling
+from fallline.sure.intervals import Intervals, Member, enough, enough_rows, intervals_of
 from fallline.threads import side_by_side
 from fallline.walk.loop import descend
 from fallline.walk.path import DescentPath
@@ -41,36 +40,33 @@ class FittedIntervals:
     """Standard errors and intervals of a fitted network, in the user's units; ``scaled`` holds them in those of the descent."""
 
     scaled: Intervals
-    scaling: Scaling
+    fitted: FittedNetwork
 
     def std(self, x: np.ndarray) -> np.ndarray:
         """Standard error (n, outputs) of a new row at x (n, inputs), its noise included."""
-        return self._by_rows(x, lambda block: self.scaled.std(block) * self.scaling.y_scale)
+        return self._by_rows(x, lambda block: self.scaled.std(block))
 
     def mean_std(self, x: np.ndarray) -> np.ndarray:
         """Standard error (n, outputs) of ŷ at x (n, inputs), for a fit to other rows of the same kind."""
-        return self._by_rows(x, lambda block: self.scaled.mean_std(block) * self.scaling.y_scale)
+        return self._by_rows(x, lambda block: self.scaled.mean_std(block))
 
     def interval(self, x: np.ndarray, coverage: float = 0.95) -> np.ndarray:
         """(n, outputs, 2): lower and upper end of the interval in which a new row at x is to be expected.
 
         Infinite where the rows of the fit leave the prediction undetermined. Raises SettingsError for a coverage outside (0, 1).
         """
-        return self._by_rows(
-            x,
-            lambda block: np.stack(
-                [self.scaling.unscale_y(end) for end in self.scaled.interval(block, coverage)], axis=2
-            ),
-            2,
-        )
+        away = self.scaled.reach(coverage) * self.std(x)
+        predicted = self.fitted.predict(x)
+        return np.stack([predicted - away, predicted + away], axis=2)
 
     def says(self, names: Sequence[str] | None = None) -> str:
         """What the intervals are made of, and which directions of the weights the rows leave undetermined."""
         return self.scaled.says(names)
 
-    def _by_rows(self, x: np.ndarray, of: Callable[[np.ndarray], np.ndarray], *last: int) -> np.ndarray:
-        blocks = [of(self.scaling.x(x[at : at + _AT_ONCE])) for at in range(0, len(x), _AT_ONCE)]
-        return np.concatenate(blocks) if blocks else np.empty((0, self.scaled.model.outputs, *last))
+    def _by_rows(self, x: np.ndarray, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        scaling = self.fitted.own_scaling
+        blocks = [of(scaling.x(x[at : at + _AT_ONCE])) * scaling.y_scale for at in range(0, len(x), _AT_ONCE)]
+        return np.concatenate(blocks) if blocks else np.empty((0, self.scaled.model.outputs))
 
 
 def intervals_of_fit(
@@ -78,20 +74,26 @@ def intervals_of_fit(
 ) -> FittedIntervals:
     """How far predictions of a fit may be off. ``rows`` are those it descended on, scaled, as ``FittedNetwork.rows`` has them.
 
+    Where the fit knows predictions of its rows by fits that had not seen them (``FittedNetwork.left_out``), these say it.
     Leave-one-out residuals hold a row against a minimum that was found with it. Where the network is flexible, so that the
     rows determine more than one weight for twenty of them, five more fits from new starts (two each, where the fit is the mean
     of several) leave out a fifth each, and the intervals are widened by as much as the rows left out are further off. ``unseen``
     rows, which the fit has not seen (a test part), take their place. Of more than 10 000 rows as many stand for all. The
     settings are those of the fit. Raises what ``intervals_of`` raises, and KeyboardInterrupt at Ctrl-C.
     """
-    rows = enough_rows(rows)
-    found = intervals_of(fitted.alone().network, fitted.averages(), rows, settings.n_jobs)
+    rows, error = enough_rows(rows), None
+    if fitted.left_out is not None:
+        predicted = fitted.scaling.y(fitted.left_out[enough(len(fitted.left_out))])
+        error = predicted - rows.each(lambda block: block.y)
+    found = intervals_of(fitted.alone().network, fitted.averages(), rows, settings.n_jobs, error)
     factor: Any = 1.0
+    if error is not None:
+        return FittedIntervals(found, fitted)
     if unseen is not None:
         factor = found.further_off(unseen)
     elif rows.count - found.freedom > _FLEXIBLE * rows.count and settings.max_iter > 0:
         factor = _further_off_in_folds(path, rows, settings, min(len(found.weights), _STARTS))
-    return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted.scaling)
+    return FittedIntervals(found.widened(np.maximum(factor, 1.0)), fitted)
 
 
 def _as_found(path: DescentPath) -> Any:

@@ -94,8 +94,8 @@ class Intervals:
     def interval(self, x: np.ndarray, coverage: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends, (m, k) each, between which a new row at x is to be expected with probability ``coverage``."""
         predicted, variance = self._parts(x)
-        reach = self.reach(coverage) * np.sqrt(self.noise_variance + variance)
-        return predicted - reach, predicted + reach
+        away = self.reach(coverage) * np.sqrt(self.noise_variance + variance)
+        return predicted - away, predicted + away
 
     def reach(self, coverage: float = 0.95) -> np.ndarray:
         """How many standard errors (k,) an interval goes to either side.
@@ -203,16 +203,25 @@ _ARRAYS = tuple(field.name for field in fields(Intervals) if field.name != "mode
 
 
 @one_blas_thread()
-def intervals_of(model: Model, starts: Sequence[Member | Start], rows: Rows, n_jobs: int | None = None) -> Intervals:
+def intervals_of(
+    model: Model,
+    starts: Sequence[Member | Start],
+    rows: Rows,
+    n_jobs: int | None = None,
+    error: np.ndarray | None = None,
+) -> Intervals:
     """Intervals around the average of ``starts``, each at a minimum of E + ½ Σ strength w² on these ``rows``.
 
     The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is
     that of the standard errors, and their distribution, in units of these, says how far an interval of any coverage reaches.
-    They know nothing of what the choice of a minimum owes to a row: see ``Intervals.further_off`` and ``widened``.
+    They know nothing of what the choice of a minimum owes to a row: see ``Intervals.further_off`` and ``widened``. ``error``
+    (n, k), residuals by fits that have not seen the rows, takes their place where there are such.
     Of more than 10 000 rows as many stand for all. n_jobs: starts looked at side by side, None for one a processor.
     Raises ShapeError for what does not fit, TableError where the rows leave nothing to see the noise by.
     """
-    rows = enough_rows(check_fit(model, rows))
+    rows = check_fit(model, rows)
+    error = error if error is None else error[enough(len(rows))]
+    rows = enough_rows(rows)
     if not starts:
         raise SettingsError("intervals need at least one start: give its weights and its weight decay.")
     p, s = model.n_weights, rows.counts
@@ -222,7 +231,7 @@ def intervals_of(model: Model, starts: Sequence[Member | Start], rows: Rows, n_j
     left_out = np.stack([each.left_out for each in known])  # (K, n, k)
     inverses = [each.inverse for each in known if each.inverse is not None]
     leverage = np.mean([each.leverage for each in known[:kept]], axis=0)
-    error, spread = left_out.mean(axis=0), _variance(left_out)
+    error, spread = left_out.mean(axis=0) if error is None else error, _variance(left_out)
     judging = np.isfinite(error) & np.isfinite(leverage) & (s > 0)[:, None]
     if not judging.any(axis=0).all():
         raise TableError(
@@ -302,11 +311,16 @@ def _variance(each: np.ndarray) -> np.ndarray:
     return each.var(axis=0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
 
 
+def enough(n: int) -> Any:
+    """Which of n rows stand for all of them."""
+    return slice(n) if n <= _ENOUGH else np.sort(np.random.default_rng(0).choice(n, _ENOUGH, replace=False))
+
+
 def enough_rows(rows: InMemory) -> InMemory:
     """At most 10 000 of the rows, drawn at random: each then counts for all that it stands for."""
     if len(rows) <= _ENOUGH:
         return rows
-    some = rows.taking(np.sort(np.random.default_rng(0).choice(len(rows), _ENOUGH, replace=False)))
+    some = rows.taking(enough(len(rows)))
     return some.weighted(np.full(_ENOUGH, rows.count / some.count))
 
 

@@ -19,13 +19,15 @@ class Scaling:
     """x' = (x − x_mean) / x_scale and y' = (y − y_mean) / y_scale, and the way back.
 
     Shapes (d,), (d,), (k,), (k,), float64, in the units of the encoded inputs and of the targets. ``fold``
-    gives the network in the users' units that predicts the same as the scaled one on scaled inputs.
+    gives the network in the users' units that predicts the same as the scaled one on scaled inputs. With ``scores`` (d, q)
+    the network takes q scores in their place, x' = (x − x_mean) / x_scale · scores.
     """
 
     x_mean: np.ndarray
     x_scale: np.ndarray
     y_mean: np.ndarray
     y_scale: np.ndarray
+    scores: np.ndarray | None = None
 
     @classmethod
     def fit(
@@ -74,7 +76,8 @@ class Scaling:
 
     def x(self, x: Any) -> Any:
         """Inputs (n, d) in the units of the scaled network."""
-        return _where_it_lies(lambda x, mean, scale: (x - mean) / scale, x, self.x_mean, self.x_scale)
+        scaled = _where_it_lies(lambda x, mean, scale: (x - mean) / scale, x, self.x_mean, self.x_scale)
+        return scaled if self.scores is None else scaled @ self.scores
 
     def y(self, y: Any) -> Any:
         """Targets (n, k) in the units of the scaled network."""
@@ -92,7 +95,7 @@ class Scaling:
         """
         folded = [(np.array(coef, np.float64), intercept) for coef, intercept in layers]
         coef, intercept = folded[0]
-        coef = coef / self.x_scale[:, None]
+        coef = (coef if self.scores is None else self.scores @ coef) / self.x_scale[:, None]
         folded[0] = (coef, _moved(intercept, -(self.x_mean @ coef), "inputs"))
         coef, intercept = folded[-1]
         scaled = None if intercept is None else intercept * self.y_scale
@@ -100,21 +103,27 @@ class Scaling:
         return folded
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """The four arrays by name, for a model file."""
-        return {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
+        """The arrays by name, for a model file."""
+        arrays = {part.name: getattr(self, part.name) for part in dataclasses.fields(self)}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scaling":
         """The scaling that ``to_arrays`` gave. Raises ValueError if a part is missing or no finite row."""
         parts = {}
-        for part in dataclasses.fields(cls):
+        scores = arrays.get("scores")
+        for part in dataclasses.fields(cls)[:-1]:
             if part.name not in arrays:
                 raise ValueError(f"The scaling is damaged: `{part.name}` is missing.")
             values = np.asarray(arrays[part.name])
             if values.dtype.kind != "f" or values.ndim != 1 or not np.isfinite(values).all():
                 raise ValueError(f"The scaling is damaged: `{part.name}` must be a row of finite numbers.")
             parts[part.name] = values.astype(np.float64)
-        scaling = cls(**parts)
+        if scores is not None and (
+            scores.ndim != 2 or len(scores) != len(parts["x_mean"]) or not np.isfinite(scores).all()
+        ):
+            raise ValueError("The scaling is damaged: `scores` must be finite numbers, a row for each input.")
+        scaling = cls(**parts, scores=scores)
         if scaling.x_mean.shape != scaling.x_scale.shape or scaling.y_mean.shape != scaling.y_scale.shape:
             raise ValueError("The scaling is damaged: means and scales differ in length.")
         if not ((scaling.x_scale > 0).all() and (scaling.y_scale > 0).all()):

@@ -35,6 +35,7 @@ class Progress:
     epochs: int | None = None  # by mini-batches
     start: int = 1  # which of n_starts this is
     n_starts: int = 1
+    phase: str = ""  # what these starts are for
 
 
 _FRAMES = ("pandas", "polars", "pyarrow")

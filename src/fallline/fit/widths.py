@@ -1,0 +1,320 @@
+"""The default fit: networks of several widths and ridge regression, combined by what they say of rows left out.
+
+1. The rows are divided into folds, equal rows together. For each width one network is fitted without each fold, and so is ridge
+   regression; together they predict every row from fits that have not seen it.
+2. The shares of the widths and of ridge are those whose mixture is nearest to the targets by these predictions, none below
+   0 and 1 in all. Source: Breiman (1996), Machine Learning 24:49; Wolpert (1992), Neural Networks 5:241.
+3. The networks of the widths that have a share go on with all rows, a few steps; their mean, by these shares, is the fit. One of
+   them, of the largest share, walks from its first weights over all rows: its path, surface and verdict are shown.
+
+Where inputs are many the networks see scores of them (``scores.py``), found anew without each fold, and start anew in step 3.
+"""
+
+import functools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fallline.descent.choose import MOST_WEIGHTS
+from fallline.descent.levenberg_marquardt import LevenbergMarquardt
+from fallline.fit.average import Part, starts_of
+from fallline.fit.fitted import FittedNetwork, mixture_of
+from fallline.fit.ridge import fit_ridge
+from fallline.fit.scores import scores_of
+from fallline.fit.settings import starts_asked
+from fallline.fit.shares import shares_of
+from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, Fit, begins_of, evidence_of, sound_of
+from fallline.model.activations import ACTIVATIONS
+from fallline.model.network import Layer, Network
+from fallline.rows.memory import InMemory, content_keys
+from fallline.threads import Task
+from fallline.walk.loop import descend
+from fallline.walk.path import DescentPath
+from fallline.words import counted
+
+WIDTHS = (2, 5, 10, 20, 40)
+_MOST_WORK = 3e9  # products of a pass
+_MOST_SHARE = 1.2  # weights to a value of the targets; the narrowest is tried in any case
+# Fits without a fold need not arrive to the last digit (benchmarks/README.md).
+_NEARLY = {"tol": 1e-3, "n_iter_no_change": 5}
+_LEAST_FOLDS, _RIDGE_FOLDS, _LEAST_SHARE = 3, 10, 0.01
+# A width whose folds take more than so many products a pass is tried on two of them first, and left out with all wider ones
+# where these two give it less than that share.
+_PROBED_FROM, _PROBES, _WORTH = 2e8, 2, 0.1
+_MEMBERS = 5  # of a width: ten are hardly nearer (benchmarks/README.md)
+_OF_FOLDS = 0.6  # of the time that a fit has
+
+
+class Table(NamedTuple):
+    """The rows of a fit, scaled: x (n, inputs), y (n, outputs), s (n,) how often each counts; ``scores`` (inputs, q) or None."""
+
+    x: np.ndarray
+    y: np.ndarray
+    s: np.ndarray
+    scores: np.ndarray | None
+
+
+class _Begin(NamedTuple):
+    """Where a walk begins: weights, and the penalty that evidence begins from; ``nearly``: whether it need not arrive
+    to the last digit."""
+
+    weights: np.ndarray
+    first: float
+    nearly: bool = False
+
+
+class _Candidate(NamedTuple):
+    """One width: the walk without each fold, where it began, and ``entering`` (n, outputs).
+
+    The last is what enters the outputs for rows that the walk had not seen.
+    """
+
+    network: Network
+    begins: list[_Begin]
+    paths: list[DescentPath]
+    entering: np.ndarray
+
+
+class _Plan(NamedTuple):
+    """A part of the fit to be walked for: its network, its share, its begins, and the paths that serve if the time is over."""
+
+    network: Network
+    share: float
+    begins: list[_Begin]
+    instead: list[DescentPath]
+
+
+def fit_widths(fit: Fit, table: Table) -> tuple[FittedNetwork, DescentPath]:
+    """The mixture of widths and ridge regression that the header tells of, and the path shown.
+
+    ``fit.rows`` are those of the table, as scores where there are any. A fit cut short is that of what had arrived.
+    """
+    run, until = _Run(fit, table), fit.until
+    fit.until = until if until == math.inf else time.perf_counter() + _OF_FOLDS * (until - time.perf_counter())
+    candidates = run.candidates()
+    fit.until = until
+    entering = np.stack([each.entering for each in candidates] + run.ridge, axis=2)
+    shares = run.shares(entering)
+    if not fit.settings.average and candidates:
+        shares = np.where(np.arange(len(shares)) == np.argmax(shares[: len(candidates)]), 1.0, 0.0)
+    shares[shares < _LEAST_SHARE] = 0.0
+    shares /= shares.sum()
+    left_out = ACTIVATIONS[run.output_activation].value(entering @ shares, np)
+    plans = [run.plan(each, share) for each, share in zip(candidates, shares, strict=False) if share]
+    plans.sort(key=lambda plan: -plan.share)
+    line = float(shares[-1]) if run.ridge else 0.0
+    fitted, path = run.mixture(plans, line)
+    return replace(fitted, left_out=fit.scaling.unscale_y(left_out)), path
+
+
+def widths_again(fit: Fit, table: Table, before: FittedNetwork) -> tuple[FittedNetwork, DescentPath]:
+    """Every start of a mixture goes on from where it ended; the shares stay what they were."""
+    run = _Run(fit, table)
+    bent = [part for part in before.parts if part.starts.network.hidden]
+    plans = [
+        _Plan(
+            starts.network,
+            share,
+            [_Begin(start.weights, _mean(start.strength) / fit.rows.count) for start in starts.each],
+            [],
+        )
+        for starts, share in bent
+    ]
+    return run.mixture(plans, 1.0 - sum(plan.share for plan in plans))
+
+
+class _Run:
+    """One fit of widths under way."""
+
+    def __init__(self, fit: Fit, table: Table) -> None:
+        self.fit, self.table, self.passes = fit, table, 0
+        self.output_activation = fit.settings.output_activation
+        different, self._place = np.unique(content_keys(table.x, table.y, fit.settings.seed), return_inverse=True)
+        self.different = len(different)
+        self._without = functools.cache(self._rows_without)
+        self.ridge = [self._ridge_without()] if self.output_activation == "identity" and fit.settings.bias else []
+
+    def shares(self, entering: np.ndarray, seen: Any = slice(None)) -> np.ndarray:
+        """The shares by what enters the outputs (n, outputs, m) for the rows ``seen``."""
+        table = self.table
+        return shares_of(entering[seen], table.y[seen], table.s[seen], self.output_activation)
+
+    def candidates(self) -> list[_Candidate]:
+        """The widths worth trying, as far as there is time."""
+        found: list[_Candidate] = []
+        inputs, outputs = self.table.x.shape[1], self.table.y.shape[1]
+        inputs = inputs if self.table.scores is None else self.table.scores.shape[1]
+        most = min(MOST_WEIGHTS, _MOST_SHARE * self.table.s.sum() * outputs)
+        for width in WIDTHS:
+            network = self.fit.settings.network(inputs, outputs, (width,))
+            if found and (network.n_weights > most or self.fit.work(network) > _MOST_WORK):
+                break
+            candidate = self._tried(network, found)
+            if candidate is None:
+                break
+            found.append(candidate)
+        return found
+
+    def _tried(self, network: Network, others: Sequence[_Candidate]) -> _Candidate | None:
+        """A width, by a walk without each fold; None where it is not worth it, or the fit is to stop."""
+        fit, settings = self.fit, self.fit.settings
+        asked = max(starts_asked(settings.n_starts, network, fit.descent, len(fit.rows)), _LEAST_FOLDS)
+        count = min(asked, self.different)
+        weights = begins_of(network, settings.seed, 2 * count)
+        begins = [_Begin(weights[k], FIRST[k % 2], True) for k in range(count)]
+        paths: list[DescentPath] = []
+        entering = np.full(self.table.y.shape, np.nan)
+
+        def walked(some: Sequence[int]) -> list[DescentPath]:
+            arrived = self._results([self._task(network, begins[k], k, count, fold=True) for k in some])
+            return [path for path in arrived if path.stop not in CUT_SHORT]
+
+        def keep(k: int, path: DescentPath) -> None:
+            _, out, scores = self._without(count, k)
+            x = self.table.x[out] if scores is None else self.table.x[out] @ scores
+            entering[out] = replace(network, output_activation="identity").predict(path.best_weights, x)
+
+        probes = min(_PROBES, count) if others and fit.work(network) * count > _PROBED_FROM else count
+        for some in filter(len, (range(probes), range(probes, count))):
+            paths += walked(some)
+            if len(paths) < some.stop:
+                return None
+            for k in some:
+                keep(k, paths[k])
+            if some.stop < count and not self._is_worth_it(entering, others):
+                return None
+        sound = sound_of(paths)
+        for k in [k for k, path in enumerate(paths) if all(path is not one for one in sound)]:
+            begins[k] = _Begin(weights[count + k], LIGHT, True)
+            for path in walked([k]):
+                if evidence_of([path]) > evidence_of([paths[k]]):
+                    paths[k] = path
+                    keep(k, path)
+        return _Candidate(network, begins, paths, entering)
+
+    def _is_worth_it(self, entering: np.ndarray, others: Sequence[_Candidate]) -> bool:
+        """Whether a width has a share worth its time, by the rows that it is known for."""
+        seen = np.isfinite(entering).all(axis=1)
+        known = np.stack([entering, *(each.entering for each in others), *self.ridge], axis=2)
+        return bool(self.shares(known, seen)[0] >= _WORTH)
+
+    def plan(self, candidate: _Candidate, share: float) -> _Plan:
+        """What is to be walked for a width: the first from its beginning, the others on from where they are.
+
+        With scores all walk from their beginning: without a fold there are others.
+        """
+        settings = self.fit.settings
+        count = _MEMBERS if settings.n_starts == "auto" else int(settings.n_starts)
+        count = count if settings.average else 1
+        sound = sound_of(candidate.paths)
+        best = max(sound, key=lambda path: evidence_of([path]) / path.n_rows)
+        own = next(at for at, path in enumerate(candidate.paths) if path is best)
+        begins = [candidate.begins[own]._replace(nearly=False)]
+        if self.table.scores is None:
+            further = [path for path in sound if path is not best]
+            begins += [_Begin(path.best_weights, _mean(path.strength) / path.n_rows) for path in further]
+            return _Plan(candidate.network, share, begins[:count], sound)
+        begins += [begin._replace(nearly=False) for at, begin in enumerate(candidate.begins) if at != own]
+        return _Plan(candidate.network, share, begins[:count], [])
+
+    def mixture(self, plans: Sequence[_Plan], line: float) -> tuple[FittedNetwork, DescentPath]:
+        """The fit that these plans make, with ridge regression by the share ``line``, and the path shown."""
+        fit, parts, missing = self.fit, list[Part](), 0
+        shown: DescentPath | None = None
+        given = [
+            [self._task(plan.network, begin, at, len(plan.begins)) for at, begin in enumerate(plan.begins)]
+            for plan in plans
+        ]
+        for plan, tasks in zip(plans, given, strict=True):
+            paths = self._results(tasks)
+            arrived = [path for path in paths if path.stop not in CUT_SHORT]
+            missing += len(tasks) - len(arrived)
+            sound = sound_of(arrived) or plan.instead or paths[:1]
+            if not sound:
+                continue
+            ends = starts_of(plan.network, fit.rows, sound)
+            at = 0 if sound[0] is paths[0] else ends.shown
+            shown = shown or sound[at]
+            parts.append(Part(replace(ends, shown=at), plan.share))
+        if line or not parts:
+            part, path = self._ridge_part(line or 1.0, walked=not parts)
+            parts.append(part)
+            shown = shown or path
+        if shown is None:
+            raise KeyboardInterrupt
+        if (missing or not plans) and fit.is_over():
+            shown = fit.cut_short(shown, "the fit is that of the starts that had arrived. ")
+        total = sum(part.share for part in parts)
+        parts = [Part(part.starts, part.share / total) for part in parts]
+        scores = self.table.scores if parts[0].starts.network.hidden else None
+        return replace(mixture_of(parts, fit.scaling, scores), passes=self.passes), shown
+
+    def _task(
+        self, network: Network, begin: _Begin, at: int, count: int, *, fold: bool = False
+    ) -> Task[DescentPath | None]:
+        """A walk over all rows, or over those without the fold ``at`` of ``count``."""
+        fit = self.fit
+
+        def walk() -> DescentPath:
+            rows, _, scores = self._without(count, at) if fold else (None, None, self.table.scores)
+            scaling = fit.scaling if scores is None else replace(fit.scaling, scores=scores)
+            return fit.walk(
+                network, begin.weights, begin.first, number=at + 1, count=count, rows=rows, **(_NEARLY if begin.nearly else {}),
+                watched={} if fold else fit.watched, standing=lambda now: FittedNetwork(network, now.weights, scaling),
+                phase=f"{counted(network.hidden[0], 'unit')}{', without a fold' if fold else ''}",
+            )  # fmt: skip
+
+        return fit.task(network, walk)
+
+    def _results(self, tasks: Sequence[Task[DescentPath | None]]) -> list[DescentPath]:
+        """The paths that tasks led to, without those that did not begin."""
+        paths = [path for path in map(self.fit.result, tasks) if path is not None]
+        self.passes += sum(path.n_passes for path in paths)
+        return paths
+
+    def _out(self, count: int, fold: int) -> np.ndarray:
+        """The rows (n,) of one of so many folds: each has as many different rows, and equal rows are together."""
+        return np.asarray(self._place * count // self.different == fold)
+
+    def _rows_without(self, count: int, fold: int) -> tuple[InMemory, np.ndarray, np.ndarray | None]:
+        """The rows without a fold, as a network sees them, which rows (n,) the fold is, and the scores without it."""
+        out, (x, y, s, scores) = self._out(count, fold), self.table
+        if scores is None:
+            return self.fit.rows.taking(~out), out, None
+        scores = scores_of(x[~out], y[~out], s[~out], scores.shape[1])
+        return InMemory(x[~out] @ scores, y[~out], s[~out]), out, scores
+
+    def _ridge_without(self) -> np.ndarray:
+        """Ridge regression's predictions (n, outputs) of rows that it has not seen."""
+        x, y, s, _ = self.table
+        predicted = np.empty(y.shape)
+        count = min(_RIDGE_FOLDS, self.different)
+        for fold in range(count):
+            out = self._out(count, fold)
+            predicted[out] = fit_ridge(x[~out], y[~out], s[~out]).predict(x[out])
+        return predicted
+
+    def _ridge_part(self, share: float, *, walked: bool) -> tuple[Part, DescentPath | None]:
+        """Ridge regression as a network without hidden layers, and the path there, walked only where it is shown."""
+        fit, (x, y, s, _) = self.fit, self.table
+        network = fit.settings.network(x.shape[1], y.shape[1], ())
+        ridge = fit_ridge(x, y, s)
+        weights = network.vector([Layer(ridge.coef, ridge.intercept)])
+        strength = network.vector([Layer(np.broadcast_to(ridge.alpha, ridge.coef.shape), np.zeros(y.shape[1]))])
+        rows = InMemory(x, y, s)
+        path = descend(
+            network, rows, LevenbergMarquardt(), weights=network.initial(fit.settings.seed) if walked else weights,
+            alpha=strength, max_iter=fit.settings.max_iter if walked else 0, input_names=fit.settings.input_names,
+        )  # fmt: skip
+        path = replace(path, alpha=float(ridge.alpha.mean()))
+        return Part(starts_of(network, rows, [path]), share), path if walked else None
+
+
+def _mean(strength: np.ndarray) -> float:
+    """The strength of the weights that are held."""
+    held = strength[strength > 0]
+    return float(held.mean()) if held.size else FIRST[0]
