@@ -27,7 +27,7 @@ from fallline.walk.path import DescentPath
 
 # Starts begin from a strong and from a light penalty in turn; one whose log evidence is lower by so much a row is left out.
 LIGHT = 1e-3
-FIRST, _LOWER = (Evidence.first, LIGHT), 0.25
+FIRST, LOWER = (Evidence.first, LIGHT), 0.25
 CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED, Stop.TIME)
 _QUICK = 1.5e7  # products of a pass, up to which starts walk one after the other: side by side they are no sooner there
 
@@ -198,7 +198,7 @@ def sound_of(paths: Sequence[DescentPath]) -> list[DescentPath]:
     """The paths without those that ended at a lower maximum of the evidence, by more than a quarter for each row."""
     if not all("log_evidence" in path.shown for path in paths) or not np.isfinite(evidence_of(paths)):
         return list(paths)
-    least = evidence_of(paths) - _LOWER * paths[0].n_rows
+    least = evidence_of(paths) - LOWER * paths[0].n_rows
     return [path for path in paths if path.at_best(path.shown["log_evidence"]) >= least]
 
 

@@ -27,7 +27,7 @@ from fallline.fit.ridge import fit_ridge
 from fallline.fit.scores import scores_of
 from fallline.fit.settings import starts_asked
 from fallline.fit.shares import shares_of
-from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, Fit, begins_of, evidence_of, sound_of
+from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, LOWER, Fit, begins_of, evidence_of, sound_of
 from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Layer, Network
 from fallline.rows.memory import InMemory, content_keys
@@ -40,12 +40,18 @@ WIDTHS = (2, 5, 10, 20, 40)
 _MOST_WORK = 3e9  # products of a pass
 _MOST_SHARE = 1.2  # weights to a value of the targets; the narrowest is tried in any case
 # Fits without a fold need not arrive to the last digit (benchmarks/README.md).
-_NEARLY = {"tol": 1e-3, "n_iter_no_change": 5}
+_NEARLY, _NEARLY_STEPS = {"tol": 1e-3, "n_iter_no_change": 5}, 300
 _LEAST_FOLDS, _RIDGE_FOLDS, _LEAST_SHARE = 3, 10, 0.01
 # A width whose folds take more than so many products a pass is tried on two of them first, and left out with all wider ones
 # where these two give it less than that share.
 _PROBED_FROM, _PROBES, _WORTH = 2e8, 2, 0.1
 _MEMBERS = 5  # of a width: ten are hardly nearer (benchmarks/README.md)
+# Networks as narrow as these have minima far apart: a fold whose log evidence a row is lower than the best's by more than folds
+# differ by chance, 1/√n, walks again from other weights.
+_NARROW, _TRIES = 5, 3
+# Where a mixture explains less than so much of rows left out, one width tries from units that are bent so much more: small
+# weights see nothing of a curve that goes up and down many times, and a walk from them ends at the mean.
+_COLLAPSED, _BENT, _BENT_UNITS = 0.1, 10.0, 20
 _OF_FOLDS = 0.6  # of the time that a fit has
 
 
@@ -157,26 +163,43 @@ class _Run:
             if candidate is None:
                 break
             found.append(candidate)
+        if found and self._explained(found) < _COLLAPSED and not self.fit.is_over():
+            known = {each.network.hidden[0]: each.network for each in found}
+            bent = self._tried(known.get(_BENT_UNITS, found[-1].network), found, bent=_BENT)
+            found += [] if bent is None else [bent]
         return found
 
-    def _tried(self, network: Network, others: Sequence[_Candidate]) -> _Candidate | None:
-        """A width, by a walk without each fold; None where it is not worth it, or the fit is to stop."""
+    def _explained(self, found: Sequence[_Candidate]) -> float:
+        """The share of the targets' spread that the mixture explains in rows left out."""
+        table = self.table
+        entering = np.stack([each.entering for each in found] + self.ridge, axis=2)
+        predicted = ACTIVATIONS[self.output_activation].value(entering @ self.shares(entering), np)
+        spread = table.s @ (table.y - table.s @ table.y / table.s.sum()) ** 2
+        return 1.0 - float((table.s @ (table.y - predicted) ** 2).sum()) / (float(spread.sum()) or 1.0)
+
+    def _tried(self, network: Network, others: Sequence[_Candidate], bent: float = 1.0) -> _Candidate | None:
+        """A width, by a walk without each fold; None where it is not worth it, or the fit is to stop.
+
+        bent: what the weights of the first layer are multiplied by where walks begin.
+        """
         fit, settings = self.fit, self.fit.settings
         asked = max(starts_asked(settings.n_starts, network, fit.descent, len(fit.rows)), _LEAST_FOLDS)
         count = min(asked, self.different)
-        weights = begins_of(network, settings.seed, 2 * count)
-        begins = [_Begin(weights[k], FIRST[k % 2], True) for k in range(count)]
+        penalties = [LIGHT] if bent != 1 else FIRST
+        into = np.where(network.units() < network.hidden[0], bent, 1.0)
+        weights = begins_of(network, settings.seed, _TRIES * count)
+        begins = [_Begin(into * each, penalties[at % len(penalties)], True) for at, each in enumerate(weights)]
         paths: list[DescentPath] = []
         entering = np.full(self.table.y.shape, np.nan)
 
-        def walked(some: Sequence[int]) -> list[DescentPath]:
-            arrived = self._results([self._task(network, begins[k], k, count, fold=True) for k in some])
-            return [path for path in arrived if path.stop not in CUT_SHORT]
+        def walked(some: Sequence[int], turn: int = 0) -> list[DescentPath]:
+            tasks = [self._task(network, begins[turn * count + k], k, count, fold=True) for k in some]
+            return [path for path in self._results(tasks) if path.stop not in CUT_SHORT]
 
-        def keep(k: int, path: DescentPath) -> None:
+        def keep(k: int) -> None:
             _, out, scores = self._without(count, k)
             x = self.table.x[out] if scores is None else self.table.x[out] @ scores
-            entering[out] = replace(network, output_activation="identity").predict(path.best_weights, x)
+            entering[out] = replace(network, output_activation="identity").predict(paths[k].best_weights, x)
 
         probes = min(_PROBES, count) if others and fit.work(network) * count > _PROBED_FROM else count
         for some in filter(len, (range(probes), range(probes, count))):
@@ -184,17 +207,19 @@ class _Run:
             if len(paths) < some.stop:
                 return None
             for k in some:
-                keep(k, paths[k])
+                keep(k)
             if some.stop < count and not self._is_worth_it(entering, others):
                 return None
-        sound = sound_of(paths)
-        for k in [k for k, path in enumerate(paths) if all(path is not one for one in sound)]:
-            begins[k] = _Begin(weights[count + k], LIGHT, True)
-            for path in walked([k]):
-                if evidence_of([path]) > evidence_of([paths[k]]):
-                    paths[k] = path
-                    keep(k, path)
-        return _Candidate(network, begins, paths, entering)
+        narrow = network.hidden[0] <= _NARROW
+        lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
+        for turn in range(1, _TRIES if narrow else 2):
+            least = max(map(_evidence, paths)) - lower
+            lost = [k for k, path in enumerate(paths) if _evidence(path) < least]
+            for k, path in zip(lost, walked(lost, turn), strict=False):
+                if _evidence(path) > _evidence(paths[k]):
+                    paths[k], begins[k] = path, begins[turn * count + k]
+                    keep(k)
+        return _Candidate(network, begins[:count], paths, entering)
 
     def _is_worth_it(self, entering: np.ndarray, others: Sequence[_Candidate]) -> bool:
         """Whether a width has a share worth its time, by the rows that it is known for."""
@@ -210,16 +235,13 @@ class _Run:
         settings = self.fit.settings
         count = _MEMBERS if settings.n_starts == "auto" else int(settings.n_starts)
         count = count if settings.average else 1
-        sound = sound_of(candidate.paths)
-        best = max(sound, key=lambda path: evidence_of([path]) / path.n_rows)
-        own = next(at for at, path in enumerate(candidate.paths) if path is best)
-        begins = [candidate.begins[own]._replace(nearly=False)]
-        if self.table.scores is None:
-            further = [path for path in sound if path is not best]
-            begins += [_Begin(path.best_weights, _mean(path.strength) / path.n_rows) for path in further]
-            return _Plan(candidate.network, share, begins[:count], sound)
-        begins += [begin._replace(nearly=False) for at, begin in enumerate(candidate.begins) if at != own]
-        return _Plan(candidate.network, share, begins[:count], [])
+        order = np.argsort([-_evidence(path) for path in candidate.paths], kind="stable").tolist()
+        begins = [candidate.begins[at]._replace(nearly=False) for at in order]
+        paths = [candidate.paths[at] for at in order]
+        if self.table.scores is not None:
+            return _Plan(candidate.network, share, begins[:count], [])
+        further = [_Begin(path.best_weights, _mean(path.strength) / path.n_rows) for path in paths[1:]]
+        return _Plan(candidate.network, share, [begins[0], *further][:count], paths[:count])
 
     def mixture(self, plans: Sequence[_Plan], line: float) -> tuple[FittedNetwork, DescentPath]:
         """The fit that these plans make, with ridge regression by the share ``line``, and the path shown."""
@@ -261,9 +283,10 @@ class _Run:
 
         def walk() -> DescentPath:
             rows, _, scores = self._without(count, at) if fold else (None, None, self.table.scores)
+            walk = _NEARLY | {"max_iter": min(fit.settings.max_iter, _NEARLY_STEPS)} if begin.nearly else {}
             scaling = fit.scaling if scores is None else replace(fit.scaling, scores=scores)
             return fit.walk(
-                network, begin.weights, begin.first, number=at + 1, count=count, rows=rows, **(_NEARLY if begin.nearly else {}),
+                network, begin.weights, begin.first, number=at + 1, count=count, rows=rows, **walk,
                 watched={} if fold else fit.watched, standing=lambda now: FittedNetwork(network, now.weights, scaling),
                 phase=f"{counted(network.hidden[0], 'unit')}{', without a fold' if fold else ''}",
             )  # fmt: skip
@@ -312,6 +335,11 @@ class _Run:
         )  # fmt: skip
         path = replace(path, alpha=float(ridge.alpha.mean()))
         return Part(starts_of(network, rows, [path]), share), path if walked else None
+
+
+def _evidence(path: DescentPath) -> float:
+    """The log evidence that a path found, a row."""
+    return evidence_of([path]) / path.n_rows if "log_evidence" in path.shown else 0.0
 
 
 def _mean(strength: np.ndarray) -> float:
