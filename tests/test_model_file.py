@@ -154,6 +154,24 @@ def test_a_forged_description_gets_a_sentence(content, change):
         parse_model(forged(content, change))
 
 
+@pytest.mark.parametrize(
+    ("classes", "outputs"), [(("no", "yes"), 1), (("ash", "birch", "oak"), 3)], ids=["two", "three"]
+)
+def test_a_model_of_classes_is_read_back_and_says_so_by_its_format(model, random, classes, outputs, tmp_path):
+    number = np.arange(40) % len(classes)
+    block = {"a": random.normal(size=40), "y": np.array(classes, dtype=object)[number]}
+    columns = Columns.fit([block], ["y"], classes=classes)
+    network = Network((1, 3, outputs), output_activation="logistic")
+    fitted = FittedNetwork(network, network.initial(1), Scaling.identity(1, outputs))
+    save_model(SavedModel(fitted, columns, model.curve), tmp_path / "m.fallline")
+    again = load_model(tmp_path / "m.fallline")
+    assert again.columns.classes == classes
+    content = (tmp_path / "m.fallline").read_bytes()
+    assert b'\\"format\\": 2' in content
+    with pytest.raises(ModelFileError, match="do not fit each other"):
+        parse_model(forged(content, lambda said, arrays: said["columns"].update(classes=["a", "b", "c", "d"])))
+
+
 def test_a_format_of_the_future_says_so(content):
     with pytest.raises(ModelFileError, match="written in format 99, and this fallline reads format 1"):
         parse_model(forged(content, lambda said, arrays: said.update(format=99)))

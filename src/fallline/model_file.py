@@ -29,7 +29,7 @@ from fallline.table.scaling import Scaling
 from fallline.walk.path import Recorded
 
 SUFFIX = ".fallline"
-_FORMAT = 1
+_FORMAT, _OF_CLASSES = 1, 2  # of classes: what reads numbers alone must not take them for such
 _MARK, _HEAD = b'"fallline"', 1 << 20  # what tells a model file from others, and within how many bytes
 _GIVE = "give a file that `fallline fit` wrote"
 _CURVE = "curve."
@@ -122,7 +122,7 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         known = model.intervals.scaled.to_arrays()
         arrays |= {_INTERVALS + name: np.ascontiguousarray(array) for name, array in known.items()}
     said = {
-        "format": _FORMAT,
+        "format": _OF_CLASSES if model.columns.classes else _FORMAT,
         "network": asdict(network),
         "columns": model.columns.to_dict(),
         "about": dict(model.about),
@@ -164,9 +164,9 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         raise _damaged(name)
     try:
         said = json.loads(text)
-        if said["format"] != _FORMAT:
+        if said["format"] not in (_FORMAT, _OF_CLASSES):
             raise ModelFileError(
-                f"{name} is written in format {said['format']!r}, and this fallline reads format {_FORMAT}: "
+                f"{name} is written in format {said['format']!r}, and this fallline reads formats {_FORMAT} and {_OF_CLASSES}: "
                 "read it with the version that wrote it, or fit again."
             )
         network = Network(**said["network"])
@@ -178,7 +178,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         network.layers(fitted.weights)
         if fitted.weights.dtype != np.float64 or not np.isfinite(fitted.weights).all():
             raise ValueError("the weights are not finite numbers")
-        widths = (len(columns.encoded_names), len(scaling.x_mean), len(columns.targets), len(scaling.y_mean))
+        widths = (len(columns.encoded_names), len(scaling.x_mean), columns.outputs, len(scaling.y_mean))
         if widths != (network.inputs, network.inputs, network.outputs, network.outputs):
             raise ValueError("columns, scaling and network do not fit each other")
         path = _path_of(said["path"], _under(_PATH, arrays), fitted, columns) if "path" in said else None

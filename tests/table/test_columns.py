@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fallline.exceptions import ShapeError, TableError
+from fallline.table.classes import class_numbers
 from fallline.table.columns import Columns
 from fallline.table.roles import MOST_CATEGORIES
 from fallline.table.scaling import Scaling
@@ -653,6 +654,44 @@ def test_columns_are_read_back_from_json_exactly():
     np.testing.assert_array_equal(again.encode(block), columns.encode(block))
 
 
+@pytest.mark.parametrize(
+    "classes", [("ash", "birch", "oak"), (False, True), (-1.0, 2.5)], ids=["texts", "truths", "numbers"]
+)
+def test_the_classes_of_a_target_are_read_back_from_json_exactly(classes):
+    y = np.array(classes, dtype=object)[np.arange(60) % len(classes)]
+    columns = Columns.fit([{"x": spread(60), "y": y}], ["y"], classes=classes)
+    again = Columns.from_dict(json.loads(json.dumps(columns.to_dict(), allow_nan=False)))
+    assert again == columns
+    assert [type(label) for label in again.classes] == [type(label) for label in classes]
+    assert again.outputs == (1 if len(classes) == 2 else len(classes))
+    np.testing.assert_array_equal(again.target_values({"y": y})[:, 0], np.arange(60) % len(classes))
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        ([1.0, 0.0, np.nan, 2.0], (0.0, 1.0)),
+        ([1.0, 0.0, np.nan, 2.0], (False, True)),
+        ([True, False, None, False], (0.0, 1.0)),
+        (["1", "0", None, "no"], (0.0, 1.0)),
+        ([1.0, 0.0, np.nan, 2.0], ("0", "1")),
+        (["true", "false", None, "no"], (False, True)),
+    ],
+    ids=[
+        "as it was",
+        "0 and 1 of truths",
+        "truths of 0 and 1",
+        "texts of numbers",
+        "numbers of texts",
+        "texts of truths",
+    ],
+)
+def test_a_class_is_known_however_a_table_spells_it(values, classes):
+    numbers = class_numbers(np.array(values, dtype=object), classes)
+    np.testing.assert_array_equal(numbers[:3], [1, 0, np.nan])
+    assert numbers[3] == (0 if values[3] is False else -1)
+
+
 HOSTILE = [None, 3, "x", True, [], {}, [1], {"name": "x"}, -1, 1e999, NAN, 10**400, [None], "number", ["a", "a"]]
 
 
@@ -707,13 +746,17 @@ def test_whatever_stands_in_a_damaged_file_gets_a_sentence():
         (("plan", 0, "mean"), NAN, "`mean` is not a finite number"),
         (("plan", 0, "mean"), True, "`mean` is not of type float"),
         (("plan", 0, "missing"), False, "do not agree"),
+        (("classes",), ["a", 1.0], "all text, or all numbers"),
+        (("classes",), ["a"], "two or more"),
+        (("classes",), [0.0, np.inf], "finite numbers"),
+        (("classes",), "ab", "all text, or all numbers"),
         (("uses", 0, "role"), "spy", "unknown role 'spy'"),
         (("plan", 1, "categories"), ["a", "a"], "different names"),
         (("uses", 0, "encoded"), ["s=a", "x missing"], "same name"),
     ],
 )
 def test_damage_is_said_in_words(path, value, words):
-    data = fit(x=np.r_[NAN, spread(59)], s=texts("a b c", 60)).to_dict()
+    data = fit(x=np.r_[NAN, spread(59)], s=texts("a b c", 60)).to_dict() | {"classes": ["a", "b"]}
     with pytest.raises(ValueError, match=words):
         Columns.from_dict(replaced(data, path, value))
 

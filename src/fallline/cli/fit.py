@@ -89,7 +89,7 @@ _seconds = _number(
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
     "--target", "-t", "targets", multiple=True, required=True, metavar="COLUMN",
-    help="Column to predict; repeat for several.",
+    help="Column to predict; repeat for several. Texts, true and false, and two different numbers are told by classes.",
 )  # fmt: skip
 @click.option(
     "--hidden", type=_sizes, default="auto", metavar="UNITS",
@@ -146,7 +146,7 @@ _seconds = _number(
 )  # fmt: skip
 @click.option(
     "--category", "categories", multiple=True, metavar="COLUMN",
-    help="Treat this column's numbers as codes; repeatable.",
+    help="Treat this column's numbers as codes; repeatable. Those of the target are told by classes.",
 )  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True,
@@ -190,10 +190,13 @@ def fit(
     if isinstance(holdout, Path):
         printing.note(read_otherwise(prepared.columns, prepared.notes, held_out))
     from fallline.cli import kept, sentences
+    from fallline.cli.class_fit import told_by_classes
     from fallline.cli.table_fit import fit_table
     from fallline.model_file import save_model
     from fallline.report import write_report
 
+    if prepared.columns.classes and not quiet:
+        printing.say(f"{told_by_classes(prepared)}\n")
     with _progress_bar(quiet) as (progress, arrived):
         result = fit_table(
             prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, **_settings(options)
@@ -321,6 +324,7 @@ def _print(result: "TableFit") -> None:
     printing.say("")
     told = [
         sentences.rows(result.prepared),
+        sentences.better(result),
         f"{sentences.network(result)}. Descent: {sentences.descent(result)}",
         sentences.starts(result),
         # After a bad end the complaint says it, last of all.

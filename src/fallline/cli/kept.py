@@ -10,11 +10,13 @@ import numpy as np
 
 import fallline
 from fallline.cli import sentences
+from fallline.cli.class_fit import told_by_classes
 from fallline.cli.rows import column_lines
 from fallline.cli.table_fit import TableFit
 from fallline.descent import words_of
 from fallline.model_file import SavedModel
 from fallline.report import FitReport, figures
+from fallline.table.classes import class_names
 
 
 def saved_of(
@@ -63,6 +65,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
     """All that the report says of a fit; ``facts`` are added to its own."""
     path, columns = fit.path, fit.prepared.columns
     way = {
+        "Classes": told_by_classes(fit.prepared),
         "Verdict": sentences.verdict(fit),
         "Starts": sentences.starts(fit),
         "Weight decay": sentences.decay(fit).replace("chosen", "Chosen", 1),
@@ -88,6 +91,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         facts=(*facts, *versions().items()),
         notes=(sentences.stop(fit),) if fit.ended_badly else (),
         surface=fit.surface(),
+        classes=class_names(columns.classes) if columns.classes else (),
     )
 
 

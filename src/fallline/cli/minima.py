@@ -92,7 +92,8 @@ class PlacedMinima:
     Where the model is the mean of several starts, its weights are those of the start shown. ``model_error`` is what was descended
     there; ``own_decay``: whether ``alpha`` is the model's own, which is None where Bayesian regularisation found it.
     ``rmse`` (minima + 1, k) on the training rows, in the units of the k targets, the last row that of the model;
-    ``held_rmse`` the same on held-out rows, None without any.
+    ``held_rmse`` the same on held-out rows, None without any. Where the target is told by classes (``classes``), both hold the
+    Brier score instead, k = 1.
     """
 
     found: "Minima"
@@ -102,6 +103,12 @@ class PlacedMinima:
     own_decay: bool
     rmse: "np.ndarray"
     held_rmse: "np.ndarray | None"
+    classes: bool = False
+
+    @property
+    def figure(self) -> str:
+        """What ``rmse`` is called."""
+        return "Brier score" if self.classes else "RMSE"
 
 
 def minima_of(saved: "SavedModel", data: "FoundRows", *, alpha: float | None = None, **settings: Any) -> PlacedMinima:
@@ -115,11 +122,13 @@ def minima_of(saved: "SavedModel", data: "FoundRows", *, alpha: float | None = N
     scaled = fitted.rows(data.x, data.y)
     found = find_minima(fitted.network, scaled, alpha=decay, beside=fitted.weights, **settings)
     number = None if np.ndim(decay) else float(decay)
+    figure = _brier if saved.columns.classes else _rmse
     each = [*(replace(fitted, weights=minimum.weights) for minimum in found.minima), fitted]
     return PlacedMinima(
         found, int(found.beside[0]), float(found.beside_error[0]), number, np.array_equal(decay, own),
-        np.array([_rmse(fit, data.x, data.y) for fit in each]),
-        np.array([_rmse(fit, data.held_x, data.held_y) for fit in each]) if len(data.held_x) else None,
+        np.array([figure(fit, data.x, data.y) for fit in each]),
+        np.array([figure(fit, data.held_x, data.held_y) for fit in each]) if len(data.held_x) else None,
+        bool(saved.columns.classes),
     )  # fmt: skip
 
 
@@ -131,6 +140,15 @@ def _rmse(fitted: "FittedNetwork", x: "np.ndarray", y: "np.ndarray") -> list[flo
     return [float("nan") if each.rmse is None else each.rmse for each in figures]
 
 
+def _brier(fitted: "FittedNetwork", x: "np.ndarray", y: "np.ndarray") -> list[float]:
+    """The Brier score of the probabilities of classes; NaN without a row."""
+    from fallline.fit.class_figures import class_figures_of
+    from fallline.fit.simplex import class_numbers_of, probabilities
+
+    score = class_figures_of(class_numbers_of(y), probabilities(fitted.predict(x))).brier
+    return [float("nan") if score is None else score]
+
+
 def _listing(placed: PlacedMinima, targets: Sequence[str]) -> "Table":
     """The lowest minima and that of the model, one to a line, with the model's own point below."""
     import numpy as np
@@ -140,7 +158,7 @@ def _listing(placed: PlacedMinima, targets: Sequence[str]) -> "Table":
     found = placed.found
     names = targets if len(targets) > 1 else [""]
     headings = ["Minimum", "Starts", "E" if placed.alpha == 0 else "E + decay"]
-    for what in ("RMSE", *([] if placed.held_rmse is None else ["held-out"])):
+    for what in (placed.figure, *([] if placed.held_rmse is None else ["held-out"])):
         headings += [f"{what} {name}".strip() for name in names]
     headings += ["λ min", "λ max", "Flat"]
     table = printing.empty_table(*headings, right=headings)
@@ -171,10 +189,11 @@ def _judged(placed: PlacedMinima, targets: Sequence[str]) -> Iterator[str]:
     what = "E" if placed.alpha == 0 else "penalised error"
     alpha = placed.alpha
     decay = "the weight decay of the fit" if alpha is None else f"weight decay alpha = {alpha:g}"
+    units = "" if placed.classes else f", RMSE in those of the {'targets' if len(targets) > 1 else 'target'}"
     yield (
         f"{counted(len(found.minima), 'distinct minimum', 'distinct minima')} from {counted(len(found.index), 'start')}, "
-        f"{decay}. E and the eigenvalues λ of its Hessian are in standardised units, RMSE in those of the "
-        f"{'targets' if len(targets) > 1 else 'target'}; flat are directions of the weights in which the error does not change."
+        f"{decay}. E and the eigenvalues λ of its Hessian are in standardised units{units}; flat are directions of the weights "
+        "in which the error does not change."
     )
     if lost := int((found.index < 0).sum()):
         yield (
@@ -210,12 +229,12 @@ def _judged(placed: PlacedMinima, targets: Sequence[str]) -> Iterator[str]:
         each = zip(targets, map(written, there), map(written, here), strict=True)
         pairs = ", ".join(f"{name} {a} against {b}" for name, a, b in each)
         then = (
-            f"But it does not predict the held-out rows better (RMSE of {pairs}): keep the model, for a lower error on the "
-            "training rows does not mean better predictions here."
+            f"But it does not predict the held-out rows better ({placed.figure} of {pairs}): keep the model, for a lower error "
+            "on the training rows does not mean better predictions here."
         )
         if (there < here).all():
             then = (
-                f"It predicts the held-out rows better too (RMSE of {pairs}): fit again with another --seed, which divides the "
-                "rows anew as well, to try for it."
+                f"It predicts the held-out rows better too ({placed.figure} of {pairs}): fit again with another --seed, which "
+                "divides the rows anew as well, to try for it."
             )
     yield f"The lowest has {what} {percent(1 - lowest / own)} lower, and {share} ended there. {then}"

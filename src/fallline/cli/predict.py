@@ -41,6 +41,10 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
     if output is not None and output.exists() and output.samefile(table):
         raise OutputError(f"{output} is the table itself, which stays as it is: give another file to --output.")
     saved.columns.check(list(rows.columns))
+    if saved.columns.classes and (std or interval is not None):
+        raise ModelFileError(
+            f"{model.name} tells classes apart, and the probability of each says how sure it is: leave out --interval and --std."
+        )
     if saved.intervals is None and (std or interval is not None):
         raise ModelFileError(
             f"{model.name} does not say how far its predictions may be off: fit again, without --no-intervals."
@@ -48,9 +52,8 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
     printing.note(read_otherwise(saved.columns, saved.about.get("read"), rows))
     found = _predictions(saved, rows, interval, std)
     columns = dict(rows.columns)
-    for j, target in enumerate(saved.columns.targets):
-        for name, values in found.items():
-            columns[free_name(f"{name} {target}", columns)] = values[:, j]
+    for name, values in _beside(saved, found).items():
+        columns[free_name(name, columns)] = values
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # as in a file, whatever the locale
@@ -60,6 +63,16 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
         click.echo(f"{counted(rows.rows, 'row')} with predictions written to {output}", err=True)
     for sentence in _judged(saved, rows, found, interval):
         click.echo(sentence, err=True)
+
+
+def _beside(saved: "SavedModel", found: dict[str, Any]) -> dict[str, Any]:
+    """The columns to write: those of each target, or the class of each row and the probabilities of all."""
+    if saved.columns.classes:
+        from fallline.cli.class_fit import columns_of_classes
+
+        return columns_of_classes(saved.columns, found["predicted"])
+    targets = saved.columns.targets
+    return {f"{name} {target}": values[:, j] for j, target in enumerate(targets) for name, values in found.items()}
 
 
 def _predictions(saved: "SavedModel", rows: "Table", interval: float | None, std: bool) -> dict[str, Any]:
@@ -87,9 +100,15 @@ def _predictions(saved: "SavedModel", rows: "Table", interval: float | None, std
 
 
 def _judged(saved: "SavedModel", rows: "Table", found: dict[str, Any], interval: float | None) -> Iterator[str]:
-    """The figures of each target that the table holds as numbers too."""
+    """The figures of each target that the table holds too, of classes or as numbers."""
     import numpy as np
 
+    if saved.columns.classes:
+        from fallline.cli.class_fit import judged_classes
+
+        actual = rows.columns.get(saved.columns.targets[0])
+        yield from filter(None, [judged_classes(saved.columns, actual, found["predicted"])])
+        return
     from fallline.fit.figures import figures_of
     from fallline.words import counted, written, written_share
 

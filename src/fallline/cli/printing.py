@@ -111,9 +111,16 @@ def columns_table(lines: Iterable[tuple[str, str, str]]) -> "Table":
 
 
 def figures_table(sets: Mapping[str, Any], targets: Sequence[str]) -> "Table":
-    """E, RMSE and R² of network and ridge on each set of rows, in the targets' units; training rows first."""
+    """E, RMSE and R² of network and ridge on each set of rows, in the targets' units; training rows first.
+
+    Of classes accuracy, Brier score and log loss, beside logistic regression.
+    """
     from fallline.words import written, written_share
 
+    if any("logistic" in said[0] for said in sets.values()):
+        from fallline.cli.class_fit import class_figures_table
+
+        return class_figures_table(sets, targets[0])
     numbers = ("E", "RMSE", "R²")
     table = empty_table("Target", "Rows", "Fit", *numbers, right=numbers, whole=("Rows", "Fit", *numbers))
     for j, target in enumerate(targets):

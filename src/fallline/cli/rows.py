@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from fallline.exceptions import SettingsError, TableError
+from fallline.fit.division import in_proportion
 from fallline.fit.figures import figures_of
+from fallline.fit.simplex import one_hot
 from fallline.model_file import SavedModel
+from fallline.table.classes import Class, class_names, class_numbers, classes_of
 from fallline.table.columns import Columns
-from fallline.table.encoding import targets_of
+from fallline.table.encoding import Values, cut
 from fallline.table.sums import check_there
 from fallline.table.table import Table
 from fallline.words import counted, listed, percent, written
@@ -27,7 +30,8 @@ _OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"
 class Prepared:
     """A table made ready: which rows train, which are held out, and what became of each column.
 
-    x (n, inputs) and y (n, outputs) of the training rows; held_x, held_y of the held-out rows, if any.
+    x (n, inputs) and y (n, outputs) of the training rows; held_x, held_y of the held-out rows, if any. Of a target that is
+    told by classes, y are columns of 0 and 1.
     ``left_out`` rows had no target. ``source`` says in words where the held-out rows come from, ``holdout`` how to
     divide the rows of this table again: a share, "last", or 0 where the held-out rows are a table of their own.
     """
@@ -51,7 +55,9 @@ def prepare(
 
     holdout: the share of rows held out at random, ``"last"`` for the last fifth in file order, or a table of its
     own. Columns are judged, encoded and filled by the training rows alone; ``asked`` of them is what ``Columns.fit`` takes:
-    ``drop``, ``keep``, ``categories``. Raises TableError or SettingsError.
+    ``drop``, ``keep``, ``categories``. A single target of texts, of true and false, or of two numbers is told by classes, which
+    a random part holds in proportion; so are the numbers of a target among the ``categories``. Raises TableError or
+    SettingsError.
     """
     check_there(targets, tuple(table.columns), "target")
     whole = _complete(table, targets)
@@ -61,13 +67,22 @@ def prepare(
         raise TableError(
             f"{table.name} has {counted(len(complete), 'row')} with a target: at least two rows are needed to fit anything."
         )
+    classes, asked = _classes(table, targets, asked)
     if isinstance(holdout, Table):
         held = _rows_with(holdout, targets, "held-out rows are judged by it", "hold out other rows")
         train, other, source = complete, holdout, f"all of {holdout.name}"
     else:
-        order, n_held, source = _division(len(complete), holdout, seed)
+        number = _class_of_each(table, complete, targets, classes)
+        order, n_held, source = _division(len(complete), holdout, seed, number)
         train, other, held = complete[np.sort(order[n_held:])], table, complete[np.sort(order[:n_held])]
-    columns = Columns.fit(table.take(train).blocks(), targets, row_numbers=train + 1, **asked)
+        if number is not None:
+            classes = tuple(classes[at] for at in np.unique(number[order[n_held:]]))
+    if len(classes) == 1:
+        raise TableError(
+            f"All training rows have the class '{class_names(classes)[0]}' of `{targets[0]}`, so there is nothing to tell apart: "
+            "hold out rows at random."
+        )
+    columns = Columns.fit(table.take(train).blocks(), targets, row_numbers=train + 1, classes=classes, **asked)
     if len(held):
         columns.check(list(other.columns))
     return Prepared(
@@ -78,7 +93,37 @@ def prepare(
 
 def _complete(table: Table, targets: Sequence[str]) -> np.ndarray:
     """Which rows have every target, (rows,)."""
-    return ~np.isnan(targets_of(table.columns, targets)).any(axis=1)
+    return ~np.any([Values.of(table.columns[name]).missing for name in targets], axis=0)
+
+
+def _classes(
+    table: Table, targets: Sequence[str], asked: Mapping[str, Sequence[str]]
+) -> tuple[tuple[Class, ...], dict[str, Sequence[str]]]:
+    """The classes of a single target, none where targets are numbers; and what is asked of the columns besides that."""
+    categories = asked.get("categories", ())
+    if len(targets) != 1:
+        return (), dict(asked)
+    found = classes_of(targets[0], table.columns[targets[0]], targets[0] in categories)
+    if found is None:
+        return (), dict(asked)
+    return found, {**asked, "categories": [name for name in categories if name != targets[0]]}
+
+
+def _class_of_each(
+    table: Table, rows: np.ndarray, targets: Sequence[str], classes: Sequence[Class]
+) -> np.ndarray | None:
+    """The numbers of the classes of these rows, None where targets are numbers. Raises TableError for other classes."""
+    if not classes:
+        return None
+    values = table.columns[targets[0]][rows]
+    number = class_numbers(values, classes).astype(int)
+    if len(strange := np.flatnonzero(number < 0)):
+        name = class_names([values[strange[0]]])[0]
+        raise TableError(
+            f"The class '{cut(name)}' of `{targets[0]}` in row {rows[strange[0]] + 1} of {table.name} is none of those trained "
+            f"on ({listed(class_names(classes), 6)}): leave out {counted(len(strange), 'such row')}, or train on rows of it too."
+        )
+    return number
 
 
 def _rows_with(table: Table, targets: Sequence[str], why: str, otherwise: str) -> np.ndarray:
@@ -94,8 +139,13 @@ def _rows_with(table: Table, targets: Sequence[str], why: str, otherwise: str) -
     return rows
 
 
-def _division(n: int, holdout: float | str, seed: int) -> tuple[np.ndarray, int, str]:
-    """An order of the rows whose first part is held out, how long that part is, and where it is from."""
+def _division(
+    n: int, holdout: float | str, seed: int, classes: np.ndarray | None = None
+) -> tuple[np.ndarray, int, str]:
+    """An order of the rows whose first part is held out, how long that part is, and where it is from.
+
+    ``classes`` (n,), whole numbers from 0, are held out in proportion where rows are drawn at random.
+    """
     if holdout == "last":
         held = max(round(0.2 * n), 1)
         return np.roll(np.arange(n), held), held, "the last fifth of the table"
@@ -104,12 +154,16 @@ def _division(n: int, holdout: float | str, seed: int) -> tuple[np.ndarray, int,
     held = max(round(holdout * n), 1) if holdout > 0 else 0
     if n - held < 2:
         raise TableError(f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0.")
-    order = np.random.default_rng(seed).permutation(n)
-    return order, held, f"a random {percent(holdout)} of the table, seed {seed}"
+    random = np.random.default_rng(seed)
+    order, said = random.permutation(n), f"a random {percent(holdout)} of the table, seed {seed}"
+    if classes is None:
+        return order, held, said
+    # From its end: the first row of each class trains.
+    return in_proportion(order, classes, random)[::-1], held, f"a random {percent(holdout)} of each class, seed {seed}"
 
 
 def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (n, d) and targets (n, k) of these rows of a table."""
+    """Inputs (n, d) and targets (n, k) of these rows of a table; of classes columns of 0 and 1."""
     x, y = np.empty((len(rows), len(columns.encoded_names))), np.empty((len(rows), len(columns.targets)))
     start = 0
     for block in table.take(rows).blocks():
@@ -122,7 +176,8 @@ def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarr
             f"The target `{columns.targets[target]}` is infinite in row {rows[row] + 1} of {table.name}, but finite numbers "
             "are expected: correct that cell, or leave the row out."
         )
-    return x, y
+    number = _class_of_each(table, rows, columns.targets, columns.classes)
+    return x, y if number is None else one_hot(number, len(columns.classes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +239,8 @@ def find_rows(saved: SavedModel, table: Table) -> FoundRows:
     order, n_held = np.arange(len(complete)), 0
     if divided:
         seed = int(saved.about.get("seed", 0))
-        order, n_held, _ = _division(len(complete), source.get("holdout", 0.0), seed)
+        number = _class_of_each(table, complete, columns.targets, columns.classes)
+        order, n_held, _ = _division(len(complete), source.get("holdout", 0.0), seed, number)
     x, y = _numbers(columns, table, complete[np.sort(order[n_held:])])
     held = _numbers(columns, table, complete[np.sort(order[:n_held])])
     name = f"the {len(x):,} {'training ' if n_held else ''}rows of {table.name}"

@@ -13,6 +13,8 @@ from fallline.cli.rows import Prepared
 from fallline.cli.table_fit import COVERAGE, TableFit
 from fallline.descent import words_of
 from fallline.fit.average import Part
+from fallline.report import ClassRows
+from fallline.report.classes import compared
 from fallline.words import counted, listed, percent
 
 # Shares of the weights that the rows determine, above and below which a network is too small or needlessly large.
@@ -33,6 +35,12 @@ def rows(prepared: Prepared) -> str:
         f"The saved model was fitted on {n:,} rows of {prepared.name}. The held-out figures come from {counted(held, 'row')} "
         f"({prepared.source}) that played no part in the fit.{lost}"
     )
+
+
+def better(fit: TableFit) -> str:
+    """What to do where logistic regression predicts classes better than the network; "" where it does not."""
+    judged = fit.rowsets[-1]
+    return compared(judged) if isinstance(judged, ClassRows) else ""
 
 
 def network(fit: TableFit) -> str:
@@ -98,7 +106,8 @@ def decay(fit: TableFit) -> str:
     """The weight decay and where it is from; of one that was found, how many weights the data determine and the noise."""
     path = fit.path
     if "effective_weights" not in path.shown:
-        return f"alpha = {path.alpha:g}, in standardised units."
+        how = ", chosen automatically (cross-validation of the Brier score)" if fit.decay_by_folds else ""
+        return f"alpha = {path.alpha:g}, in standardised units{how}."
     gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
     return (
         f"chosen automatically (Bayesian regularisation). The data determine {gamma:.0f} of {len(path.strength)} weights; "
@@ -121,7 +130,7 @@ def _size(fit: TableFit, share: float) -> str:
 def intervals(fit: TableFit) -> str:
     """How many of the rows that a fit is judged by lie in their intervals; "" without intervals."""
     judged = fit.rowsets[-1]
-    if judged.low is None or judged.high is None:
+    if isinstance(judged, ClassRows) or judged.low is None or judged.high is None:
         return ""
     inside = (judged.low <= judged.actual) & (judged.actual <= judged.high)
     shares = " and ".join(f"{100 * share:.1f} %" for share in np.mean(inside, axis=0))

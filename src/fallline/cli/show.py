@@ -53,7 +53,7 @@ def _show_model(model: Path) -> None:
 
 def _facts(saved: "SavedModel") -> dict[str, object]:
     """What a model file says of its making, line by line."""
-    from fallline.words import counted
+    from fallline.words import counted, listed
 
     about, path = saved.about, saved.path
     descent = kept = None
@@ -62,7 +62,14 @@ def _facts(saved: "SavedModel") -> dict[str, object]:
         descent = f"{about['descent']}: {counted(about['steps'], 'step')}, {passes} over the rows"
     if path is not None:
         kept = f"kept at {counted(len(path.steps), 'point')}, weights at {len(path.weight_steps):,} of them"
+    classes = None
+    if saved.columns.classes:
+        from fallline.table.classes import class_names
+
+        names = listed(class_names(saved.columns.classes), 20)
+        classes = f"a classifier: probabilities of the {len(saved.columns.classes)} classes {names}"
     return {
+        "Kind": classes,
         "Network": saved.fitted.alone().network,
         "Starts": about.get("starts"),
         "Descent": descent,

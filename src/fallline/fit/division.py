@@ -32,14 +32,22 @@ def divide(
         )
     order = random.permutation(n)
     if classes is not None:
-        # Each class is laid out evenly over [0, 1): any cut divides all of them in the same proportion.
-        order = order[np.argsort(classes[order], kind="stable")]
-        counts = np.bincount(classes)
-        rank = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
-        order = order[np.lexsort((random.random(n), rank / np.repeat(counts, counts)))]
+        order = in_proportion(order, classes, random)
     n_validation = max(round(n * validation), 1 if validation > 0 else 0)
     n_test = max(round(n * test), 1 if test > 0 else 0)
     if n_validation + n_test >= n:
         raise TableError(f"{n} rows are too few to divide in three: give more rows, or early_stopping=False.")
     cuts = np.split(order, [n - n_validation - n_test, n - n_test])
     return Division(*(np.sort(part) for part in cuts))
+
+
+def in_proportion(order: np.ndarray, classes: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The rows of an order (n,) such that any cut divides all ``classes`` (n,), whole numbers from 0, in the same proportion.
+
+    As far as rows can be divided: the first row of each class comes before the second of any.
+    """
+    # Each class is laid out evenly over [0, 1).
+    order = order[np.argsort(classes[order], kind="stable")]
+    counts = np.bincount(classes)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.asarray(order[np.lexsort((random.random(len(order)), rank / np.repeat(counts, counts)))])

@@ -16,6 +16,9 @@ _STARTS = ((1e8, 10), (1e9, 5), (2e9, 3))
 USUAL = (20,)  # hidden units where no width is tried
 LIGHT_DECAY = 0.1  # where none is found: by the gradient, or by early stopping, which holds back by itself
 
+# What is different where the target is told by classes: E is the Brier score, in one scale for all classes.
+OF_CLASSES: dict[str, Any] = {"one_target_scale": True, "output_activation": "logistic"}
+
 
 @dataclass(frozen=True, eq=False)
 class Settings:

@@ -7,6 +7,7 @@ nothing changes matplotlib's settings or calls ``show``; pyplot is imported only
 """
 
 from fallline.plot.basins import BasinDisplay
+from fallline.plot.calibration import CalibrationDisplay
 from fallline.plot.descent_path import PathDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
@@ -22,6 +23,7 @@ from fallline.plot.slope import SlopeDisplay
 
 __all__ = [
     "BasinDisplay",
+    "CalibrationDisplay",
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
     "MinimaDisplay",

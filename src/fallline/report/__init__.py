@@ -16,12 +16,13 @@ import numpy as np
 
 from fallline.exceptions import ShapeError
 from fallline.files import atomic_write, holds
+from fallline.fit.class_figures import class_figures_of
 from fallline.fit.figures import figures_of
 
 if TYPE_CHECKING:
     from fallline.landscape.surface import Surface
 
-__all__ = ["FitReport", "RowSet", "figures", "is_report", "render_report", "write_report"]
+__all__ = ["ClassRows", "FitReport", "RowSet", "figures", "is_report", "render_report", "write_report"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,21 @@ class RowSet:
 
 
 @dataclass(frozen=True, eq=False)
+class ClassRows:
+    """Which classes one set of rows has, and which probabilities it was given.
+
+    ``name`` and ``rows`` as of ``RowSet``; ``actual`` (n,) is the number of each row's class, ``probabilities`` (n, k) are those
+    of the network, ``logistic`` (n, k) those of logistic regression on the same columns, or None where it was not fitted.
+    """
+
+    name: str
+    rows: int
+    actual: np.ndarray
+    probabilities: np.ndarray
+    logistic: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class FitReport:
     """Everything the report of one fit says; sentences are plain text and are escaped when written.
 
@@ -58,8 +74,8 @@ class FitReport:
     """The command that reproduces the fit."""
     targets: tuple[str, ...]
     """k names, in the order of the columns of every row set."""
-    rowsets: tuple[RowSet, ...]
-    """Training rows first; the last one is the one the figures are judged by."""
+    rowsets: tuple[RowSet | ClassRows, ...]
+    """Training rows first; the last one is the one the figures are judged by. All of one kind."""
     columns: tuple[tuple[str, str, str], ...]
     """(name, role, what became of it); role is target, number, boolean, category, date or dropped."""
     network: str
@@ -86,15 +102,22 @@ class FitReport:
     """Warnings shown on top: interrupted, learning rate too large."""
     surface: Surface | None = None
     """The error over a plane of the weights, in scaled units, with the way down; None where there is none to show."""
+    classes: tuple[str, ...] = ()
+    """The names of the k classes of the one target; none where targets are numbers."""
 
 
-def figures(rowset: RowSet) -> list[dict[str, Any]]:
+def figures(rowset: RowSet | ClassRows) -> list[dict[str, Any]]:
     """The figures of one set of rows, one dict per target, for the report and the command line alike.
 
     Keys: ``rows`` (n), ``network`` and ``ridge`` (None without ridge predictions), each a dict of ``error``,
-    ``rmse``, ``mae``, ``r2`` in the target's units; a figure that is not defined or not finite is None.
+    ``rmse``, ``mae``, ``r2`` in the target's units; a figure that is not defined or not finite is None. Of classes ``logistic``
+    stands in the place of ``ridge``, and each is a dict of ``accuracy``, ``brier`` and ``log_loss``.
     Raises ShapeError unless all arrays are (n, k).
     """
+    if isinstance(rowset, ClassRows):
+        given = {"network": rowset.probabilities, "logistic": rowset.logistic}
+        of = {name: None if p is None else class_figures_of(rowset.actual, p)._asdict() for name, p in given.items()}
+        return [{"rows": rowset.rows, **of}]
     arrays = {"actual": rowset.actual, "predicted": rowset.predicted}
     if rowset.ridge is not None:
         arrays["ridge"] = rowset.ridge

@@ -25,7 +25,7 @@ from fallline.plot import (
     ResidualsDisplay,
 )
 from fallline.plot._map import round_ticks
-from fallline.report import FitReport, RowSet, figures, pictures
+from fallline.report import ClassRows, FitReport, RowSet, classes, figures, pictures
 from fallline.words import UNDEFINED, counted, label, written, written_share
 
 if TYPE_CHECKING:
@@ -43,15 +43,21 @@ def render(report: FitReport) -> str:
     """The report as one HTML document."""
     said = numbers(report)
     judged = report.rowsets[-1]
+    if isinstance(judged, ClassRows):
+        of_classes, panels = _class_figures(report, judged, said), [classes.panel(report, judged)]
+    else:
+        of_classes, panels = None, [_panel(report, judged, j) for j in range(len(report.targets))]
     style, script = _shipped("report.css"), _shipped("report.js")
     return _template().render(
         report=report,
         said=said,
         judged=said["rowsets"][-1],
-        summaries=[summary(said, j) for j in range(len(report.targets))],
+        summaries=[] if of_classes else [summary(said, j) for j in range(len(report.targets))],
+        of_classes=of_classes,
+        class_small_print=classes.SMALL_PRINT,
         curve=_curve_picture(said),
         mountain=None if report.surface is None else _mountain(report.surface),
-        panels=[_panel(report, judged, j) for j in range(len(report.targets))],
+        panels=panels,
         machine=_json(said),
         style=style,
         script=script,
@@ -99,6 +105,18 @@ def numbers(report: FitReport) -> dict[str, Any]:
         "command": report.command,
         "notes": list(report.notes),
     }
+
+
+def _class_figures(report: FitReport, judged: ClassRows, said: dict[str, Any]) -> str:
+    """The figures of a classifier, as HTML."""
+    return _template("classes.html.jinja").render(
+        target=report.targets[0],
+        classes=report.classes,
+        rowsets=said["rowsets"],
+        summary=classes.summary(said, judged),
+        confusion=classes.confusion(judged, report.classes),
+        judged=counted(judged.rows, f"{judged.name} row"),
+    )
 
 
 def summary(said: dict[str, Any], target: int) -> str:
@@ -292,10 +310,10 @@ def _shipped(name: str) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def _template(name: str = "report.html.jinja") -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"written": written, "share": written_share, "counted": counted}
     environment.globals["undefined_figure"] = UNDEFINED
-    return environment.from_string(_shipped("report.html.jinja"))
+    return environment.from_string(_shipped(name))

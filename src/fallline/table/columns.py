@@ -5,16 +5,17 @@ training mean and a mark; text becomes categories, dates cycles. Nothing here kn
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fallline.exceptions import TableError
+from fallline.table.classes import Class, class_names, class_numbers
 from fallline.table.encoding import LARGEST, Entry, Values, cut, encode, encoded, targets_of
 from fallline.table.roles import ColumnUse, roles_of
 from fallline.table.sums import TableSums, check_there
-from fallline.words import nearest
+from fallline.words import counted, listed, nearest
 
 Block = Mapping[str, np.ndarray]
 
@@ -24,12 +25,14 @@ class Columns:
     """How the columns of a table become numbers, as found in the training rows.
 
     ``uses`` has one entry for every column of the table, in its order; ``plan`` holds, as plain JSON data,
-    what encoding needs, one entry for every column that is an input.
+    what encoding needs, one entry for every column that is an input. ``classes`` are those of the one target
+    where it is to be told by classes, in the order of their numbers; none where targets are numbers.
     """
 
     targets: tuple[str, ...]
     uses: tuple[ColumnUse, ...]
     plan: tuple[Entry, ...]
+    classes: tuple[Class, ...] = ()
 
     @classmethod
     def fit(
@@ -41,26 +44,42 @@ class Columns:
         keep: Sequence[str] = (),
         categories: Sequence[str] = (),
         row_numbers: np.ndarray | None = None,
+        classes: Sequence[Class] = (),
     ) -> "Columns":
         """Find the role of every column in one pass over the blocks.
 
         Rows without all ``targets`` do not count. ``drop`` leaves columns out, ``keep`` takes back what
         would be left out by itself, ``categories`` reads whole numbers or text as categories. Messages number
         the rows as given, from 1, or by ``row_numbers``, one for each row, where rows of a file were set
-        aside. The result does not depend on where the rows were cut into blocks, beyond rounding.
+        aside. ``classes`` are those of a single target that is told by classes (``classes_of``). The result does
+        not depend on where the rows were cut into blocks, beyond rounding.
         Raises TableError where there is nothing to learn from: see the messages.
         """
         sums = TableSums(targets, drop, keep, categories)
         for block in blocks:
-            sums.add(block)
+            sums.add({**block, targets[0]: class_numbers(block[targets[0]], classes)} if classes else block)
         if not sums.columns:
             raise TableError("The table has no rows: at least two rows with a target value are needed.")
-        return cls(sums.targets, *roles_of(sums, row_numbers))
+        uses, plan = roles_of(sums, row_numbers)
+        if classes:
+            says = f"{len(classes)} classes: {listed((cut(name, 24) for name in class_names(classes)), 6)}"
+            says += (
+                f"; {counted(missing, 'row')} without it left out"
+                if (missing := sums.columns[targets[0]].missing)
+                else ""
+            )
+            uses = tuple(replace(use, says=says) if use.name == targets[0] else use for use in uses)
+        return cls(sums.targets, uses, plan, tuple(classes))
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
         """The names of the d encoded columns."""
         return tuple(name for use in self.uses for name in use.encoded)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a network has for these targets: one for each, of k > 2 classes k, of two classes one."""
+        return len(self.targets) if not self.classes else 1 if len(self.classes) == 2 else len(self.classes)
 
     @property
     def indicators(self) -> np.ndarray:
@@ -103,14 +122,20 @@ class Columns:
         return out
 
     def target_values(self, block: Block) -> np.ndarray:
-        """The targets of a block as float64 (n, k), NaN where missing. Raises TableError for text."""
+        """The targets of a block as float64 (n, k), NaN where missing; of classes their numbers, (n, 1), −1 of others.
+
+        Raises TableError for text that is no class.
+        """
         check_there(self.targets, tuple(block), "target")
+        if self.classes:
+            return class_numbers(block[self.targets[0]], self.classes)[:, None]
         return targets_of(block, self.targets)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data for JSON; ``from_dict`` makes the same ``Columns`` of it."""
         uses = [asdict(use) | {"encoded": list(use.encoded)} for use in self.uses]
-        return {"targets": list(self.targets), "uses": uses, "plan": [dict(entry) for entry in self.plan]}
+        said = {"targets": list(self.targets), "uses": uses, "plan": [dict(entry) for entry in self.plan]}
+        return said | ({"classes": list(self.classes)} if self.classes else {})
 
     @classmethod
     def from_dict(cls, data: Any) -> "Columns":
@@ -135,8 +160,9 @@ _ENTRIES: dict[str, dict[str, type]] = {
 def _read_back(data: Any) -> Columns:
     given = _object(data, _COLUMNS)
     uses = tuple(ColumnUse(**_object(item, _USE)) for item in given["uses"])
-    columns = Columns(given["targets"], uses, tuple(_entry(item) for item in given["plan"]))
+    columns = Columns(given["targets"], uses, tuple(map(_entry, given["plan"])), _classes(data.get("classes", [])))
     _must(_different(columns.targets), "The columns' targets must be one name or more, each once.")
+    _must(not columns.classes or len(columns.targets) == 1, f"{_DAMAGED} `classes` belong to one target.")
     for use in uses:
         known = use.role in ("target", "dropped", *_ENTRIES)
         _must(known, f"The column `{cut(use.name)}` has the unknown role '{cut(use.role)}'.")
@@ -155,6 +181,15 @@ def _read_back(data: Any) -> Columns:
         _must(agree, f"The column `{cut(use.name)}` and the plan for encoding it do not agree.")
     _must(_different(columns.encoded_names), "Two encoded columns have the same name.")
     return columns
+
+
+def _classes(given: Any) -> tuple[Class, ...]:
+    kinds = {type(label) for label in given} if isinstance(given, list) else {type(None)}
+    _must(len(kinds) <= 1 and kinds <= {str, bool, float}, f"{_DAMAGED} `classes` must be all text, or all numbers.")
+    _must(len(given) == 0 or 1 < len(given) == len(set(given)), f"{_DAMAGED} `classes` must be two or more, each once.")
+    finite = kinds != {float} or all(abs(label) <= LARGEST for label in given)
+    _must(finite, f"{_DAMAGED} `classes` must be finite numbers.")
+    return tuple(given)
 
 
 def _entry(item: Any) -> Entry:

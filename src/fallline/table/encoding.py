@@ -90,7 +90,7 @@ def targets_of(block: Mapping[str, np.ndarray], targets: Sequence[str]) -> np.nd
             first = values.data[~values.missing][0]
             raise TableError(
                 f"The target `{name}` is text (such as '{cut(first)}'), but numbers are expected: choose a "
-                "column of numbers, or write its values as numbers. To tell classes apart, use NetworkClassifier in Python."
+                "column of numbers, or write its values as numbers. Classes are told of one target alone, without others."
             )
         if values.kind == "date":
             raise TableError(f"The target `{name}` is a date, but numbers are expected: choose a column of numbers.")

@@ -1,4 +1,4 @@
-"""Outputs as probabilities: the point of the simplex nearest to them.
+"""Classes as targets of 0 and 1, and outputs as probabilities: the point of the simplex nearest to them.
 
 Least squares on targets of 0 and 1 finds the probability of each class where the network can follow it: the conditional
 mean minimises squared error. What it finds elsewhere need be neither positive nor add up to 1, and the nearest point that is
@@ -6,6 +6,17 @@ both comes closer to every possible target. Source: Brier (1950), Monthly Weathe
 """
 
 import numpy as np
+
+
+def one_hot(number: np.ndarray, classes: int) -> np.ndarray:
+    """The numbers of classes (n,) as targets (n, k) of 0 and 1; of two classes (n, 1), 1 where it is the second."""
+    columns = (number[:, None] == np.arange(classes)).astype(np.float64)
+    return columns[:, 1:] if classes == 2 else columns
+
+
+def class_numbers_of(columns: np.ndarray) -> np.ndarray:
+    """Back from ``one_hot``: the number of each row's class, (n,)."""
+    return np.asarray(columns[:, 0].astype(int) if columns.shape[1] == 1 else columns.argmax(axis=1))
 
 
 def on_simplex(outputs: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from fallline.estimators.simplex import on_simplex, probabilities
+from fallline.fit.simplex import on_simplex, probabilities
 
 
 @pytest.mark.parametrize("spread", [0.01, 0.5, 30.0])

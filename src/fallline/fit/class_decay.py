@@ -1,0 +1,104 @@
+"""The weight decay of a classifier, chosen by the Brier score of rows left out.
+
+Columns of 0 and 1 have no noise of one size, so that the evidence of Bayesian regularisation says little of them: on twelve
+tables the decay it found predicted worse than a fixed one. Which decay is best differs by a factor of 200 from table to table,
+and rows left out see it (benchmarks/README.md). No file, no table and no scikit-learn is known here.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fallline.descent.choose import choose
+from fallline.fit.fitted import FittedNetwork
+from fallline.fit.network_fit import fit_network
+from fallline.fit.settings import LIGHT_DECAY, Settings
+from fallline.fit.simplex import class_numbers_of, probabilities
+from fallline.rows.memory import content_keys
+from fallline.threads import side_by_side
+
+# From hardly any to one under which a network is all but linear, in steps of three; the climb begins at the middle.
+_DECAYS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+_FIRST = 3
+_FOLDS = 5
+_STARTS = (
+    2  # of a fit that leaves a fold out: the fit itself is a mean, which bears a lighter decay than a single start
+)
+_NEARLY: dict[str, Any] = {"tol": 1e-3, "n_iter_no_change": 5}  # such a fit need not arrive to the last digit
+_FEWEST_ROWS = 20
+_MOST_ROWS = 2000  # that choose: the best decay hardly depends on how many rows there are
+
+
+# Hidden units where nobody chose: a mean of ten networks of ten units predicts as one of twenties does, in a fifth of the time;
+# where Levenberg–Marquardt cannot go down, many inputs and classes want more of them.
+_NARROW, _WIDE = (10,), (50,)
+
+
+def decided(
+    settings: Settings, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None, judged: bool = False
+) -> Settings:
+    """The settings of a fit to x (n, inputs) and columns y (n, k) of 0 and 1, with a number for an ``alpha`` of "auto".
+
+    It is the candidate at which the Brier score over five folds is lowest, looked for from 0.1 on to stronger ones, or else to
+    lighter ones, for as long as the score falls. Folds hold each class in proportion and equal rows together, so that weights are
+    repetitions. Fits too large for Levenberg–Marquardt leave out one fold alone. With fewer than 20 rows, or where rows that are
+    ``judged`` by stop the descent, it is 0.1. A width that nobody chose is 10 hidden units, 50 where the fit is large.
+    Raises KeyboardInterrupt at Ctrl-C.
+    """
+    large = not choose("auto", settings.network(x.shape[1], y.shape[1]), len(x))[0].finds_penalty
+    if settings.finds_width and settings.alpha != "evidence":
+        settings = dataclasses.replace(settings, hidden_layer_sizes=_WIDE if large else _NARROW)
+    if settings.alpha != "auto":
+        return settings
+    number = class_numbers_of(y)
+    counts = np.ones(len(x)) if sample_weight is None else sample_weight
+    at = np.flatnonzero(counts > 0)
+    if judged or counts.sum() < _FEWEST_ROWS:
+        return dataclasses.replace(settings, alpha=LIGHT_DECAY)
+    seed = 0 if settings.seed is None else settings.seed
+    keys = content_keys(x[at], y[at], 0)
+    if len(different := np.unique(keys)) > _MOST_ROWS:
+        some = keys < different[_MOST_ROWS]
+        at, keys = at[some], keys[some]
+    fold = _folds(keys, number[at])
+    x, y, number, counts = x[at], y[at], number[at], counts[at]
+    asked = dataclasses.replace(settings, seed=seed, n_starts=_STARTS, n_jobs=1, **_NEARLY)
+    folds = [fold == k for k in range(1 if large else _FOLDS) if (fold == k).any() and (fold != k).any()]
+
+    def without(left: np.ndarray, decay: float, before: FittedNetwork | None) -> tuple[FittedNetwork, float]:
+        """A fit without the rows that are left out, and the Brier score of these, summed."""
+        weights = None if sample_weight is None else counts[~left]
+        fitted, _ = fit_network(x[~left], y[~left], asked, sample_weight=weights, before=before, alpha=decay)
+        p = probabilities(fitted.predict(x[left]))
+        return fitted, float(counts[left] @ ((p - np.eye(p.shape[1])[number[left]]) ** 2).sum(axis=1))
+
+    def scored(place: int, before: Sequence[FittedNetwork | None]) -> tuple[list[FittedNetwork], float]:
+        """The fits without each fold under a decay, going on from others, and their score."""
+        tasks = [
+            functools.partial(without, left, _DECAYS[place], each) for left, each in zip(folds, before, strict=True)
+        ]
+        found = side_by_side(tasks, settings.n_jobs)
+        return [fitted for fitted, _ in found], sum(score for _, score in found)
+
+    best = first = scored(_FIRST, [None] * len(folds))
+    place = _FIRST
+    for step in (1, -1):
+        while 0 <= place + step < len(_DECAYS) and (further := scored(place + step, best[0]))[1] < best[1]:
+            place, best = place + step, further
+        if best is not first:
+            break
+    return dataclasses.replace(settings, alpha=_DECAYS[place])
+
+
+def _folds(keys: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """The fold of each row, (n,): the different rows of each class are dealt out in the order of their keys."""
+    fold, dealt = np.empty(len(keys), int), 0
+    for one in np.unique(number):
+        own = number == one
+        different, place = np.unique(keys[own], return_inverse=True)
+        fold[own] = (place + dealt) % _FOLDS
+        dealt += len(different)  # so that classes of a row or two do not all fall into the first fold
+    return fold
