@@ -500,8 +500,8 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
     hidden_layer_sizes : "auto" or sequence of int, default="auto"
         ``"auto"``: 10 units, 50 where the fit is too large for Levenberg–Marquardt; by its evidence under alpha="evidence".
     alpha : float, "auto" or "evidence", default="auto"
-        Weight decay, as in ``NetworkRegressor``. ``"auto"``: that of eight from 0.003 to 10 at which the Brier score of rows left
-        out is lowest (five folds), or 0.1 with fewer than 20 rows or early stopping. ``"evidence"`` takes columns of 0 and 1
+        Weight decay, as in ``NetworkRegressor``. ``"auto"``: one of eight from 0.003 to 10, found by the Brier score of rows
+        left out (five folds); 0.1 with fewer than 20 rows or early stopping. ``"evidence"`` takes columns of 0 and 1
         for numbers with noise: classes that can be told apart completely leave none.
     output_activation : str, default="logistic"
         f of the outputs. ``"identity"`` leaves them as they are, below 0 and above 1, too.

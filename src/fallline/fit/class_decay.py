@@ -42,10 +42,11 @@ def decided(
 ) -> Settings:
     """The settings of a fit to x (n, inputs) and columns y (n, k) of 0 and 1, with a number for an ``alpha`` of "auto".
 
-    It is the candidate at which the Brier score over five folds is lowest, looked for from 0.1 on to stronger ones, or else to
-    lighter ones, for as long as the score falls. Folds hold each class in proportion and equal rows together, so that weights are
-    repetitions. Fits too large for Levenberg–Marquardt leave out one fold alone. With fewer than 20 rows, or where rows that are
-    ``judged`` by stop the descent, it is 0.1. A width that nobody chose is 10 hidden units, 50 where the fit is large.
+    Looked for from 0.1 on to stronger candidates, or else to lighter ones, for as long as the Brier score over five folds falls
+    by more than its standard error: a few rows must not decide. Folds hold each class in proportion and equal rows together,
+    so that weights are repetitions. Fits too large for Levenberg–Marquardt leave out one fold alone. With fewer than 20 rows,
+    or where rows that are ``judged`` by stop the descent, it is 0.1. A width that nobody chose is 10 hidden units, 50 where the
+    fit is large.
     Raises KeyboardInterrupt at Ctrl-C.
     """
     large = not choose("auto", settings.network(x.shape[1], y.shape[1]), len(x))[0].finds_penalty
@@ -68,29 +69,38 @@ def decided(
     asked = dataclasses.replace(settings, seed=seed, n_starts=_STARTS, n_jobs=1, **_NEARLY)
     folds = [fold == k for k in range(1 if large else _FOLDS) if (fold == k).any() and (fold != k).any()]
 
-    def without(left: np.ndarray, decay: float, before: FittedNetwork | None) -> tuple[FittedNetwork, float]:
-        """A fit without the rows that are left out, and the Brier score of these, summed."""
+    def without(left: np.ndarray, decay: float, before: FittedNetwork | None) -> tuple[FittedNetwork, np.ndarray]:
+        """A fit without the rows that are left out, and the Brier score of each of these."""
         weights = None if sample_weight is None else counts[~left]
         fitted, _ = fit_network(x[~left], y[~left], asked, sample_weight=weights, before=before, alpha=decay)
         p = probabilities(fitted.predict(x[left]))
-        return fitted, float(counts[left] @ ((p - np.eye(p.shape[1])[number[left]]) ** 2).sum(axis=1))
+        return fitted, ((p - np.eye(p.shape[1])[number[left]]) ** 2).sum(axis=1)
 
-    def scored(place: int, before: Sequence[FittedNetwork | None]) -> tuple[list[FittedNetwork], float]:
-        """The fits without each fold under a decay, going on from others, and their score."""
-        tasks = [
-            functools.partial(without, left, _DECAYS[place], each) for left, each in zip(folds, before, strict=True)
-        ]
-        found = side_by_side(tasks, settings.n_jobs)
-        return [fitted for fitted, _ in found], sum(score for _, score in found)
+    def scored(place: int, before: Sequence[FittedNetwork | None]) -> tuple[list[FittedNetwork], np.ndarray]:
+        """The fits without each fold under a decay, going on from others, and the score of each row, fold by fold."""
+        each = zip(folds, before, strict=True)
+        tasks = [functools.partial(without, left, _DECAYS[place], near) for left, near in each]
+        fits, scores = zip(*side_by_side(tasks, settings.n_jobs), strict=True)
+        return list(fits), np.concatenate(scores)
 
-    best = first = scored(_FIRST, [None] * len(folds))
-    place = _FIRST
+    often = np.concatenate([counts[left] for left in folds])
+    best, place = scored(_FIRST, [None] * len(folds)), _FIRST
     for step in (1, -1):
-        while 0 <= place + step < len(_DECAYS) and (further := scored(place + step, best[0]))[1] < best[1]:
-            place, best = place + step, further
-        if best is not first:
+        while 0 <= place + step < len(_DECAYS):
+            further = scored(place + step, best[0])
+            if not _lower(further[1], best[1], often):
+                break
+            best, place = further, place + step
+        if place != _FIRST:
             break
     return dataclasses.replace(settings, alpha=_DECAYS[place])
+
+
+def _lower(scores: np.ndarray, than: np.ndarray, often: np.ndarray) -> bool:
+    """Whether scores (n,) are lower than others of the same rows, in the mean and by more than its standard error."""
+    apart, n = scores - than, often.sum()
+    mean = often @ apart / n
+    return bool(mean < 0 and mean**2 > often @ (apart - mean) ** 2 / n**2)
 
 
 def _folds(keys: np.ndarray, number: np.ndarray) -> np.ndarray:
