@@ -244,7 +244,11 @@ BAD_TABLES = {
     "header only": (b"x,y\n", "y", "no rows"),
     "one row": (b"x,y\n1,2\n", "y", "at least two rows"),
     "no such target": (line().replace("y", "strength").encode(), "strenght", "strength"),
-    "a target of texts that all differ": (b"x,y\n" + b"".join(b"%d,word%d\n" % (i, i) for i in range(40)), "y", "identifier or free text"),
+    "a target of texts that all differ": (
+        b"x,y\n" + b"".join(b"%d,word%d\n" % (i, i) for i in range(40)),
+        "y",
+        "identifier or free text",
+    ),
     "constant target": (b"x,y\n" + b"".join(b"%d,5\n" % i for i in range(40)), "y", "5"),
     "target without values": (b"x,y\n" + b"".join(b"%d,\n" % i for i in range(40)), "y", "y"),
     "only empty inputs": (b"x,y\n" + b"".join(b",%d\n" % i for i in range(40)), "y", "x"),

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,10 @@ def test_of_many_rows_some_choose(random, monkeypatch):
     monkeypatch.setattr(module, "fit_network", lambda x, y, *a, **k: fits.append(len(x)) or fit(x, y, *a, **k))
     decided(QUICK, *rows(random, 0.2))
     assert set(fits) == {48}
+
+
+def test_the_search_takes_at_most_half_of_the_time(random):
+    settings = dataclasses.replace(QUICK, max_seconds=0.02, hidden_layer_sizes=(30,), max_iter=100_000)
+    found = decided(settings, *rows(random, 0.3, 2000))
+    assert found.alpha == 0.1  # the first fits were cut short
+    assert 0 < found.max_seconds < 0.02

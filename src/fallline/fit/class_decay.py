@@ -7,6 +7,8 @@ and rows left out see it (benchmarks/README.md). No file, no table and no scikit
 
 import dataclasses
 import functools
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +21,13 @@ from fallline.fit.settings import LIGHT_DECAY, Settings
 from fallline.fit.simplex import class_numbers_of, probabilities
 from fallline.rows.memory import content_keys
 from fallline.threads import side_by_side
+from fallline.walk.stopping import end_of
 
 # From hardly any to one under which a network is all but linear, in steps of three; the climb begins at the middle.
 _DECAYS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _FIRST = 3
+# Of the standard errors by which the score has to fall: a stronger decay is the simpler fit, a lighter one has to prove itself.
+_ENOUGH = {1: 0.5, -1: 1.0}
 _FOLDS = 5
 _STARTS = (
     2  # of a fit that leaves a fold out: the fit itself is a mean, which bears a lighter decay than a single start
@@ -42,13 +47,15 @@ def decided(
 ) -> Settings:
     """The settings of a fit to x (n, inputs) and columns y (n, k) of 0 and 1, with a number for an ``alpha`` of "auto".
 
-    Looked for from 0.1 on to stronger candidates, or else to lighter ones, for as long as the Brier score over five folds falls
-    by more than its standard error: a few rows must not decide. Folds hold each class in proportion and equal rows together,
+    Looked for from 0.1 on to stronger candidates, for as long as the Brier score over five folds falls by more than half its
+    standard error, or else to lighter ones, by more than all of it: a few rows must not decide. Folds hold each class in proportion and equal rows together,
     so that weights are repetitions. Fits too large for Levenberg–Marquardt leave out one fold alone. With fewer than 20 rows,
     or where rows that are ``judged`` by stop the descent, it is 0.1. A width that nobody chose is 10 hidden units, 50 where the
-    fit is large.
+    fit is large. Of ``max_seconds`` the search takes at most half; the rest is that of the settings returned.
     Raises KeyboardInterrupt at Ctrl-C.
     """
+    began, end = time.perf_counter(), end_of(settings.max_seconds)
+    half = began + (end - began) / 2
     large = not choose("auto", settings.network(x.shape[1], y.shape[1]), len(x))[0].finds_penalty
     if settings.finds_width and settings.alpha != "evidence":
         settings = dataclasses.replace(settings, hidden_layer_sizes=_WIDE if large else _NARROW)
@@ -72,7 +79,10 @@ def decided(
     def without(left: np.ndarray, decay: float, before: FittedNetwork | None) -> tuple[FittedNetwork, np.ndarray]:
         """A fit without the rows that are left out, and the Brier score of each of these."""
         weights = None if sample_weight is None else counts[~left]
-        fitted, _ = fit_network(x[~left], y[~left], asked, sample_weight=weights, before=before, alpha=decay)
+        seconds = None if half == math.inf else max(half - time.perf_counter(), 1e-3)
+        fitted, _ = fit_network(
+            x[~left], y[~left], asked, sample_weight=weights, before=before, alpha=decay, max_seconds=seconds
+        )
         p = probabilities(fitted.predict(x[left]))
         return fitted, ((p - np.eye(p.shape[1])[number[left]]) ** 2).sum(axis=1)
 
@@ -88,19 +98,23 @@ def decided(
     for step in (1, -1):
         while 0 <= place + step < len(_DECAYS):
             further = scored(place + step, best[0])
-            if not _lower(further[1], best[1], often):
+            if time.perf_counter() >= half or not _lower(further[1], best[1], often, _ENOUGH[step]):
                 break
             best, place = further, place + step
         if place != _FIRST:
             break
+    if settings.max_seconds is not None:
+        settings = dataclasses.replace(
+            settings, max_seconds=max(settings.max_seconds - (time.perf_counter() - began), 1e-3)
+        )
     return dataclasses.replace(settings, alpha=_DECAYS[place])
 
 
-def _lower(scores: np.ndarray, than: np.ndarray, often: np.ndarray) -> bool:
-    """Whether scores (n,) are lower than others of the same rows, in the mean and by more than its standard error."""
+def _lower(scores: np.ndarray, than: np.ndarray, often: np.ndarray, errors: float) -> bool:
+    """Whether scores (n,) are lower than others of the same rows, in the mean and by more than so many of its standard errors."""
     apart, n = scores - than, often.sum()
     mean = often @ apart / n
-    return bool(mean < 0 and mean**2 > often @ (apart - mean) ** 2 / n**2)
+    return bool(mean < 0 and mean**2 > errors**2 * (often @ (apart - mean) ** 2) / n**2)
 
 
 def _folds(keys: np.ndarray, number: np.ndarray) -> np.ndarray:
