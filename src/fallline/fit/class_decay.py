@@ -48,10 +48,11 @@ def decided(
     """The settings of a fit to x (n, inputs) and columns y (n, k) of 0 and 1, with a number for an ``alpha`` of "auto".
 
     Looked for from 0.1 on to stronger candidates, for as long as the Brier score over five folds falls by more than half its
-    standard error, or else to lighter ones, by more than all of it: a few rows must not decide. Folds hold each class in proportion and equal rows together,
-    so that weights are repetitions. Fits too large for Levenberg–Marquardt leave out one fold alone. With fewer than 20 rows,
-    or where rows that are ``judged`` by stop the descent, it is 0.1. A width that nobody chose is 10 hidden units, 50 where the
-    fit is large. Of ``max_seconds`` the search takes at most half; the rest is that of the settings returned.
+    standard error, or else to lighter ones, by more than all of it: a few rows must not decide. Folds hold each class in
+    proportion and equal rows together, so that weights are repetitions. Fits too large for Levenberg–Marquardt leave out one
+    fold alone. With fewer than 20 rows, or where rows that are ``judged`` by stop the descent, it is 0.1. A width that nobody
+    chose is 10 hidden units, 50 where the fit is large. Of ``max_seconds`` the search takes at most half; the settings returned
+    have the rest.
     Raises KeyboardInterrupt at Ctrl-C.
     """
     began, end = time.perf_counter(), end_of(settings.max_seconds)
