@@ -173,7 +173,7 @@ def test_a_model_of_classes_is_read_back_and_says_so_by_its_format(model, random
 
 
 def test_a_format_of_the_future_says_so(content):
-    with pytest.raises(ModelFileError, match="written in format 99, and this fallline reads format 1"):
+    with pytest.raises(ModelFileError, match="written in format 99, and this fallline reads formats 1 and 2:"):
         parse_model(forged(content, lambda said, arrays: said.update(format=99)))
 
 
