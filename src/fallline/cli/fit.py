@@ -124,7 +124,7 @@ _seconds = _number(
 @click.option(
     "--alpha", type=_decay, metavar="AUTO|EVIDENCE|NUMBER",
     help="Weight decay, in standardised units; evidence finds it by Bayesian regularisation. Auto, the default, is "
-    "evidence for Levenberg–Marquardt and 0.1 elsewhere.",
+    "evidence for Levenberg–Marquardt and 0.1 elsewhere; of classes it is found by cross-validation.",
 )  # fmt: skip
 @click.option(
     "--tol", type=click.FloatRange(0),

@@ -1,7 +1,7 @@
 """The weight decay of a classifier, chosen by the Brier score of rows left out.
 
-Columns of 0 and 1 have no noise of one size, so that the evidence of Bayesian regularisation says little of them: on twelve
-tables the decay it found predicted worse than a fixed one. Which decay is best differs by a factor of 200 from table to table,
+Columns of 0 and 1 have no noise of one size, so that the evidence of Bayesian regularisation says little of them: the decay it
+found had 1.3 times (wine) to 1.9 times (iris) the Brier score of a fixed one. Which decay is best differs by a factor of 200 from table to table,
 and rows left out see it (benchmarks/README.md). No file, no table and no scikit-learn is known here.
 """
 
@@ -37,8 +37,8 @@ _FEWEST_ROWS = 20
 _MOST_ROWS = 2000  # that choose: the best decay hardly depends on how many rows there are
 
 
-# Hidden units where nobody chose: a mean of ten networks of ten units predicts as one of twenties does, in a fifth of the time;
-# where Levenberg–Marquardt cannot go down, many inputs and classes want more of them.
+# Hidden units where nobody chose: networks of ten units predicted as well as those of twenty on the four tables tried (iris, two
+# classes of it, wine, crabs), in 0.2 to 0.8 of the time; where Levenberg–Marquardt cannot go down, many inputs and classes want more of them.
 _NARROW, _WIDE = (10,), (50,)
 
 
