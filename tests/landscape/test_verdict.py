@@ -579,3 +579,28 @@ def test_units_that_weight_decay_made_constant_are_flat_directions_of_a_minimum(
     found = verdict_of(path, rows)
     assert found.kind == Kind.FLAT_MINIMUM
     assert found.names == ("bias->h2",)
+
+
+def test_a_fit_at_the_mean_is_never_said_to_be_finished(random):
+    rows = InMemory(random.normal(size=(80, 2)), random.normal(size=(80, 1)))
+    found = verdict_at(
+        Network((2, 1)), rows, np.array([0.0, 0.0, float(rows.each(lambda block: block.y).mean())]), alpha=1e6
+    )
+    assert found.is_minimum
+    assert abs(found.explained) < 0.01
+    assert "Nothing is left to do" not in str(found)
+    assert "no nearer to the targets than their mean is" in found.advice
+
+
+def test_targets_out_of_the_reach_of_the_outputs_are_named(random):
+    x = random.normal(size=(60, 1))
+    rows, network = InMemory(x, 5 + x**2), Network((1, 3, 1), output_activation="logistic")
+    path = descend(network, rows, LevenbergMarquardt(), seed=0, alpha=1e-3, max_iter=200)
+    found = verdict_of(path, rows)
+    assert found.advice.startswith("100 % of the targets lie outside 0 … 1, where all outputs of this network lie: ")
+
+
+def test_of_equal_targets_the_mean_is_all_there_is():
+    rows = InMemory(np.arange(6.0)[:, None], np.full((6, 1), 3.0))
+    found = verdict_at(Network((1, 1)), rows, np.array([0.0, 3.0]), alpha=1.0)
+    assert found.explained == 1.0

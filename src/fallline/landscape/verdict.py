@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fallline.arrays import namespace
 from fallline.descent import Stop
 from fallline.descent.penalty import weight_decay
 from fallline.landscape.evaluate import Errors, changes_without, check_rows_of, errors_at
@@ -69,6 +70,14 @@ _KRYLOV_PRODUCTS = 80  # for the promised fall, above 2 000 weights
 _LANCZOS_PRODUCTS, _LANCZOS_RESIDUAL = 300, 1e-5
 _PROBES = 4
 _MOST_NAMES = 3
+_NOTHING = 0.01  # of the targets' spread: a fit that explains less is their mean
+_RANGES = {
+    "logistic": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "softsign": (-1.0, 1.0),
+    "relu": (0.0, np.inf),
+    "gaussian": (0.0, 1.0),
+}
 
 
 class Kind(enum.StrEnum):
@@ -103,7 +112,8 @@ class Verdict:
     (k, 2): how many times their size the running weights are, and F there. ``second_term``: ‖H_E − JᵀJ‖/‖JᵀJ‖ in
     Frobenius norm, small where residuals are small and JᵀJ is as good as H; None where H was not formed.
     ``plateau``: a valley without any slope, weights being so large that their units are saturated. ``purpose``: why a
-    descent was stopped on purpose; ``more``: what would carry it on. ``findings`` and ``advice``: a sentence each.
+    descent was stopped on purpose; ``more``: what would carry it on. ``explained``: 1 − E/E of the targets' means, 1 where the
+    targets are all equal; ``beyond``: which targets no weights can reach, in words. ``findings`` and ``advice``: a sentence each.
     """
 
     kind: Kind
@@ -128,6 +138,8 @@ class Verdict:
     plateau: bool = False
     purpose: str = ""
     more: str = "more steps"
+    explained: float = 1.0
+    beyond: str = ""
 
     @property
     def is_minimum(self) -> bool:
@@ -192,6 +204,8 @@ class Verdict:
     @property
     def advice(self) -> str:
         """What to do, in a sentence."""
+        if self.explained < _NOTHING and self.kind in (Kind.MINIMUM, Kind.FLAT_MINIMUM, Kind.STOPPED):
+            return self.beyond or _AT_THE_MEAN
         if self.kind == Kind.FLAT_MINIMUM and self.symmetries == self.flat:
             return "Nothing is left to do here: the predictions are the same all along them."
         if self.plateau:
@@ -202,6 +216,10 @@ class Verdict:
         return f"{self.findings} {self.advice}"
 
 
+_AT_THE_MEAN = (
+    "But the predictions are no nearer to the targets than their mean is: either the inputs say nothing of the target, or the "
+    "way there was not found. Other starts, more hidden units, or input weights that begin ten times as large may find it."
+)
 _ADVICE = {
     Kind.MINIMUM: "Nothing is left to do here; other starts may end in lower minima.",
     Kind.FLAT_MINIMUM: "Nothing is left to do here; a smaller network or a larger alpha would do without them.",
@@ -417,6 +435,7 @@ def _verdict(
         drift=drift,
         **ground.told,
     )
+    found = replace(found, **_of_the_targets(model, rows, found.error))
     errors = functools.partial(errors_at, model, rows, strength=strength)
     moving = max(promised, drift) > _NEGLIGIBLE
 
@@ -442,6 +461,19 @@ def _verdict(
     if not found.flat:
         return found
     return called(Kind.FLAT_MINIMUM, ground.weigh_flat, symmetries=len(orbits))
+
+
+def _of_the_targets(model: Model, rows: InMemory, error: float) -> dict[str, Any]:
+    """What a ``Verdict`` says of the targets: how much of their spread is explained, and which are out of reach."""
+    least, most = _RANGES.get(getattr(model, "output_activation", ""), (-np.inf, np.inf))
+    y = rows.each(lambda block: block.y)
+    xp = namespace(y)
+    beyond = float(xp.sum(xp.astype(xp.any((y < least) | (y > most), axis=1), y.dtype))) / len(rows)
+    said = f"{percent(beyond)} of the targets lie outside {least:g} … {most:g}, where all outputs of this network lie: "
+    return {
+        "explained": 1.0 - error / rows.error_of_mean,
+        "beyond": f"{said}use identity outputs, or bring the targets into that range." if beyond else "",
+    }
 
 
 def _kicked(errors: Errors, weights: np.ndarray, ground: _Ground) -> np.ndarray:
