@@ -1,8 +1,9 @@
 """The weight decay of a classifier, chosen by the Brier score of rows left out.
 
 Columns of 0 and 1 have no noise of one size, so that the evidence of Bayesian regularisation says little of them: the decay it
-found had 1.3 times (wine) to 1.9 times (iris) the Brier score of a fixed one. Which decay is best differs by a factor of 200 from table to table,
-and rows left out see it (benchmarks/README.md). No file, no table and no scikit-learn is known here.
+found had 1.3 times (wine) to 1.9 times (iris) the Brier score of a fixed one, and less only on a table without noise (crabs).
+Which decay is best differs by a factor of 200 from table to table, and rows left out see it (benchmarks/README.md). No file, no
+table and no scikit-learn is known here.
 """
 
 import dataclasses
@@ -29,16 +30,14 @@ _FIRST = 3
 # Of the standard errors by which the score has to fall: a stronger decay is the simpler fit, a lighter one has to prove itself.
 _ENOUGH = {1: 0.5, -1: 1.0}
 _FOLDS = 5
-_STARTS = (
-    2  # of a fit that leaves a fold out: the fit itself is a mean, which bears a lighter decay than a single start
-)
+# Of a fit that leaves a fold out: the fit itself is a mean, which bears a lighter decay than a single start.
+_STARTS = 2
 _NEARLY: dict[str, Any] = {"tol": 1e-3, "n_iter_no_change": 5}  # such a fit need not arrive to the last digit
 _FEWEST_ROWS = 20
-_MOST_ROWS = 2000  # that choose: the best decay hardly depends on how many rows there are
-
-
+_MOST_ROWS = 2000  # that choose: a decay stands for what is known of weights before there are rows, however many come
 # Hidden units where nobody chose: networks of ten units predicted as well as those of twenty on the four tables tried (iris, two
-# classes of it, wine, crabs), in 0.2 to 0.8 of the time; where Levenberg–Marquardt cannot go down, many inputs and classes want more of them.
+# classes of it, wine, crabs), in 0.2 to 0.8 of the time. Where Levenberg–Marquardt cannot go down, many inputs and classes want
+# more of them.
 _NARROW, _WIDE = (10,), (50,)
 
 
