@@ -22,7 +22,7 @@ class FittedNetwork:
     ``parts``: what it is put together of, the one shown first; () for a network that is on its way. ``members``: of how many
     networks of one width side by side it is the mean, 1 for a mixture of widths. ``scores`` (inputs, q) or None: what the
     networks of the parts see of scaled inputs. ``left_out`` (n, outputs) or None: predictions of the rows of the fit, in the
-    targets' units, by fits that had not seen them. ``passes``: sums over the rows of all walks of the fit.
+    targets' units, by fits that had not seen them, NaN where all had. ``passes``: sums over the rows of all walks of the fit.
     """
 
     network: Network

@@ -15,6 +15,7 @@ from fallline.descent.choose import choose
 from fallline.descent.transformation import wrapped
 from fallline.exceptions import SettingsError
 from fallline.fit.fitted import FittedNetwork
+from fallline.fit.large import fit_large, is_large
 from fallline.fit.scores import MOST_SCORES, scores_of
 from fallline.fit.settings import LIGHT_DECAY, Settings, starts_asked
 from fallline.fit.walks import Fit, begins_of
@@ -63,6 +64,10 @@ def fit_network(
     until = end_of(settings.max_seconds)
     outputs = y.shape[1]
     scaling = before.scaling if before else scaling_of(x, y, sample_weight, settings)
+    if before is None and judge is None and not on_device(x) and is_large(x.shape[0], settings):
+        large = fit_large(x, y, settings, scaling, sample_weight, watched, until, progress, every_step=every_step)
+        if large is not None:
+            return large
     scores = before.scores if before else _scores(x, y, sample_weight, scaling, settings, judge)
     own = scaling if scores is None else dataclasses.replace(scaling, scores=scores)
     seen = x.shape[1]
