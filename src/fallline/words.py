@@ -96,6 +96,11 @@ def did_you_mean(asked: object, known: Iterable[str]) -> str:
     return "." if near is None else f"; did you mean {near!r}?"
 
 
+def shortened(name: str, letters: int = 28) -> str:
+    """A name that fits an axis: its first letters, "compressive stren…"."""
+    return name if len(name) <= letters else f"{name[: letters - 1].rstrip()}…"
+
+
 def free_name(name: str, taken: Iterable[str]) -> str:
     """The name, with a number after it where it is taken: "x", "x_2", "x_3"."""
     taken, new, number = set(taken), name, 1

@@ -41,7 +41,7 @@ def test_a_fit_prints_reports_saves_and_predicts_the_same_figures(folder):
     printed = {
         (part, fit): [float(number.replace(",", "").replace("−", "-")) for number in numbers]
         for part, fit, *numbers in re.findall(
-            r"^height +([\w-]+) \(\d+\) +(network|ridge) +(\S+) +(\S+) +(\S+)$", done.stdout, re.M
+            r"^height +([\w-]+) \(\d+\) +(network|ridge) +(\S+) +(\S+) +(\S+)(?: +best)?$", done.stdout, re.M
         )
     }
     assert printed == {

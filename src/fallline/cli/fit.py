@@ -85,6 +85,15 @@ _seconds = _number(
 )
 
 
+def _folds(value: Any) -> Any:
+    """``10``: a whole number of folds, two or more."""
+    if value is None or isinstance(value, int):
+        return value
+    if not (value.isdecimal() and int(value) >= 2):
+        raise click.BadParameter(f"{value!r} is no number of folds: write a whole number from 2 up, such as 5 or 10.")
+    return int(value)
+
+
 @click.command(short_help="Fit a network to a table; write a model file and a report.")
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option(
@@ -139,6 +148,11 @@ _seconds = _number(
     "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
     help="Rows to judge by: a share at random, last, or another file.",
 )  # fmt: skip
+@click.option(
+    "--k-fold", "folds", type=_folds, metavar="K",
+    help="Judge by all rows instead: K further fits, each predicting the K-th part of the rows that it left out.",
+)  # fmt: skip
+@click.option("--compare", is_flag=True, help="Fit scikit-learn's gradient boosting too, to compare with.")
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave this column out; repeatable.")
 @click.option(
     "--keep", multiple=True, metavar="COLUMN",
@@ -168,6 +182,8 @@ def fit(
     holdout: Any,
     seed: int,
     intervals: bool,
+    folds: int | None,
+    compare: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -176,13 +192,21 @@ def fit(
     \b
     fallline fit examples/concrete.csv --target strength
     """
-    from fallline.cli.rows import column_lines, prepare, read_otherwise
+    from fallline.cli.rows import column_lines, prepare, prepare_folds, read_otherwise
     from fallline.table.read import read_table
 
+    if folds is not None and _given("holdout"):
+        raise click.UsageError(
+            "--k-fold judges by all rows and --holdout by rows that are kept from every fit: give one of the two."
+        )
     source = read_table(table)
     held_out = read_table(holdout) if isinstance(holdout, Path) else holdout
     columns = {name: options.pop(name) for name in ("drop", "keep", "categories")}
-    prepared = prepare(source, targets, holdout=held_out, seed=seed, **columns)
+    parts: tuple[Any, ...] = ()
+    if folds is None:
+        prepared = prepare(source, targets, holdout=held_out, seed=seed, **columns)
+    else:
+        prepared, parts = prepare_folds(source, targets, folds, seed=seed, **columns)
     model_path, report_path = _outputs(output, table, targets)
     if not quiet:
         printing.print_table(printing.columns_table(column_lines(prepared.columns, prepared.notes)))
@@ -199,19 +223,28 @@ def fit(
         printing.say(f"{told_by_classes(prepared)}\n")
     with _progress_bar(quiet) as (progress, arrived):
         result = fit_table(
-            prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, **_settings(options)
-        )
+            prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, compare=compare, folds=parts,
+            **_settings(options),
+        )  # fmt: skip
     if not quiet:
         _print(result)
     # The weights first: whatever happens to the report, they are kept.
     command = shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]])
     save_model(kept.saved_of(result, command, seed, table, model_path), model_path)
-    report = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name)))
-    write_report(report, report_path)
+    with _progress_bar(quiet) as (_, phase):
+        phase("drawing the error surface")
+        report = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name)))
+        phase("writing the report")
+        write_report(report, report_path)
     if not quiet:
         click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:
         raise printing.Complaint(sentences.stop(result))
+
+
+def _given(option: str) -> bool:
+    """Whether an option was written in the command."""
+    return click.get_current_context().get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:
@@ -264,7 +297,7 @@ def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, P
 def _progress_bar(quiet: bool) -> Iterator[Any]:
     """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal.
 
-    Given are what hears how far the descent is, and what is called when it has arrived, with what is done then.
+    Given are what hears how far the descent is, and what is called with each thing that is done after it.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -291,9 +324,13 @@ def _progress_bar(quiet: bool) -> Iterator[Any]:
                 drawn = (now.start, at)
 
         def arrived(then: str) -> None:
+            nonlocal last
             if last is not None and not bar.disable:
                 draw(*last, refresh=True)
-                bar.update(task, completed=last[0].n_starts, said=then)
+            last = None
+            # How far these phases are nobody knows: the bar swings from side to side, and the clock goes on.
+            bar.tasks[task].total = None
+            bar.update(task, said=then, refresh=True)
 
         yield told, arrived
 
@@ -323,7 +360,7 @@ def _print(result: "TableFit") -> None:
     printing.print_table(printing.figures_table(sets, result.prepared.columns.targets))
     printing.say("")
     told = [
-        sentences.rows(result.prepared),
+        sentences.fitted_on(result),
         sentences.better(result),
         f"{sentences.network(result)}. Descent: {sentences.descent(result)}",
         sentences.starts(result),
@@ -331,6 +368,8 @@ def _print(result: "TableFit") -> None:
         *([] if result.ended_badly else [sentences.stop(result), sentences.verdict(result)]),
         f"{sentences.effort(result)} Weight decay: {sentences.decay(result)}",
         sentences.intervals(result),
+        *sentences.comparisons(result),
+        sentences.matters(result),
     ]
     for sentence in filter(None, told):
         printing.say(sentence)

@@ -41,12 +41,13 @@ def about(
     if table is not None and model is not None:
         # Relative: an absolute path is nobody's business, and projects move.
         source["from_model"] = Path(os.path.relpath(table.resolve(), model.parent.resolve())).as_posix()
-    told = {"starts": sentences.starts(fit), "verdict": sentences.verdict(fit)}
+    told = {"starts": sentences.starts(fit), "verdict": sentences.verdict(fit), "matters": sentences.matters(fit)}
+    told["comparison"] = " ".join(filter(None, sentences.comparisons(fit)))
     return {
         "command": command,
         "table": prepared.name,
         "source": source,
-        "rows": sentences.rows(prepared),
+        "rows": sentences.fitted_on(fit),
         "read": prepared.notes,
         "figures": {rowset.name: figures(rowset) for rowset in fit.rowsets},
         "descent": words_of(path.descent),
@@ -85,11 +86,16 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         training_error=path.error,
         watched_error=path.watched,
         stop=sentences.stop(fit),
-        fitted_on=sentences.rows(fit.prepared),
+        fitted_on=sentences.fitted_on(fit),
         way=tuple((what, words) for what, words in way.items() if words),
         intervals=f"{sentences.intervals(fit)} {made}".strip(),
         facts=(*facts, *versions().items()),
         notes=(sentences.stop(fit),) if fit.ended_badly else (),
+        comparisons=sentences.comparisons(fit),
+        curves=fit.curves,
+        importance=None if fit.influence is None else fit.influence.importance,
+        importance_of="" if fit.influence is None else fit.influence.of,
+        effects=() if fit.influence is None else fit.influence.effects,
         surface=fit.surface(),
         classes=class_names(columns.classes) if columns.classes else (),
     )

@@ -111,10 +111,11 @@ def columns_table(lines: Iterable[tuple[str, str, str]]) -> "Table":
 
 
 def figures_table(sets: Mapping[str, Any], targets: Sequence[str]) -> "Table":
-    """E, RMSE and R² of network and ridge on each set of rows, in the targets' units; training rows first.
+    """E, RMSE and R² of every fit on each set of rows, in the targets' units; training rows first, the best on others marked.
 
     Of classes accuracy, Brier score and log loss, beside logistic regression.
     """
+    from fallline.report import NAMES, best_of
     from fallline.words import written, written_share
 
     if any("logistic" in said[0] for said in sets.values()):
@@ -122,13 +123,15 @@ def figures_table(sets: Mapping[str, Any], targets: Sequence[str]) -> "Table":
 
         return class_figures_table(sets, targets[0])
     numbers = ("E", "RMSE", "R²")
-    table = empty_table("Target", "Rows", "Fit", *numbers, right=numbers, whole=("Rows", "Fit", *numbers))
+    table = empty_table("Target", "Rows", "Fit", *numbers, "", right=numbers, whole=("Rows", "Fit", *numbers, ""))
     for j, target in enumerate(targets):
         for name, said in sorted(sets.items(), key=lambda each: each[0] != "training"):
-            for fit in ("network", "ridge"):
+            best = None if name == "training" else best_of(said[j])
+            for fit in NAMES:
                 if of := said[j].get(fit):
                     shown = (written(of["error"]), written(of["rmse"]), written_share(of["r2"]))
-                    table.add_row(text(target), text(f"{name} ({said[j]['rows']:,})"), fit, *shown)
+                    rows, mark = text(f"{name} ({said[j]['rows']:,})"), "best" if fit == best else ""
+                    table.add_row(text(target), rows, fit, *shown, mark, style="bold" if mark else "")
     return table
 
 

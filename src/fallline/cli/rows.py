@@ -3,8 +3,9 @@
 Tables in, arrays out. How a file is read is ``table/``'s business, how weights move is nobody's here.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Prepared:
 
     x (n, inputs) and y (n, outputs) of the training rows; held_x, held_y of the held-out rows, if any. Of a target that is
     told by classes, y are columns of 0 and 1.
+    ``numbers`` (n,) and ``held_numbers`` say which rows of their tables these are, counted from 1.
     ``left_out`` rows had no target. ``source`` says in words where the held-out rows come from, ``holdout`` how to
     divide the rows of this table again: a share, "last", or 0 where the held-out rows are a table of their own.
     """
@@ -46,6 +48,8 @@ class Prepared:
     source: str
     notes: dict[str, str]
     holdout: float | str = 0.0
+    numbers: np.ndarray = field(default_factory=lambda: np.arange(0))
+    held_numbers: np.ndarray = field(default_factory=lambda: np.arange(0))
 
 
 def prepare(
@@ -59,14 +63,7 @@ def prepare(
     a random part holds in proportion; so are the numbers of a target among the ``categories``. Raises TableError or
     SettingsError.
     """
-    check_there(targets, tuple(table.columns), "target")
-    whole = _complete(table, targets)
-    # A target without any value is for ``Columns.fit`` to name.
-    complete = np.flatnonzero(whole if whole.any() else ~whole)  # row numbers in the file, counted from 0
-    if len(complete) < 2:
-        raise TableError(
-            f"{table.name} has {counted(len(complete), 'row')} with a target: at least two rows are needed to fit anything."
-        )
+    complete = _rows_to_fit(table, targets)
     classes, asked = _classes(table, targets, asked)
     if isinstance(holdout, Table):
         held = _rows_with(holdout, targets, "held-out rows are judged by it", "hold out other rows")
@@ -82,12 +79,69 @@ def prepare(
             f"All training rows have the class '{class_names(classes)[0]}' of `{targets[0]}`, so there is nothing to tell apart: "
             "hold out rows at random."
         )
-    columns = Columns.fit(table.take(train).blocks(), targets, row_numbers=train + 1, classes=classes, **asked)
+    divided = 0.0 if isinstance(holdout, Table) else holdout
+    return _made_ready(table, targets, train, other, held, source, {**asked, "classes": classes}, divided)
+
+
+def prepare_folds(
+    table: Table, targets: Sequence[str], folds: int, *, seed: int = 0, **asked: Sequence[str]
+) -> tuple[Prepared, tuple[Callable[[], Prepared], ...]]:
+    """All rows, and what makes each of so many ``folds`` ready: its rows are held out, the others train, drawn at random.
+
+    Columns are judged anew by the rows that train in each fold. ``asked`` is as for ``prepare``. Raises TableError where there
+    are too few rows for so many folds, SettingsError for fewer than two and for a target that is told by classes.
+    """
+    complete = _rows_to_fit(table, targets)
+    if _classes(table, targets, asked)[0]:
+        raise SettingsError(
+            f"`{targets[0]}` is told by classes, and folds judge predictions of numbers only: hold out rows instead, as "
+            "--holdout 0.2 does."
+        )
+    n = len(complete)
+    if folds < 2:
+        raise SettingsError(f"{folds} folds are not possible: at least 2 are needed, such as 5 or 10.")
+    if folds > n or n - -(-n // folds) < 2:
+        many = "more rows" if n < 3 else f"{n} folds" if folds < n else f"at most {n} folds"
+        raise TableError(
+            f"{table.name} has {counted(n, 'row')} with a target, too few for {folds} folds, each of which holds out one row or "
+            f"more and leaves two or more to fit: give {many}."
+        )
+    parts = [np.sort(part) for part in np.array_split(np.random.default_rng(seed).permutation(n), folds)]
+    source = f"{folds} folds at random, seed {seed}"
+
+    def fold(part: np.ndarray) -> Prepared:
+        return _made_ready(table, targets, np.delete(complete, part), table, complete[part], source, asked)
+
+    nothing = np.arange(0)
+    whole = _made_ready(table, targets, complete, table, nothing, source, asked)
+    return whole, tuple(functools.partial(fold, part) for part in parts)
+
+
+def _rows_to_fit(table: Table, targets: Sequence[str]) -> np.ndarray:
+    """The numbers of the rows that have every target, counted from 0. Raises TableError for fewer than two."""
+    check_there(targets, tuple(table.columns), "target")
+    whole = _complete(table, targets)
+    # A target without any value is for ``Columns.fit`` to name.
+    complete = np.flatnonzero(whole if whole.any() else ~whole)  # row numbers in the file, counted from 0
+    if len(complete) < 2:
+        raise TableError(
+            f"{table.name} has {counted(len(complete), 'row')} with a target: at least two rows are needed to fit anything."
+        )
+    return complete
+
+
+def _made_ready(
+    table: Table, targets: Sequence[str], train: np.ndarray, other: Table, held: np.ndarray, source: str,
+    asked: Mapping[str, Any], holdout: float | str = 0.0,
+) -> Prepared:  # fmt: skip
+    """Columns judged by the rows ``train`` of a table, and both these and the rows ``held`` of the ``other`` encoded."""
+    columns = Columns.fit(table.take(train).blocks(), targets, row_numbers=train + 1, **asked)
     if len(held):
         columns.check(list(other.columns))
+    left_out = int(np.sum(~_complete(table, targets)))
     return Prepared(
-        table.name, columns, *_numbers(columns, table, train), *_numbers(columns, other, held), table.rows - len(complete),
-        source, table.notes, 0.0 if isinstance(holdout, Table) else holdout,
+        table.name, columns, *_numbers(columns, table, train), *_numbers(columns, other, held), left_out, source,
+        table.notes, holdout, train + 1, held + 1,
     )  # fmt: skip
 
 

@@ -8,24 +8,26 @@ import math
 
 import numpy as np
 
+from fallline.cli.fits import COVERAGE
 from fallline.cli.printing import as_options
 from fallline.cli.rows import Prepared
-from fallline.cli.table_fit import COVERAGE, TableFit
+from fallline.cli.table_fit import TableFit
 from fallline.descent import words_of
 from fallline.fit.average import Part
-from fallline.report import ClassRows
+from fallline.fit.figures import figures_of, rmse_difference
+from fallline.report import NAMES, ClassRows, RowSet
 from fallline.report.classes import compared
-from fallline.words import counted, listed, percent
+from fallline.sure.uncertainty import students_quantile
+from fallline.words import counted, listed, percent, written
 
 # Shares of the weights that the rows determine, above and below which a network is too small or needlessly large.
 _TOO_SMALL, _TOO_LARGE = 0.9, 1 / 3
+_NAMED = 3  # columns that matter most
 
 
 def rows(prepared: Prepared) -> str:
     """Which rows the figures come from and which the saved model was fitted on."""
-    n, held = len(prepared.x), len(prepared.held_x)
-    left = prepared.left_out
-    lost = f" {counted(left, 'row')} without a target took no part." if left else ""
+    n, held, lost = len(prepared.x), len(prepared.held_x), _lost(prepared)
     if not held:
         return (
             f"Fitted on all {n:,} rows of {prepared.name}; no rows were held out, so every figure is of rows the model "
@@ -41,6 +43,24 @@ def better(fit: TableFit) -> str:
     """What to do where logistic regression predicts classes better than the network; "" where it does not."""
     judged = fit.rowsets[-1]
     return compared(judged) if isinstance(judged, ClassRows) else ""
+
+
+def _lost(prepared: Prepared) -> str:
+    left = prepared.left_out
+    return f" {counted(left, 'row')} without a target took no part." if left else ""
+
+
+def fitted_on(fit: TableFit) -> str:
+    """Which rows the figures come from, held out or out of fold, and which the saved model was fitted on."""
+    prepared = fit.prepared
+    if not fit.folds:
+        return rows(prepared)
+    if not fit.rowsets[-1].unseen:
+        return f"{rows(prepared)} The folds were not finished."
+    return (
+        f"The saved model was fitted on all {len(prepared.x):,} rows of {prepared.name}. The out-of-fold figures come from "
+        f"{fit.folds} further fits ({prepared.source}): each predicts the rows that it left out.{_lost(prepared)}"
+    )
 
 
 def network(fit: TableFit) -> str:
@@ -135,3 +155,52 @@ def intervals(fit: TableFit) -> str:
     inside = (judged.low <= judged.actual) & (judged.actual <= judged.high)
     shares = " and ".join(f"{100 * share:.1f} %" for share in np.mean(inside, axis=0))
     return f"The {100 * COVERAGE:g} % intervals hold {shares} of the {counted(judged.rows, f'{judged.name} row')}."
+
+
+def comparisons(fit: TableFit) -> tuple[str, ...]:
+    """For each target a sentence on the fit that predicts unseen rows better than the network, and what to do; else ""."""
+    judged, targets = fit.rowsets[-1], fit.prepared.columns.targets
+    if isinstance(judged, ClassRows) or not judged.unseen:
+        return ("",) * len(targets)
+    return tuple(
+        _comparison(fit, judged, j, f"`{name}`: " if len(targets) > 1 else "") for j, name in enumerate(targets)
+    )
+
+
+def _comparison(fit: TableFit, judged: RowSet, j: int, of: str) -> str:
+    actual, network = judged.actual[:, j], judged.predicted[:, j]
+    errors = {name: figures_of(actual, each[:, j]).rmse for name, each in judged.fits.items()}
+    known = {name: error for name, error in errors.items() if error is not None}
+    best = min(known, key=known.__getitem__, default="network")
+    if "network" not in known or written(known[best]) == written(known["network"]):
+        return ""
+    less, error = rmse_difference(actual, network, judged.fits[best][:, j])
+    rows, linear = counted(judged.rows, f"{judged.name} row"), best == "ridge" and fit.fitted.alone().network.hidden
+    said = (
+        f"{of}{NAMES[best].capitalize()} predicts the {rows} better: RMSE {written(less, 2)} lower than the network's"
+    )
+    if judged.rows < 2 or less <= students_quantile(judged.rows - 1, COVERAGE) * error:
+        judge = "more rows may tell" if fit.folds else "more rows may tell (--k-fold 10 judges by all)"
+        take = "; until then the linear model (--hidden none) is the simpler one" if linear else ""
+        return f"{said}, which may be chance (standard error {written(error, 2)}): {judge}{take}."
+    why = "as far as these rows tell, the relation is linear" if best == "ridge" else "steps and thresholds suit trees"
+    take = "take the linear model (--hidden none)" if linear else f"take {NAMES[best]}"
+    sure = f"{said}, hardly by chance ({less / error:.1f} standard errors)"
+    return f"{sure}: {why}. {take.capitalize()}, or give more rows or other columns."
+
+
+def matters(fit: TableFit) -> str:
+    """Which columns matter most; "" where that is not known."""
+    if fit.influence is None:
+        return ""
+    found, targets = fit.influence.importance, fit.prepared.columns.targets
+    said = []
+    for j, target in enumerate(targets):
+        most = found.above_chance(j)[:_NAMED]
+        rises = (
+            listed(f"{found.names[i]} +{written(found.mean[i, j], 3)}" for i in most)
+            or "none, as far as these rows tell"
+        )
+        said.append(f"to {target}: {rises}" if len(targets) > 1 else rises)
+    how = f"the rise of the RMSE of {fit.influence.of} where a column is shuffled among them"
+    return f"Columns that matter most{' ' if len(targets) > 1 else ': '}{'; '.join(said)} ({how})."

@@ -78,6 +78,8 @@ def _facts(saved: "SavedModel") -> dict[str, object]:
         "Verdict": about.get("verdict"),
         "Path": kept,
         "Rows": about.get("rows"),
+        "Comparison": about.get("comparison"),
+        "Columns": about.get("matters"),
         "Seed": about.get("seed"),
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
         "Command": about.get("command"),

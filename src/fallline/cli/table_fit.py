@@ -5,48 +5,47 @@ in ``kept.py``.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fallline.cli.class_fit import class_rows
+from fallline.cli.fits import ENDED_BADLY, Phase, fits_of, out_of_fold
+from fallline.cli.influence import Influence, curves_of, few_of, influence_of
 from fallline.cli.rows import Prepared
 from fallline.descent import Descent, Stop
 from fallline.descent.choose import choose
-from fallline.exceptions import FalllineError, TableError
+from fallline.exceptions import FalllineError, SettingsError
 from fallline.fit.class_decay import decided
 from fallline.fit.fitted import FittedNetwork
-from fallline.fit.network_fit import fit_network
-from fallline.fit.ridge import fit_ridge
 from fallline.fit.settings import OF_CLASSES, Settings
 from fallline.landscape.surface import Surface, error_surface
 from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.report import ClassRows, RowSet
 from fallline.rows.memory import InMemory
-from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
+from fallline.sure.fitted_intervals import FittedIntervals
 from fallline.walk.path import EVERY_STEP_UP_TO, DescentPath
 
-# How likely a new row is to lie within the intervals of a report.
-COVERAGE = 0.95
+if TYPE_CHECKING:
+    from fallline.plot import OneInputFitDisplay
+
 # The map in a report: points along each direction, and the products for each of them that take half a second in all.
 _GRID, _MOST_WORK, _ACTIVATION = 61, 4e5, 10
 # Values · weights² whose Hessian takes a second or two.
 _MOST_CURVATURE = 2e9
-_ENDED_BADLY = (Stop.DIVERGED, Stop.INTERRUPTED)
 
 
 @dataclass(frozen=True, eq=False)
 class TableFit:
     """A network fitted to a table, with all that a report or a model file says of it.
 
-    ``rowsets``: the training rows, then the held-out ones, with predictions, ridge regression and intervals; of classes with
-    probabilities and logistic regression.
+    ``rowsets``: the training rows, then the held-out ones, or those out of fold, with predictions, those of ridge regression
+    and gradient boosting, and intervals; of classes with probabilities and logistic regression. ``folds``: how many were asked
+    for, 0 for none.
     ``why_this_descent`` is empty where it was asked for; ``grown``: whether the evidence chose how wide the network is,
     ``decay_by_folds``: whether rows left out chose the weight decay, as they do of classes.
     ``intervals`` is None where nobody asked or the rows leave nothing to see the noise by, ``verdict`` where finding it
-    would hold the fit up.
+    would hold the fit up. ``influence``: what the columns do; ``curves``: of a single one, the curve of each target.
     """
 
     prepared: Prepared
@@ -59,11 +58,14 @@ class TableFit:
     verdict: Verdict | None = None
     grown: bool = False
     decay_by_folds: bool = False
+    influence: Influence | None = None
+    curves: "tuple[OneInputFitDisplay, ...]" = ()
+    folds: int = 0
 
     @property
     def ended_badly(self) -> bool:
         """Whether the descent diverged or was interrupted: what is kept is the lowest it saw."""
-        return self.path.stop in _ENDED_BADLY
+        return self.path.stop in ENDED_BADLY
 
     def surface(self) -> Surface | None:
         """The error surface around the fit, None where there is none or where it would hold the report up."""
@@ -83,55 +85,60 @@ def fit_table(
     descent: Descent | str = "auto",
     seed: int = 0,
     progress: Callable[..., Any] | None = None,
-    arrived: Callable[[str], None] | None = None,
+    arrived: Phase | None = None,
     intervals: bool = True,
+    compare: bool = False,
+    folds: Sequence[Callable[[], Prepared]] = (),
     **settings: Any,
 ) -> TableFit:
     """Fit a network, and ridge regression beside it, to a prepared table; the settings are those of ``Settings``.
 
     intervals: whether to find out how far predictions may be off, which takes up to twice the time of the fit; probabilities
-    of classes have none, and stand beside logistic regression. ``arrived`` is
-    called when the descent has ended, with what is done after it.
+    of classes have none, and stand beside logistic regression alone. compare: gradient boosting too, which raises SettingsError
+    for classes. folds: each is fitted as well and judged by the rows it leaves out (``prepare_folds``). ``arrived`` is
+    called when the descent has ended, and with each thing that is done after it.
     """
     began = time.perf_counter()
+    phase: Phase = arrived or (lambda words: None)
     held = {"held-out": (prepared.held_x, prepared.held_y)} if len(prepared.held_x) else {}
     by_classes = bool(prepared.columns.classes)
-    intervals = intervals and not by_classes
+    if by_classes and compare:
+        raise SettingsError(
+            f"`{prepared.columns.targets[0]}` is told by classes, which stand beside logistic regression, and --compare is for "
+            "numbers: leave it out."
+        )
     asked = Settings(
         descent=descent, seed=seed, indicators=prepared.columns.indicators, input_names=prepared.columns.encoded_names,
         **((OF_CLASSES if by_classes else {}) | settings),
     )  # fmt: skip
     chosen = by_classes and asked.alpha == "auto"
     asked = decided(asked, prepared.x, prepared.y) if by_classes else asked
-    fitted, path = fit_network(prepared.x, prepared.y, asked, watched=held, progress=progress)
-    if arrived is not None:
-        arrived("finding out how far predictions may be off" if intervals else "judging the fit")
+    how = {"intervals": intervals and not by_classes, "compare": compare}
+    fits = fits_of(prepared, asked, phase, watched=held, progress=progress, **how)
+    fitted, path = fits.fitted, fits.path
     why = choose("auto", fitted.alone().network, len(prepared.x))[1] if descent == "auto" else ""
-    rows = fitted.rows(prepared.x, prepared.y)
-    known = _intervals(rows, fitted, path, asked) if intervals else None
-    sets = {"training": (prepared.x, prepared.y), **held}
-    rowsets: tuple[RowSet | ClassRows, ...] = (
-        class_rows(prepared, fitted, sets) if by_classes else _row_sets(prepared, fitted, known, sets)
-    )
-    verdict = _verdict_on(rows, path)
-    grown = asked.finds_width and path.alpha == "evidence"
-    return TableFit(prepared, fitted, path, rowsets, why, time.perf_counter() - began, known, verdict, grown, chosen)
-
-
-def _row_sets(
-    prepared: Prepared,
-    fitted: FittedNetwork,
-    known: FittedIntervals | None,
-    sets: Mapping[str, tuple[np.ndarray, np.ndarray]],
-) -> tuple[RowSet, ...]:
-    """Each of these sets of rows (x, y) with predictions, those of ridge regression, and, of rows not trained on, intervals."""
-    ridge = fit_ridge(fitted.scaling.x(prepared.x), prepared.y)
-    return tuple(
-        RowSet(
-            name, len(x), y, fitted.predict(x), ridge.predict(fitted.scaling.x(x)),
-            *(() if known is None or name == "training" else np.moveaxis(known.interval(x, COVERAGE), 2, 0)),
-        )
-        for name, (x, y) in sets.items()
+    rowsets: list[RowSet | ClassRows] = []
+    influence: Influence | None = None
+    curves: tuple[OneInputFitDisplay, ...] = ()
+    if by_classes:
+        rowsets += class_rows(prepared, fitted, {"training": (prepared.x, prepared.y), **held})
+    else:
+        judged = fits.rows("training", prepared.x, prepared.y, prepared.numbers)
+        rowsets.append(judged)
+        for name, (x, y) in held.items():
+            rowsets.append(judged := fits.rows(name, x, y, prepared.held_numbers))
+        unseen = None
+        if folds and path.stop not in ENDED_BADLY:
+            unseen = out_of_fold(prepared, folds, asked, phase, few_of(prepared, fits, len(prepared.x)), **how)
+        if unseen is not None:
+            rowsets.append(judged := unseen.rows)
+        phase("finding out which columns matter")
+        influence, curves = influence_of(prepared, fits, judged, unseen), curves_of(prepared, fits)
+    phase("finding out at what kind of point it stopped")
+    verdict = _verdict_on(fitted.rows(prepared.x, prepared.y), path)
+    return TableFit(
+        prepared, fitted, path, tuple(rowsets), why, time.perf_counter() - began, fits.intervals, verdict,
+        asked.finds_width and path.alpha == "evidence", chosen, influence, curves, len(folds),
     )  # fmt: skip
 
 
@@ -142,14 +149,4 @@ def _verdict_on(rows: InMemory, path: DescentPath) -> Verdict | None:
     try:
         return verdict_of(path, rows)
     except FalllineError:
-        return None
-
-
-def _intervals(rows: InMemory, fitted: FittedNetwork, path: DescentPath, asked: Settings) -> FittedIntervals | None:
-    """How far predictions may be off; None after a descent that ended badly, where rows are too few, or after Ctrl-C."""
-    if path.stop in _ENDED_BADLY:
-        return None
-    try:
-        return intervals_of_fit(fitted, path, rows, asked)
-    except (TableError, KeyboardInterrupt):
         return None

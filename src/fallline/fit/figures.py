@@ -56,5 +56,17 @@ def figures_of(actual: ArrayLike, predicted: ArrayLike) -> Figures:
         )
 
 
+def rmse_difference(actual: np.ndarray, predicted: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """RMSE of one prediction less that of another on the same n rows, all (n,), and the standard error of this difference.
+
+    The rows are paired: what makes a row hard to predict makes it so for both. By the delta method the difference moves as
+    the mean of r²/(2 RMSE) − r'²/(2 RMSE'); rows are taken as independent.
+    """
+    squares = [(np.asarray(actual, np.float64) - each) ** 2 for each in (predicted, other)]
+    first, second = (math.sqrt(float(each.mean())) for each in squares)
+    parts = squares[0] / (2 * first or 1.0) - squares[1] / (2 * second or 1.0)
+    return first - second, float(parts.std(ddof=1)) / math.sqrt(len(parts)) if len(parts) > 1 else math.inf
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None

@@ -9,8 +9,10 @@ nothing changes matplotlib's settings or calls ``show``; pyplot is imported only
 from fallline.plot.basins import BasinDisplay
 from fallline.plot.calibration import CalibrationDisplay
 from fallline.plot.descent_path import PathDisplay
+from fallline.plot.effect import EffectDisplay
 from fallline.plot.error_curve import ErrorCurveDisplay
 from fallline.plot.error_surface import ErrorSurfaceDisplay
+from fallline.plot.importance import ImportanceDisplay
 from fallline.plot.minima import MinimaDisplay
 from fallline.plot.momentum_map import MomentumMapDisplay
 from fallline.plot.network_diagram import NetworkDiagramDisplay
@@ -24,8 +26,10 @@ from fallline.plot.slope import SlopeDisplay
 __all__ = [
     "BasinDisplay",
     "CalibrationDisplay",
+    "EffectDisplay",
     "ErrorCurveDisplay",
     "ErrorSurfaceDisplay",
+    "ImportanceDisplay",
     "MinimaDisplay",
     "MomentumMapDisplay",
     "NetworkDiagramDisplay",

@@ -27,7 +27,8 @@ class Seen:
 
     x (n, inputs) as numbers, encoded where columns were text or dates; ``names`` of these inputs; ``indicators``
     (inputs,): those that are 0 or 1 by construction. ``predict``: (m, inputs) → (m, outputs), in the targets' units.
-    ``fitted``: the network and its scaling, None for a model of another library.
+    ``fitted``: the network and its scaling, None for a model of another library. ``columns``: how a table became these inputs,
+    None where there was none.
     """
 
     x: np.ndarray
@@ -36,6 +37,11 @@ class Seen:
     targets: tuple[str, ...]
     predict: Callable[[np.ndarray], np.ndarray]
     fitted: Any = None
+    columns: Any = None
+
+    def places(self) -> dict[str, list[int]]:
+        """The numbers of the inputs of each column, by its name: several where a column of a table is encoded in several."""
+        return {name: [i] for i, name in enumerate(self.names)} if self.columns is None else self.columns.places
 
     def feature(self, feature: int | str) -> int:
         """The number of an input, given by number or name."""
@@ -120,7 +126,7 @@ def seen(model: Any, X: Any, names: Sequence[str] | None = None) -> Seen:
         if x.shape[1] != fitted.network.inputs:
             raise ShapeError(f"X has {x.shape[1]} columns, but the network takes {fitted.network.inputs}.")
     targets = tuple("prediction" if outputs == 1 else f"y{j + 1}" for j in range(outputs))
-    return Seen(x, tuple(names), indicators, targets, predict, fitted)
+    return Seen(x, tuple(names), indicators, targets, predict, fitted, columns)
 
 
 def _saved(model: Any, X: Any) -> Seen:
@@ -130,7 +136,7 @@ def _saved(model: Any, X: Any) -> Seen:
     columns.check(list(table.columns))
     return Seen(
         columns.encode(table.columns), columns.encoded_names, columns.indicators, tuple(columns.targets),
-        model.fitted.predict, model.fitted,
+        model.fitted.predict, model.fitted, columns,
     )  # fmt: skip
 
 

@@ -21,8 +21,24 @@ from fallline.fit.figures import figures_of
 
 if TYPE_CHECKING:
     from fallline.landscape.surface import Surface
+    from fallline.plot import OneInputFitDisplay
+    from fallline.sure.effects import Effect
+    from fallline.sure.importance import Importance
 
-__all__ = ["ClassRows", "FitReport", "RowSet", "figures", "is_report", "render_report", "write_report"]
+__all__ = [
+    "NAMES",
+    "ClassRows",
+    "FitReport",
+    "RowSet",
+    "best_of",
+    "figures",
+    "is_report",
+    "render_report",
+    "write_report",
+]
+
+NAMES = {"network": "the network", "ridge": "ridge regression", "boosting": "gradient boosting"}
+"""What each fit is called in a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +49,7 @@ class RowSet:
     number, n, unless rows carry weights; ``actual``, ``predicted`` and ``ridge`` are (n, k) for k targets.
     ``ridge`` is what ridge regression predicts from the same columns, or None where it was not fitted.
     ``low`` and ``high`` (n, k) are the ends of the 95 % interval of each row, None where there are no intervals.
+    ``boosting`` is what gradient boosting predicts, as ``ridge`` does; ``numbers`` (n,) the rows of the table they are, from 1.
     """
 
     name: str
@@ -42,6 +59,19 @@ class RowSet:
     ridge: np.ndarray | None = None
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+    boosting: np.ndarray | None = None
+    numbers: np.ndarray | None = None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether no fit has seen the rows that it predicts here."""
+        return self.name != "training"
+
+    @property
+    def fits(self) -> dict[str, np.ndarray]:
+        """The predictions (n, k) of each fit that there is, the network's first."""
+        named = {"network": self.predicted, "ridge": self.ridge, "boosting": self.boosting}
+        return {name: predicted for name, predicted in named.items() if predicted is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +87,11 @@ class ClassRows:
     actual: np.ndarray
     probabilities: np.ndarray
     logistic: np.ndarray | None = None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether no fit has seen the rows that it predicts here."""
+        return self.name != "training"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +135,16 @@ class FitReport:
     """(what, value) for whoever does it again: seed, versions, the model file."""
     notes: tuple[str, ...] = ()
     """Warnings shown on top: interrupted, learning rate too large."""
+    comparisons: tuple[str, ...] = ()
+    """A sentence for each target on a fit that predicts it better than the network, and what to do; "" where there is none."""
+    curves: tuple[OneInputFitDisplay, ...] = ()
+    """Of a table with one input, the fitted curve of each target with its band."""
+    importance: Importance | None = None
+    """Which columns matter to the predictions, None where that is not known."""
+    importance_of: str = ""
+    """Of which rows the importance is: "the 206 held-out rows"."""
+    effects: tuple[tuple[Effect, ...], ...] = ()
+    """For each target the effects of the columns that matter most to it."""
     surface: Surface | None = None
     """The error over a plane of the weights, in scaled units, with the way down; None where there is none to show."""
     classes: tuple[str, ...] = ()
@@ -109,18 +154,16 @@ class FitReport:
 def figures(rowset: RowSet | ClassRows) -> list[dict[str, Any]]:
     """The figures of one set of rows, one dict per target, for the report and the command line alike.
 
-    Keys: ``rows`` (n), ``network`` and ``ridge`` (None without ridge predictions), each a dict of ``error``,
-    ``rmse``, ``mae``, ``r2`` in the target's units; a figure that is not defined or not finite is None. Of classes ``logistic``
-    stands in the place of ``ridge``, and each is a dict of ``accuracy``, ``brier`` and ``log_loss``.
+    Keys: ``rows`` (n), ``network``, ``ridge`` (None without ridge predictions) and, where it was fitted, ``boosting``, each a
+    dict of ``error``, ``rmse``, ``mae``, ``r2`` in the target's units; a figure that is not defined or not finite is None.
+    Of classes ``logistic`` stands in the place of ``ridge``, and each is a dict of ``accuracy``, ``brier`` and ``log_loss``.
     Raises ShapeError unless all arrays are (n, k).
     """
     if isinstance(rowset, ClassRows):
         given = {"network": rowset.probabilities, "logistic": rowset.logistic}
         of = {name: None if p is None else class_figures_of(rowset.actual, p)._asdict() for name, p in given.items()}
         return [{"rows": rowset.rows, **of}]
-    arrays = {"actual": rowset.actual, "predicted": rowset.predicted}
-    if rowset.ridge is not None:
-        arrays["ridge"] = rowset.ridge
+    arrays = {"actual": rowset.actual, "predicted": rowset.predicted, **rowset.fits}
     for name, array in arrays.items():
         if array.ndim != 2 or array.shape != rowset.actual.shape:
             raise ShapeError(
@@ -128,13 +171,16 @@ def figures(rowset: RowSet | ClassRows) -> list[dict[str, Any]]:
                 "expected (rows, targets) for both. For a single target, pass values[:, None]."
             )
     return [
-        {
-            "rows": rowset.rows,
-            "network": figures_of(actual, predicted)._asdict(),
-            "ridge": None if rowset.ridge is None else figures_of(actual, rowset.ridge[:, j])._asdict(),
-        }
-        for j, (actual, predicted) in enumerate(zip(rowset.actual.T, rowset.predicted.T, strict=True))
+        {"rows": rowset.rows, "ridge": None}
+        | {name: figures_of(actual, predicted[:, j])._asdict() for name, predicted in rowset.fits.items()}
+        for j, actual in enumerate(rowset.actual.T)
     ]
+
+
+def best_of(of: Mapping[str, Any]) -> str | None:
+    """Which fit has the lowest RMSE in one dict of ``figures``: "network", "ridge" or "boosting"; None of a single one."""
+    errors = {name: of[name]["rmse"] for name in NAMES if of.get(name) and of[name].get("rmse") is not None}
+    return min(errors, key=errors.__getitem__) if len(errors) > 1 else None
 
 
 def render_report(report: FitReport) -> str:

@@ -18,23 +18,30 @@ import jinja2
 import numpy as np
 
 from fallline.plot import (
+    EffectDisplay,
     ErrorCurveDisplay,
     ErrorSurfaceDisplay,
+    ImportanceDisplay,
+    OneInputFitDisplay,
     PredictedActualDisplay,
     ResidualHistogramDisplay,
     ResidualsDisplay,
 )
 from fallline.plot._map import round_ticks
-from fallline.report import ClassRows, FitReport, RowSet, classes, figures, pictures
-from fallline.words import UNDEFINED, counted, label, written, written_share
+from fallline.report import NAMES, ClassRows, FitReport, RowSet, best_of, classes, figures, pictures
+from fallline.words import UNDEFINED, counted, label, listed, percent, shortened, written, written_share
 
 if TYPE_CHECKING:
     from fallline.landscape.surface import Surface
+    from fallline.sure.effects import Effect
+    from fallline.sure.importance import Importance
 
 POINTS = 1500
 """Points drawn in one picture, at most: more would be a larger file and a blacker blot."""
 STEPS = 1000
 """Steps of the error curve kept in the page, at most."""
+FARTHEST = 8
+"""Rows with the largest residuals that are named, at most."""
 _WIDE = 440.0  # a picture beside text
 _INKS = {"color": pictures.INK, "accent": pictures.ACCENT}
 
@@ -58,6 +65,9 @@ def render(report: FitReport) -> str:
         curve=_curve_picture(said),
         mountain=None if report.surface is None else _mountain(report.surface),
         panels=panels,
+        curves=[_fitted_curve(display, j) for j, display in enumerate(report.curves)],
+        influences=[_influence(report, j) for j in range(len(report.targets))] if report.importance else [],
+        names=NAMES,
         machine=_json(said),
         style=style,
         script=script,
@@ -77,7 +87,8 @@ def numbers(report: FitReport) -> dict[str, Any]:
     errors = {training: report.training_error, **report.watched_error}
     per_row = {name: np.asarray(error, np.float64) / max(counts[name], 1) for name, error in errors.items()}
     watched = [name for name in report.watched_error if np.isfinite(per_row[name]).any()]
-    judged = report.rowsets[-1].name
+    last = report.rowsets[-1]
+    judged = last.name
     lowest_of = judged if judged in watched else watched[0] if watched else None
     kept = _kept(list(per_row.values()), len(report.steps))
     steps = np.asarray(report.steps)
@@ -88,6 +99,9 @@ def numbers(report: FitReport) -> dict[str, Any]:
         "rowsets": [
             {"name": rowset.name, "rows": rowset.rows, "figures": figures(rowset)} for rowset in report.rowsets
         ],
+        "best": [None if last.name == "training" else best_of(of) for of in figures(last)],
+        "farthest": [farthest(last, j) for j in range(len(report.targets))] if isinstance(last, RowSet) else [],
+        "importance": None if report.importance is None else _importance_numbers(report.importance),
         "curve": {
             "all_steps": int(steps.size),
             "steps": [int(step) for step in steps[kept]],
@@ -119,21 +133,64 @@ def _class_figures(report: FitReport, judged: ClassRows, said: dict[str, Any]) -
     )
 
 
+def farthest(rowset: RowSet, target: int) -> dict[str, Any]:
+    """The rows that lie furthest from their prediction, the furthest first, and the size of a typical residual: their median.
+
+    ``rows``: dicts of ``row`` (its number in the table, from 1), ``actual``, ``predicted``, ``residual`` and ``times``, how
+    many typical residuals that is. None of them where the rows have no numbers; ``times`` is None where most fit exactly.
+    """
+    actual, predicted = (np.asarray(each[:, target], np.float64) for each in (rowset.actual, rowset.predicted))
+    residual = actual - predicted
+    finite = np.flatnonzero(np.isfinite(residual))
+    if rowset.numbers is None or not finite.size:
+        return {"typical": None, "rows": []}
+    typical = float(np.median(np.abs(residual[finite])))
+    order = finite[np.argsort(-np.abs(residual[finite]), kind="stable")[:FARTHEST]]
+    named = ("row", "actual", "predicted", "residual", "times")
+    return {
+        "typical": typical,
+        "rows": [
+            dict(
+                zip(
+                    named,
+                    (
+                        int(rowset.numbers[i]), float(actual[i]), float(predicted[i]), float(residual[i]),
+                        abs(float(residual[i])) / typical if typical > 0 else None,
+                    ),
+                    strict=True,
+                )
+            )
+            for i in order
+        ],
+    }  # fmt: skip
+
+
+def _importance_numbers(importance: Importance) -> dict[str, Any]:
+    mean, std = importance.mean, importance.std
+    return {
+        "rows": importance.rows,
+        "repeats": len(importance.rises),
+        "columns": {
+            name: {"rise_of_rmse": mean[i].tolist(), "std": std[i].tolist()} for i, name in enumerate(importance.names)
+        },
+    }
+
+
 def summary(said: dict[str, Any], target: int) -> str:
     """One sentence on how good the fit of one target is, beside ridge regression where there is one."""
     judged = said["rowsets"][-1]
     of = judged["figures"][target]
-    network, ridge = of["network"], of["ridge"]
+    network = of["network"]
     if network["rmse"] is None:
         return f"The network's error on the {judged['name']} rows is not defined."
     rows = counted(judged["rows"], f"{judged['name']} row")
     sentence = f"On {rows} the root mean square error of the network is {written(network['rmse'])}"
-    if ridge is None or ridge["rmse"] is None:
+    others = {NAMES[name]: of[name] for name in ("ridge", "boosting") if of.get(name) and of[name]["rmse"] is not None}
+    if not others:
         return f"{sentence}, R²\u00a0{written_share(network['r2'])}."
-    return (
-        f"{sentence}, that of ridge regression {written(ridge['rmse'])}; "
-        f"R²\u00a0{written_share(network['r2'])} against {written_share(ridge['r2'])}."
-    )
+    beside = listed(f"that of {name} {written(each['rmse'])}" for name, each in others.items())
+    shares = listed(written_share(each["r2"]) for each in others.values())
+    return f"{sentence}, {beside}; R²\u00a0{written_share(network['r2'])} against {shares}."
 
 
 def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
@@ -160,10 +217,83 @@ def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
     ]
     made = []
     for i, (title, display, style, drawn) in enumerate(kinds):
-        name, words = f"picture-{j + 1}-{i + 1}", {placeholder: _short(report.targets[j])}
+        name, words = f"picture-{j + 1}-{i + 1}", {placeholder: shortened(report.targets[j])}
         svg = pictures.picture(functools.partial(display.plot, **_INKS, **style), name, 360, 300, words)
         made.append({"name": name, "title": title, "seen": seen[i] + drawn, "svg": svg})
     return {"target": report.targets[j], "pictures": made}
+
+
+def _fitted_curve(display: OneInputFitDisplay, j: int) -> dict[str, str]:
+    """The curve of one target over the only input, with the band of its intervals."""
+    words = _Words()
+    shown = replace(
+        display, feature=words.standing_for(display.feature), target=words.standing_for(display.target or "")
+    )
+
+    def draw(ax: Any) -> None:
+        shown.plot(ax, at_most=POINTS, **_INKS)
+        ax.get_legend().remove()  # it stands above the Axes, and the sentence says the same
+
+    seen = f"Points are the {counted(len(display.x), 'row')} of the fit, the line is the prediction."
+    if display.low is not None:
+        seen += f" A new row lies within the band with a probability of {100 * display.coverage:g} %."
+    name = f"picture-fit-{j + 1}"
+    return {"name": name, "seen": seen, "svg": pictures.picture(draw, name, 760, 380, words.shown)}
+
+
+def _influence(report: FitReport, j: int) -> dict[str, Any]:
+    """Which columns matter to one target, and the effects of those that matter most."""
+    importance, target = report.importance, report.targets[j]
+    assert importance is not None
+    words = _Words()
+    shown = replace(importance, names=tuple(words.standing_for(name, 24) for name in importance.names))
+    display = ImportanceDisplay(shown, j, words.standing_for(target))
+    name = f"picture-matters-{j + 1}"
+    svg = pictures.picture(
+        lambda ax: display.plot(ax, color=pictures.INK, accent=pictures.ACCENT), name, 360, 300, words.shown
+    )
+    left = len(importance.names) - len(display.shown_)
+    seen = (
+        f"By how much the RMSE of {report.importance_of} rises where the values of one column are shuffled among them: the mean "
+        f"of {len(importance.rises)} shuffles; the line is their standard deviation to either side. Columns that say the same "
+        "stand in for each other, so that each alone may matter little."
+    )
+    seen += f" Not shown: {counted(left, 'column')} that {'matters' if left == 1 else 'matter'} less." if left else ""
+    made = [{"name": name, "title": "Each column shuffled", "seen": seen, "svg": svg}]
+    made += [_effect(effect, target, j, i) for i, effect in enumerate(report.effects[j])]
+    return {"target": target, "pictures": made}
+
+
+def _effect(effect: Effect, target: str, j: int, i: int) -> dict[str, str]:
+    """The effect of one column on one target."""
+    words, name = _Words(), f"picture-effect-{j + 1}-{i + 1}"
+    at = effect.at
+    if at.dtype.kind == "O":
+        at = np.array([words.standing_for(name, 24) for name in at], object)
+    shown = replace(effect, column=words.standing_for(effect.column), at=at)
+    display = EffectDisplay(shown, j, words.standing_for(target, 20))
+    svg = pictures.picture(functools.partial(display.plot, **_INKS), name, 360, 300, words.shown)
+    seen = "The mean prediction where this column alone changes in every row."
+    if i == 0:
+        seen += (
+            f" The band holds the curves of the middle {percent(effect.share)} of the rows, shifted to one level: where it is "
+            "wide, the effect depends on other columns."
+        )
+    return {"name": name, "title": f"The effect of {effect.column}", "seen": seen, "svg": svg}
+
+
+class _Words:
+    """Names as placeholders of the same length: a picture is laid out with these, and the page shows the names for them."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, str] = {}
+
+    def standing_for(self, name: str, letters: int = 28) -> str:
+        """The placeholder of a name, which is cut to so many letters."""
+        name = shortened(name, letters)
+        placeholder = f"§{len(self.shown):03d}".ljust(len(name), "§")
+        self.shown[placeholder] = name
+        return placeholder
 
 
 def _seen(residual: np.ndarray, rows: str) -> tuple[str, str, str]:
@@ -217,7 +347,7 @@ def _mountain(surface: Surface) -> dict[str, Any]:
     axes = "fallline-first-axis", "fallline-second-axis"
     display = ErrorSurfaceDisplay(replace(surface, plane=replace(surface.plane, labels=axes)))
     draw = functools.partial(_draw_mountain, display, [pictures.SHADES[i] for i in shades])
-    words = dict(zip(axes, (_short(each, 44) for each in surface.plane.labels), strict=True))
+    words = dict(zip(axes, (shortened(each, 44) for each in surface.plane.labels), strict=True))
     svg = pictures.picture(draw, "picture-mountain", _WIDE, _height(surface), words, decimals=1)
     place = display.ax_.get_position()
     ticks = round_ticks(levels, 5)
@@ -287,11 +417,6 @@ def _kept(curves: list[np.ndarray], steps: int) -> np.ndarray:
     every = np.linspace(0, steps - 1, STEPS - len(curves)).astype(int)
     lowest = [int(np.argmin(np.where(np.isfinite(curve), curve, np.inf))) for curve in curves]
     return np.unique(np.concatenate([every, np.array(lowest, int)]))
-
-
-def _short(name: str, most: int = 28) -> str:
-    """A name that fits an axis; the whole of it stands in the heading above."""
-    return name if len(name) <= most else f"{name[: most - 1].rstrip()}…"
 
 
 def _json(said: dict[str, Any]) -> str:

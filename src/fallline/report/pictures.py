@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import Formatter
+from matplotlib.ticker import Formatter, ScalarFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from fallline.plot._map import NO_GROUND
@@ -130,9 +130,10 @@ def picture(
 def _arrange(ax: Any, width: float, height: float) -> None:
     """Tick labels that stand alone, axis names at the edges, and for the Axes all the room that is left."""
     for axis in (ax.xaxis, ax.yaxis):
-        if axis.get_scale() == "linear":
-            axis.set_major_formatter(_Ticks())
-    if sum(map(len, _labels(ax.xaxis))) > width / 12:  # long ones would touch
+        if axis.get_scale() == "linear" and isinstance(axis.get_major_formatter(), ScalarFormatter):
+            axis.set_major_formatter(_Ticks())  # categories and dates have names of their own
+    numbers = isinstance(ax.xaxis.get_major_formatter(), _Ticks)
+    if numbers and sum(map(len, _labels(ax.xaxis))) > width / 12:  # long ones would touch
         ax.locator_params(axis="x", nbins=3)
     widest = max(map(len, _labels(ax.yaxis)), default=0)
     left, right, bottom, top = max(46.0, 27 + 0.58 * _SIZE * widest), 12.0, 42.0, 10.0

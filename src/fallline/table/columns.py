@@ -6,6 +6,7 @@ training mean and a mark; text becomes categories, dates cycles. Nothing here kn
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,12 @@ class Columns:
     def outputs(self) -> int:
         """How many outputs a network has for these targets: one for each, of k > 2 classes k, of two classes one."""
         return len(self.targets) if not self.classes else 1 if len(self.classes) == 2 else len(self.classes)
+
+    @property
+    def places(self) -> dict[str, list[int]]:
+        """The numbers of the encoded columns of each input, by the input's name."""
+        ends = np.cumsum([0, *(len(encoded(entry)) for entry in self.plan)]).tolist()
+        return {entry["name"]: list(range(*part)) for entry, part in zip(self.plan, pairwise(ends), strict=True)}
 
     @property
     def indicators(self) -> np.ndarray:
