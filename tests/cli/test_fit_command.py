@@ -427,3 +427,85 @@ def test_the_help_names_the_defaults_of_a_fit(name, default):
     said = " ".join(run("fit", "--help").output.split())
     option = said[said.index(f" {name} ") :].split(" --", 2)[1]
     assert f"[default: {default}" in option
+
+
+def test_k_fold_judges_by_all_rows_and_keeps_a_model_of_all_rows(folder):
+    done = run("fit", table(folder), "-t", "height", *QUICK, "--k-fold", "4")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"^height +out-of-fold \(60\) +network .*best$", done.stdout, re.M)
+    assert "The saved model was fitted on all 60 rows of trees.csv." in done.stdout
+    assert "4 further fits (4 folds at random, seed 0): each predicts the rows that it left out." in done.stdout
+    saved = load_model(folder / "trees-height.fallline")
+    assert saved.path.n_rows == 60
+    in_report = numbers_of(folder / "trees-height.html")["rowsets"]
+    assert [rows["name"] for rows in in_report] == ["training", "out-of-fold"]
+    shown = run("show", folder / "trees-height.fallline")
+    assert "Columns that matter most: age +" in shown.stdout
+    assert run("surface", folder / "trees-height.fallline", "-o", folder / "s.png").exit_code == 0  # finds all its rows
+
+
+@pytest.mark.parametrize("folds", ["1", "0", "-3", "many", "2.5", ""])
+def test_a_number_of_folds_that_is_none_gets_a_sentence(folder, folds):
+    done = run("fit", table(folder), "-t", "height", *QUICK, "--k-fold", folds)
+    assert done.exit_code == 2
+    assert f"'{folds}' is no number of folds: write a whole number from 2 up, such as 5 or 10." in done.stderr
+
+
+def test_more_folds_than_rows_get_a_sentence(folder):
+    done = run("fit", table(folder), "-t", "height", *QUICK, "--k-fold", "61")
+    assert done.exit_code == 1
+    assert "trees.csv has 60 rows with a target, too few for 61 folds" in done.stderr
+    assert "give at most 60 folds" in done.stderr
+
+
+def test_folds_and_held_out_rows_exclude_each_other(folder):
+    done = run("fit", table(folder), "-t", "height", *QUICK, "--k-fold", "5", "--holdout", "0.2")
+    assert done.exit_code == 2
+    assert (
+        "--k-fold judges by all rows and --holdout by rows that are kept from every fit: give one of the two."
+        in done.stderr
+    )
+    assert [path.name for path in folder.iterdir()] == ["trees.csv"]
+
+
+def test_compare_adds_boosting_to_terminal_report_and_model(folder):
+    done = run("fit", table(folder), "-t", "height", *QUICK, "--compare")
+    assert done.exit_code == 0, done.output
+    in_report = numbers_of(folder / "trees-height.html")["rowsets"]
+    printed = re.findall(r"^height +([\w-]+) \(\d+\) +boosting +\S+ +(\S+) ", done.stdout, re.M)
+    assert [(name, float(rmse)) for name, rmse in printed] == [
+        (rows["name"], pytest.approx(rows["figures"][0]["boosting"]["rmse"], rel=5e-4)) for rows in in_report
+    ]
+    assert "boosting" in run("show", folder / "trees-height.fallline").stdout
+    # A noisy table of steps, on which trees are at home, has its sentence.
+    x = np.random.default_rng(0).uniform(size=(400, 2))
+    steps = np.floor(6 * x[:, 0]) % 2 + 2 * (np.floor(5 * x[:, 1]) % 2)
+    (folder / "steps.csv").write_text("a,b,y\n" + "".join(f"{a},{b},{y}\n" for (a, b), y in zip(x, steps, strict=True)))
+    done = run("fit", "steps.csv", "-t", "y", *QUICK, "--compare")
+    said = "Gradient boosting predicts the 80 held-out rows better: RMSE "
+    assert said in done.stdout
+    assert said in (folder / "steps-y.html").read_text(encoding="utf-8")
+    assert said in run("show", folder / "steps-y.fallline").stdout
+
+
+def test_the_bar_on_a_terminal_names_each_phase_after_the_descent(folder):
+    path = table(folder)
+    terminal, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("4H", 40, 100, 0, 0))
+    command = [sys.executable, "-m", "fallline", "fit", str(path), "-t", "height", *QUICK, "--compare", "--k-fold", "2"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=side, env=environment)
+    os.close(side)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    assert process.wait() == 0
+    phases = [
+        "finding out how far predictions may be off", "fitting gradient boosting to compare with", "fitting fold 1 of 2",
+        "fitting fold 2 of 2", "finding out which columns matter", "drawing the error surface", "writing the report",
+    ]  # fmt: skip
+    places = [shown.decode().find(phase) for phase in phases]
+    assert -1 not in places
+    assert places == sorted(places)
