@@ -145,6 +145,16 @@ def test_boosting_is_that_of_scikit_learn_with_its_defaults_on_the_same_rows(fit
     assert "boosting" not in about(fit, "", 0)["figures"]["held-out"][0]
 
 
+def test_ctrl_c_during_boosting_keeps_the_network(fit, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fallline.cli.fits.fit_boosting", interrupted)
+    kept = fit_table(prepare(tree_table(), ["height"]), compare=True, **SETTINGS)
+    np.testing.assert_array_equal(kept.fitted.weights, fit.fitted.weights)
+    assert [rows.boosting for rows in kept.rowsets] == [None, None]
+
+
 def test_boosting_of_two_targets_is_one_for_each():
     x = np.random.default_rng(0).normal(size=(80, 2))
     both = fit_boosting(x, x[:, :2], 0)(x)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
+from fallline import Effect, Importance
+from fallline.plot import OneInputFitDisplay
 from fallline.report import write_report
 
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -46,7 +48,18 @@ def tab(browser):
 
 @pytest.fixture
 def url(two_targets, surface, tmp_path):
-    whole = dataclasses.replace(two_targets, surface=surface)
+    names = ("cement", "a_column_name_without_a_single_place_to_break")
+    rises = np.linspace(1.0, 2.0, 8).reshape(2, 2, 2)
+    effect = Effect("cement", np.linspace(0.0, 1.0, 5), *np.zeros((3, 5, 2)))
+    kinds = Effect(names[1], np.array(["ash", names[1]], object), *np.zeros((3, 2, 2)))
+    training, held = two_targets.rowsets
+    held = dataclasses.replace(held, numbers=1000 * np.arange(held.rows), boosting=held.ridge)
+    grid = np.linspace(0.0, 1.0, 9)
+    whole = dataclasses.replace(
+        two_targets, surface=surface, rowsets=(training, held), importance_of="the 206 held-out rows",
+        importance=Importance(names, rises, np.ones(2), 206), effects=((effect, kinds), (kinds,)), comparisons=("", "Worse."),
+        curves=(OneInputFitDisplay(grid, grid, grid, grid, grid - 1, grid + 1, feature=names[1]),),
+    )  # fmt: skip
     return write_report(whole, tmp_path / "report.html").as_uri()
 
 

@@ -58,7 +58,10 @@ def fits_of(
         known = _intervals(prepared, fitted, path, asked)
     phase("fitting gradient boosting to compare with" if compare else "fitting what it is compared with")
     ridge = fit_ridge(fitted.scaling.x(prepared.x), prepared.y)
-    boosting = fit_boosting(prepared.x, prepared.y, asked.seed) if compare else None
+    try:
+        boosting = fit_boosting(prepared.x, prepared.y, asked.seed) if compare else None
+    except KeyboardInterrupt:  # the network is there, and what was asked for
+        boosting = None
     return Fits(fitted, path, lambda x: ridge.predict(fitted.scaling.x(x)), boosting, known)
 
 
