@@ -11,6 +11,7 @@ from fallline.cli.kept import about, report_of
 from fallline.cli.rows import prepare, prepare_folds
 from fallline.cli.table_fit import fit_table
 from fallline.exceptions import SettingsError, TableError
+from fallline.report import render_report
 from fallline.table.read import Table
 
 LINEAR = {"hidden_layer_sizes": (), "alpha": 0.0, "n_starts": 1}
@@ -168,7 +169,7 @@ def test_a_fit_says_what_it_does_next_in_order():
     fit_table(whole, folds=parts, arrived=said.append, **LINEAR)
     assert said == [
         "finding out how far predictions may be off",
-        "fitting ridge regression to compare with",
+        "fitting what it is compared with",
         "fitting fold 1 of 2",
         "fitting fold 2 of 2",
         "finding out which columns matter",
@@ -220,3 +221,20 @@ def test_without_intervals_the_curve_has_no_band():
     table = Table("t.csv", {name: tree_table().columns[name] for name in ("age", "height")}, {})
     [curve] = fit_table(prepare(table, ["height"]), intervals=False, **SETTINGS).curves
     assert curve.low is None
+
+
+def classes_table():
+    return line_table(60, y=np.resize(np.array(["oak", "ash", "elm"], object), 60))
+
+
+def test_folds_and_boosting_are_for_numbers_and_say_so_of_classes():
+    with pytest.raises(SettingsError, match=r"`y` is told by classes, .* hold out rows instead, as --holdout"):
+        prepare_folds(classes_table(), ["y"], 3)
+    with pytest.raises(SettingsError, match=r"`y` is told by classes, .* --compare is for numbers: leave it out"):
+        fit_table(prepare(classes_table(), ["y"]), compare=True, **LINEAR)
+
+
+def test_of_classes_nothing_is_said_of_columns_or_other_fits():
+    fit = fit_table(prepare(classes_table(), ["y"]), **LINEAR | {"alpha": 0.1})
+    assert (fit.influence, fit.curves, sentences.comparisons(fit), sentences.matters(fit)) == (None, (), ("",), "")
+    assert "furthest off" not in render_report(report_of(fit, ""))

@@ -100,7 +100,7 @@ def numbers(report: FitReport) -> dict[str, Any]:
             {"name": rowset.name, "rows": rowset.rows, "figures": figures(rowset)} for rowset in report.rowsets
         ],
         "best": [None if last.name == "training" else best_of(of) for of in figures(last)],
-        "farthest": [farthest(last, j) for j in range(len(report.targets))] if isinstance(last, RowSet) else [],
+        "farthest": [farthest(last, j) for j in range(len(report.targets))],
         "importance": None if report.importance is None else _importance_numbers(report.importance),
         "curve": {
             "all_steps": int(steps.size),
@@ -133,16 +133,19 @@ def _class_figures(report: FitReport, judged: ClassRows, said: dict[str, Any]) -
     )
 
 
-def farthest(rowset: RowSet, target: int) -> dict[str, Any]:
+def farthest(rowset: RowSet | ClassRows, target: int) -> dict[str, Any]:
     """The rows that lie furthest from their prediction, the furthest first, and the size of a typical residual: their median.
 
     ``rows``: dicts of ``row`` (its number in the table, from 1), ``actual``, ``predicted``, ``residual`` and ``times``, how
-    many typical residuals that is. None of them where the rows have no numbers; ``times`` is None where most fit exactly.
+    many typical residuals that is. None of them of classes, or where the rows have no numbers; ``times`` is None where most
+    fit exactly.
     """
+    if isinstance(rowset, ClassRows) or rowset.numbers is None:
+        return {"typical": None, "rows": []}
     actual, predicted = (np.asarray(each[:, target], np.float64) for each in (rowset.actual, rowset.predicted))
     residual = actual - predicted
     finite = np.flatnonzero(np.isfinite(residual))
-    if rowset.numbers is None or not finite.size:
+    if not finite.size:
         return {"typical": None, "rows": []}
     typical = float(np.median(np.abs(residual[finite])))
     order = finite[np.argsort(-np.abs(residual[finite]), kind="stable")[:FARTHEST]]
