@@ -45,7 +45,7 @@ _LEAST_FOLDS, _RIDGE_FOLDS, _LEAST_SHARE = 3, 10, 0.01
 # A width whose folds take more than so many products a pass is tried on two of them first, and left out with all wider ones
 # where these two give it less than that share.
 _PROBED_FROM, _PROBES, _WORTH = 2e8, 2, 0.1
-_MEMBERS = 5  # of a width: ten are hardly nearer (benchmarks/README.md)
+_MEMBERS = 10  # in all, each width as many as its share; more are hardly nearer (benchmarks/README.md)
 # Networks as narrow as these have minima far apart: a fold whose log evidence a row is lower than the best's by more than folds
 # differ by chance, 1/√n, walks again from other weights.
 _NARROW, _TRIES = 5, 3
@@ -233,14 +233,14 @@ class _Run:
         With scores all walk from their beginning: without a fold there are others.
         """
         settings = self.fit.settings
-        count = _MEMBERS if settings.n_starts == "auto" else int(settings.n_starts)
+        count = math.ceil(_MEMBERS * share) if settings.n_starts == "auto" else int(settings.n_starts)
         count = count if settings.average else 1
         order = np.argsort([-_evidence(path) for path in candidate.paths], kind="stable").tolist()
         begins = [candidate.begins[at]._replace(nearly=False) for at in order]
         paths = [candidate.paths[at] for at in order]
         if self.table.scores is not None:
             return _Plan(candidate.network, share, begins[:count], [])
-        further = [_Begin(path.best_weights, _mean(path.strength) / path.n_rows) for path in paths[1:]]
+        further = [_Begin(path.best_weights, _mean(path.strength) / path.n_rows, True) for path in paths[1:]]
         return _Plan(candidate.network, share, [begins[0], *further][:count], paths[:count])
 
     def mixture(self, plans: Sequence[_Plan], line: float) -> tuple[FittedNetwork, DescentPath]:
