@@ -37,7 +37,7 @@ from fallline.walk.loop import Progress, descend
 from fallline.walk.path import DescentPath
 from fallline.words import counted, percent
 
-LARGE = 10_000  # rows: with fewer Levenberg–Marquardt is as near (benchmarks/README.md)
+LARGE = 5000  # rows (benchmarks/README.md)
 HELD = "held out inside"
 _PARTS, _MEMBERS = 10, 6
 _HIDDEN = ((64, 64), (128, 128))
