@@ -38,7 +38,7 @@ def test_a_network_of_which_the_rows_determine_all_or_little_is_too_small_or_nee
 
 def test_a_network_whose_width_was_chosen_by_its_evidence_says_so():
     grown = fit_table(prepare(tree_table(), ["height"]), n_starts=1)
-    assert sentences.network(grown).endswith(" weights; width chosen by what each says of rows left out")
+    assert sentences.network(grown).endswith(" weights; width chosen by rows left out")
     assert "needed" not in sentences.decay(grown)
 
 

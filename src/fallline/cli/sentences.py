@@ -65,28 +65,29 @@ def fitted_on(fit: TableFit) -> str:
 
 def network(fit: TableFit) -> str:
     """The network of each start, and what it is combined with."""
-    alone, fitted = str(fit.fitted.alone().network), fit.fitted
+    alone, fitted = fit.fitted.alone().network, fit.fitted
+    if fit.grown and not alone.hidden:
+        return f"Ridge regression: no network was nearer to rows left out. {alone}"
     if not fitted.is_mixture:
-        return f"{alone}{'; width chosen by what each says of rows left out' if fit.grown else ''}"
-    shares = listed(
-        [f"{percent(part.share)} {_part(part)}" for part in sorted(fitted.parts, key=lambda part: -part.share)]
-    )
+        return f"{alone}{'; width chosen by rows left out' if fit.grown else ''}"
+    parts = sorted(fitted.parts, key=lambda part: -part.share)
+    count = sum(len(part.starts) for part in parts if part.starts.network.hidden)
+    line = "" if all(part.starts.network.hidden for part in parts) else " and ridge regression"
+    shares = listed([f"{_part(part)} {percent(part.share)}" for part in parts])
     seen = "" if fitted.scores is None else f" The networks see {fitted.scores.shape[1]} scores of the inputs."
-    return f"A combination, by what each says of rows left out: {shares}.{seen} Shown is one of them: {alone}"
+    combined = f"{counted(count, 'network')}{line} combined as suits rows left out best: {shares}."
+    return f"{combined}{seen} The plots show one of them: {alone}"
 
 
 def _part(part: Part) -> str:
     """A part of a combination."""
     hidden = part.starts.network.hidden
-    return f"networks of {counted(hidden[0], 'unit')}" if hidden else "ridge regression"
+    return f"{'-'.join(map(str, hidden))} units" if hidden else "ridge regression"
 
 
 def starts(fit: TableFit) -> str:
-    """How many networks the prediction averages, and how many minima they reached; "" of a single one."""
-    each, parts = fit.fitted.starts, fit.fitted.parts
-    if fit.fitted.is_mixture and each is not None:
-        count = sum(len(part.starts) for part in parts if part.starts.network.hidden)
-        return f"The prediction combines {counted(count, 'network')} from random starts. The plots show one: {each.network}."
+    """How many networks of one width the prediction averages, and how many minima they reached; "" of a single one."""
+    each = None if fit.fitted.is_mixture else fit.fitted.starts
     if each is None or len(each) == 1:
         return ""
     reached = "the same minimum" if len(each.minima) == 1 else f"{len(each.minima)} different minima"

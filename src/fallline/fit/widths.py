@@ -39,8 +39,8 @@ from fallline.words import counted
 WIDTHS = (2, 5, 10, 20, 40)
 _MOST_WORK = 3e9  # products of a pass
 _MOST_SHARE = 1.2  # weights to a value of the targets; the narrowest is tried in any case
-# Fits without a fold need not arrive to the last digit (benchmarks/README.md).
-_NEARLY, _NEARLY_STEPS = {"tol": 1e-3, "n_iter_no_change": 5}, 300
+# Fits without a fold, and those that go on from there, need not arrive to the last digit; steps at most (benchmarks/README.md).
+_NEARLY, _FOLD_STEPS, _FURTHER_STEPS = {"tol": 1e-3, "n_iter_no_change": 5}, 100, 300
 _LEAST_FOLDS, _RIDGE_FOLDS, _LEAST_SHARE = 3, 10, 0.01
 # A width whose folds take more than so many products a pass is tried on two of them first, and left out with all wider ones
 # where these two give it less than that share.
@@ -283,7 +283,8 @@ class _Run:
 
         def walk() -> DescentPath:
             rows, _, scores = self._without(count, at) if fold else (None, None, self.table.scores)
-            walk = _NEARLY | {"max_iter": min(fit.settings.max_iter, _NEARLY_STEPS)} if begin.nearly else {}
+            steps = _FOLD_STEPS if fold else _FURTHER_STEPS
+            walk = _NEARLY | {"max_iter": min(fit.settings.max_iter, steps)} if begin.nearly else {}
             scaling = fit.scaling if scores is None else replace(fit.scaling, scores=scores)
             return fit.walk(
                 network, begin.weights, begin.first, number=at + 1, count=count, rows=rows, **walk,
