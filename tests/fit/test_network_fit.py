@@ -226,13 +226,15 @@ def test_going_on_goes_on_from_every_start(random):
     ],
 )
 def test_starts_are_as_many_as_are_quick(rows, hidden, descent, expected):
-    assert starts_asked("auto", Network((8, *hidden, 1)), descent, rows) == expected
+    assert starts_asked(Settings(), Network((8, *hidden, 1)), descent, rows) == expected
+    quick = Settings(effort="quick")
+    assert starts_asked(quick, Network((8, *hidden, 1)), descent, rows) == min(expected, 3)
 
 
 @pytest.mark.parametrize("given", [0, -1, 2.5, "many", None, True])
 def test_other_numbers_of_starts_are_refused(given):
     with pytest.raises(SettingsError, match="a whole number from 1 up, or 'auto'"):
-        starts_asked(given, Network((1, 1)), LevenbergMarquardt(), 10)
+        starts_asked(Settings(n_starts=given), Network((1, 1)), LevenbergMarquardt(), 10)
 
 
 def test_going_on_with_another_network_is_refused(random):
@@ -260,3 +262,16 @@ def test_rows_of_a_class_are_divided_at_random(random):
     classes = np.repeat([0, 1], 50)
     often = sum(np.isin(np.arange(100), divide(100, 0.2, 0.0, random, classes).validation) for _ in range(500))
     assert abs(often / 500 - 0.2).max() < 0.08  # of 100 rows, a share of 0.2 with a standard error of 0.018
+
+
+def test_a_quick_fit_has_three_networks_in_all_and_none_of_forty_units(random):
+    x = random.normal(size=(150, 2))
+    y = np.sin(2 * x[:, :1]) + 0.1 * random.normal(size=(150, 1))
+    usual, quick = (fit_network(x, y, effort=effort, seed=0, max_iter=60)[0] for effort in ("usual", "quick"))
+    assert all(part.starts.network.hidden < (40,) and len(part.starts) <= 3 for part in quick.parts)
+    assert quick.passes < 0.5 * usual.passes
+
+
+def test_another_effort_is_refused():
+    with pytest.raises(SettingsError, match="effort='fast' is not possible: choose 'usual' or 'quick'"):
+        fit_network(np.eye(3), np.eye(3)[:, :1], effort="fast")

@@ -144,6 +144,7 @@ def _folds(value: Any) -> Any:
     "--seconds", type=_seconds, metavar="NUMBER",
     help="The most time to fit in; when it is over, the best so far is kept. Report and intervals come on top.",
 )  # fmt: skip
+@click.option("--quick", is_flag=True, help="Take a third of the time, for an error that is a little larger.")
 @click.option(
     "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
     help="Rows to judge by: a share at random, last, or another file.",
@@ -264,7 +265,7 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
 
         descent = GradientDescent(rate if rate is not None else "auto", momentum or 0.0, nesterov)
     given = {name: options[name] for name in ("alpha", "max_iter", "tol")} | {"n_starts": options["starts"]}
-    given["max_seconds"] = options["seconds"]
+    given |= {"max_seconds": options["seconds"], "effort": "quick" if options["quick"] else None}
     return {
         "hidden_layer_sizes": options["hidden"],
         "activation": options["activation"],

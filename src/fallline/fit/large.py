@@ -28,7 +28,7 @@ from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.penalty import Evidence
 from fallline.fit.average import Part, starts_of
 from fallline.fit.fitted import FittedNetwork, mean_of
-from fallline.fit.settings import LIGHT_DECAY, Settings, starts_asked
+from fallline.fit.settings import LIGHT_DECAY, QUICK_STARTS, Settings, starts_asked
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
 from fallline.table.scaling import Scaling
@@ -44,6 +44,7 @@ _HIDDEN = ((64, 64), (128, 128))
 _DECAYS = (0.1 * LIGHT_DECAY, 10 * LIGHT_DECAY)
 # Rows · weights · epochs of a fit, in √rows; of it a trial takes this share, and the members together.
 _WORK, _OF_TRIAL, _OF_MEMBERS = 2.2e9, 1 / 15, 2 / 3
+_QUICK = 0.3  # of that work, where the effort is "quick"
 _A_SECOND = 3e9  # so much of it a thread does in a second, with care: by this a fit that has ``max_seconds`` is planned
 _CARE, _TO_THE_END = 0.8, 0.8
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 200
@@ -142,13 +143,15 @@ class _Run:
         self.jobs = 1 if every_step else workers_for(settings.n_jobs)
         self.began, self.done = time.perf_counter(), 0.0
         seconds = max(until - self.began, 0.0)
-        self.work = min(_WORK * math.sqrt(len(rows)), _A_SECOND * self.jobs * seconds)
+        work = _WORK * (_QUICK if settings.quick else 1.0)
+        self.work = min(work * math.sqrt(len(rows)), _A_SECOND * self.jobs * seconds)
         self.given, self.planned, self.passes, self.asked = 0, 0, 0, False
 
     def fit(self) -> tuple[FittedNetwork, DescentPath] | None:
         """The fit and the path shown; None where Levenberg–Marquardt is nearer."""
         settings, wide = self.settings, self.settings.finds_width
-        asked = _MEMBERS if settings.n_starts == "auto" else settings.n_starts
+        usual = QUICK_STARTS if settings.quick else _MEMBERS
+        asked = replace(settings, n_starts=usual) if settings.n_starts == "auto" else settings
         count = starts_asked(asked, settings.network(1, 1), Adam(), 0)
         others = [self._linear(), *(self._small() if wide else [])]
         trials = [

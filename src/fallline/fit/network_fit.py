@@ -105,7 +105,7 @@ def fit_network(
             return fit_widths(fit, table) if before is None else widths_again(fit, table, before)
         members = 1
         if before is None:
-            begins = begins_of(network, settings.seed, starts_asked(settings.n_starts, network, descent, len(rows)))
+            begins = begins_of(network, settings.seed, starts_asked(settings, network, descent, len(rows)))
         elif before.starts is not None:
             begins = list(before.starts.weights)
         else:  # after partial_fit: one network, however many it once was the mean of

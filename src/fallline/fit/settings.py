@@ -13,6 +13,7 @@ from fallline.model.network import Network
 # What Levenberg–Marquardt takes of products a pass, up to which so many starts are a matter of seconds.
 _STARTS = ((1e8, 10), (1e9, 5), (2e9, 3))
 
+QUICK_STARTS = 3  # at most, where the effort is "quick"
 USUAL = (20,)  # hidden units where no width is tried
 LIGHT_DECAY = 0.1  # where none is found: by the gradient, or by early stopping, which holds back by itself
 
@@ -41,11 +42,21 @@ class Settings:
     tol: float = 3e-4
     n_iter_no_change: int = 10
     max_seconds: float | None = None
+    effort: str = "usual"
     seed: int | np.random.Generator | None = None
     n_starts: int | str = "auto"
     average: bool = True
     n_jobs: int | None = None
     input_names: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.effort not in ("usual", "quick"):
+            raise SettingsError(f"effort={self.effort!r} is not possible: choose 'usual' or 'quick'.")
+
+    @property
+    def quick(self) -> bool:
+        """Whether a third of the time is worth more than the last per cents of the error."""
+        return self.effort == "quick"
 
     @property
     def finds_width(self) -> bool:
@@ -64,12 +75,14 @@ class Settings:
         return Network((inputs, *hidden, outputs), self.activation, self.output_activation, bias=self.bias)
 
 
-def starts_asked(n_starts: int | str, network: Network, descent: Descent, rows: int) -> int:
+def starts_asked(settings: Settings, network: Network, descent: Descent, rows: int) -> int:
     """How many starts ``n_starts`` asks for. Raises SettingsError for anything but "auto" or a whole number from 1 up."""
+    n_starts = settings.n_starts
     if n_starts == "auto":
         work = rows * network.outputs * network.n_weights**2
         quick = [count for most, count in _STARTS if work <= most]
-        return quick[0] if quick and descent.finds_penalty and network.hidden else 1
+        count = quick[0] if quick and descent.finds_penalty and network.hidden else 1
+        return min(count, QUICK_STARTS) if settings.quick else count
     if isinstance(n_starts, (bool, str)) or n_starts is None or int(n_starts) != n_starts or n_starts < 1:
         raise SettingsError(f"n_starts={n_starts!r} is not possible: give a whole number from 1 up, or 'auto'.")
     return int(n_starts)

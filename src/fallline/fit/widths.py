@@ -25,7 +25,7 @@ from fallline.fit.average import Part, starts_of
 from fallline.fit.fitted import FittedNetwork, mixture_of
 from fallline.fit.ridge import fit_ridge
 from fallline.fit.scores import scores_of
-from fallline.fit.settings import starts_asked
+from fallline.fit.settings import QUICK_STARTS, starts_asked
 from fallline.fit.shares import shares_of
 from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, LOWER, Fit, begins_of, evidence_of, sound_of
 from fallline.model.activations import ACTIVATIONS
@@ -155,7 +155,7 @@ class _Run:
         inputs, outputs = self.table.x.shape[1], self.table.y.shape[1]
         inputs = inputs if self.table.scores is None else self.table.scores.shape[1]
         most = min(MOST_WEIGHTS, _MOST_SHARE * self.table.s.sum() * outputs)
-        for width in WIDTHS:
+        for width in WIDTHS[:-1] if self.fit.settings.quick else WIDTHS:
             network = self.fit.settings.network(inputs, outputs, (width,))
             if found and (network.n_weights > most or self.fit.work(network) > _MOST_WORK):
                 break
@@ -183,7 +183,7 @@ class _Run:
         bent: what the weights of the first layer are multiplied by where walks begin.
         """
         fit, settings = self.fit, self.fit.settings
-        asked = max(starts_asked(settings.n_starts, network, fit.descent, len(fit.rows)), _LEAST_FOLDS)
+        asked = max(starts_asked(settings, network, fit.descent, len(fit.rows)), _LEAST_FOLDS)
         count = min(asked, self.different)
         penalties = [LIGHT] if bent != 1 else FIRST
         into = np.where(network.units() < network.hidden[0], bent, 1.0)
@@ -233,7 +233,8 @@ class _Run:
         With scores all walk from their beginning: without a fold there are others.
         """
         settings = self.fit.settings
-        count = math.ceil(_MEMBERS * share) if settings.n_starts == "auto" else int(settings.n_starts)
+        most = QUICK_STARTS if settings.quick else _MEMBERS
+        count = math.ceil(most * share) if settings.n_starts == "auto" else int(settings.n_starts)
         count = count if settings.average else 1
         order = np.argsort([-_evidence(path) for path in candidate.paths], kind="stable").tolist()
         begins = [candidate.begins[at]._replace(nearly=False) for at in order]
