@@ -519,3 +519,13 @@ def test_after_a_partial_fit_there_are_no_rows_to_judge(waves):
     fit = small(descent="mini-batch").partial_fit(x, y)
     with pytest.raises(AttributeError, match="verdict_of"):
         _ = fit.verdict_
+
+
+def test_the_default_fit_predicts_its_rows_by_fits_that_had_not_seen_them(random):
+    x = random.normal(size=(90, 2))
+    y = np.sin(2 * x[:, 0]) + 0.3 * random.normal(size=90)
+    fit = NetworkRegressor(random_state=0, effort="quick").fit(x, y)
+    seen, unseen = np.mean((fit.predict(x) - y) ** 2), np.mean((fit.out_of_fold_prediction_ - y) ** 2)
+    assert fit.out_of_fold_prediction_.shape == (90,)
+    assert seen < unseen < np.var(y)
+    assert NetworkRegressor((3,), n_starts=1, random_state=0).fit(x, y).out_of_fold_prediction_ is None

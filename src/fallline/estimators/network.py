@@ -142,6 +142,10 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             before=getattr(self, "_fitted", None) if self.warm_start else None, progress=progress, every_step=stepwise,
         )  # fmt: skip
         self.__dict__.update(stored(fitted) | _told(path), starts_=fitted.starts, n_passes_=fitted.passes)
+        left_out = fitted.left_out
+        if left_out is not None and targets.said.get("_one_dimensional"):
+            left_out = left_out[:, 0]
+        self.out_of_fold_prediction_ = left_out
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
         self._to_judge: Any = rows
@@ -195,6 +199,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         else:
             told |= targets.said
         self.__dict__.update(_folded(fitted) | told, _fitted=fitted, columns_=columns, starts_=fitted.starts)
+        self.out_of_fold_prediction_ = None
         self._memory, self._intervals, self._to_judge = (kind, standing), None, None
         none = np.arange(0)
         self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(x.shape[0]), none, none
@@ -390,6 +395,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     alpha_ : float or "evidence", the weight decay used
     effective_weights_ : float, the number of the path's weights that the rows determine, None without Bayesian regularisation
     noise_precision_ : float, 1/σ² of the standardised targets, None without Bayesian regularisation
+    out_of_fold_prediction_ : ndarray (n,) or (n, outputs), ŷ of the training rows by fits that had not seen them, NaN for rows
+        that all had seen; None where the fit made none
     n_iter_ : int, steps on the path, or epochs by mini-batches; n_passes_ : int, sums over the rows of all starts
     stop_reason_ : str, one sentence
     verdict_ : Verdict, what kind of point the start shown stopped at and what to do; found when it is first asked for, from the
