@@ -46,3 +46,20 @@ def test_twin_and_constant_columns_are_no_trouble(random):
     x = np.column_stack([random.normal(size=30)] * 2 + [np.ones(30)])
     y = 2 * x[:, :1] + 1
     np.testing.assert_allclose(fit_ridge(x, y).predict(x), y, atol=1e-3)
+
+
+def test_row_weights_are_repetitions(random):
+    x, y = random.normal(size=(40, 6)) + 1, random.normal(size=(40, 2))
+    y[:, 0] += x[:, 0]
+    s = random.integers(0, 4, 40)
+    ours, repeated = fit_ridge(x, y, s.astype(float)), fit_ridge(np.repeat(x, s, axis=0), np.repeat(y, s, axis=0))
+    np.testing.assert_allclose(ours.alpha, repeated.alpha)
+    np.testing.assert_allclose(ours.coef, repeated.coef, atol=1e-12)
+    np.testing.assert_allclose(ours.intercept, repeated.intercept, atol=1e-12)
+    judge = Ridge(alpha=ours.alpha[0]).fit(x, y[:, 0], s)
+    np.testing.assert_allclose(ours.predict(x)[:, 0], judge.predict(x), atol=1e-9)
+
+
+def test_constant_targets_and_more_columns_than_rows_are_no_trouble(random):
+    ours = fit_ridge(random.normal(size=(6, 30)), np.full((6, 1), 3.0))
+    np.testing.assert_allclose(ours.predict(random.normal(size=(4, 30))), 3.0)

@@ -70,7 +70,7 @@ def fit_network(
             return large
     scores = before.scores if before else _scores(x, y, sample_weight, scaling, settings, judge)
     own = scaling if scores is None else dataclasses.replace(scaling, scores=scores)
-    seen = x.shape[1]
+    seen, names = x.shape[1], settings.input_names
     if scores is not None:
         seen = scores.shape[1]
         settings = dataclasses.replace(settings, input_names=[f"score {k + 1}" for k in range(seen)])
@@ -91,8 +91,8 @@ def fit_network(
     rows = InMemory(own.x(x), own.y(y), sample_weight, np.float32 if single else None)
     alpha = settings.alpha
     if isinstance(alpha, str) and alpha == "auto":
-        found = descent.finds_penalty and judge is None and rows.differ(_ENOUGH_FOR_EVIDENCE)
-        alpha = "evidence" if found else LIGHT_DECAY
+        enough = scores is not None or rows.differ(_ENOUGH_FOR_EVIDENCE)
+        alpha = "evidence" if descent.finds_penalty and judge is None and enough else LIGHT_DECAY
 
     with Workers(1 if every_step else settings.n_jobs) as workers:
         fit = Fit(
@@ -101,7 +101,7 @@ def fit_network(
         widths = settings.finds_width and alpha == "evidence" if before is None else before.is_mixture
         if widths:
             s = np.ones(x.shape[0]) if sample_weight is None else to_numpy(sample_weight)
-            table = Table(to_numpy(scaling.x(x)), to_numpy(scaling.y(y)), s, scores)
+            table = Table(to_numpy(scaling.x(x)), to_numpy(scaling.y(y)), s, scores, names)
             return fit_widths(fit, table) if before is None else widths_again(fit, table, before)
         members = 1
         if before is None:
@@ -126,8 +126,8 @@ def _scores(x: Any, y: Any, sample_weight: Any, scaling: Scaling, settings: Sett
         return None
     if not choose("auto", network, x.shape[0])[0].finds_penalty:
         return None
-    s = np.ones(x.shape[0]) if sample_weight is None else sample_weight
-    return scores_of(scaling.x(x), scaling.y(y), s)
+    rows = InMemory(scaling.x(x), scaling.y(y), sample_weight)
+    return scores_of(rows.x, rows.y, rows.counts) if rows.differ(_ENOUGH_FOR_EVIDENCE) else None
 
 
 def _goes_on(before: FittedNetwork, network: Network, inputs: int, settings: Settings) -> bool:

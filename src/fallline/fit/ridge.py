@@ -44,9 +44,9 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = N
     shrunk = 1.0 / (values[None, :] + alphas[:, None])  # (penalties, inputs)
     explained = np.einsum("pi,ik->pk", shrunk * (2.0 - values * shrunk), turned**2)
     freedom = n - 1.0 - (values * shrunk).sum(axis=1)
+    score = n * np.maximum(total - explained, 0.0) / np.maximum(freedom, 0.5)[:, None] ** 2
     # With more columns than rows the smallest penalties leave no freedom: they do not take part.
-    score = np.where(freedom > 0.5, n * 1.0, np.inf)[:, None] * np.maximum(total - explained, 0.0)
-    score = score / np.maximum(freedom, 0.5)[:, None] ** 2
+    score = np.where(freedom[:, None] > 0.5, score, np.inf)
     chosen = alphas[score.argmin(axis=0)]
     coef = vectors @ (turned / (values[:, None] + chosen[None, :]))
     return Ridge(coef, y_mean - x_mean @ coef, chosen)

@@ -35,5 +35,4 @@ def scores_of(x: np.ndarray, y: np.ndarray, s: np.ndarray, most: int = MOST_SCOR
         directions.append(direction)
         basis = np.column_stack([basis, loading / length])
         covariance = covariance - basis @ (basis.T @ covariance)
-    found = np.column_stack(directions or [np.zeros(x.shape[1])])
-    return np.pad(found, ((0, 0), (0, most - found.shape[1]))) if most != MOST_SCORES else found
+    return np.column_stack(directions or [np.zeros(x.shape[1])])

@@ -127,12 +127,12 @@ class Fit:
         passes = sum(path.n_passes for path in starts.paths)
         return dataclasses.replace(fitted, parts=(Part(ends, 1.0),), passes=passes), shown
 
-    def cut_short(self, path: DescentPath, left: str) -> DescentPath:
-        """A path that arrived, of a fit that was to stop: it says so, and what is ``left``."""
+    def cut_short(self, path: DescentPath, left: str, *, late: bool = False) -> DescentPath:
+        """A path that arrived, of a fit that was to stop: it says so, and what is ``left``; ``late``: for want of time."""
         why, said = Stop.INTERRUPTED, "Interrupted"
         if self.asked_to_stop:
             why, said = Stop.ASKED, "Stopped as asked"
-        elif self.late() and not self.workers.interrupted:
+        elif (late or self.late()) and not self.workers.interrupted:
             why, said = Stop.TIME, "The time (max_seconds) was over"
         return dataclasses.replace(path, stop=why, stop_message=f"{said}: {left}{path.stop_message}")
 

@@ -56,12 +56,16 @@ _OF_FOLDS = 0.6  # of the time that a fit has
 
 
 class Table(NamedTuple):
-    """The rows of a fit, scaled: x (n, inputs), y (n, outputs), s (n,) how often each counts; ``scores`` (inputs, q) or None."""
+    """The rows of a fit, scaled: x (n, inputs), y (n, outputs), s (n,) how often each counts; ``scores`` (inputs, q) or None.
+
+    ``names``: what the inputs are called, or None.
+    """
 
     x: np.ndarray
     y: np.ndarray
     s: np.ndarray
     scores: np.ndarray | None
+    names: Sequence[str] | None = None
 
 
 class _Begin(NamedTuple):
@@ -102,7 +106,7 @@ def fit_widths(fit: Fit, table: Table) -> tuple[FittedNetwork, DescentPath]:
     run, until = _Run(fit, table), fit.until
     fit.until = until if until == math.inf else time.perf_counter() + _OF_FOLDS * (until - time.perf_counter())
     candidates = run.candidates()
-    fit.until = until
+    run.late, fit.until = fit.late(), until
     entering = np.stack([each.entering for each in candidates] + run.ridge, axis=2)
     shares = run.shares(entering)
     if not fit.settings.average and candidates:
@@ -138,9 +142,11 @@ class _Run:
 
     def __init__(self, fit: Fit, table: Table) -> None:
         self.fit, self.table, self.passes = fit, table, 0
+        self.late = False  # whether there was no time for all widths
         self.output_activation = fit.settings.output_activation
-        different, self._place = np.unique(content_keys(table.x, table.y, fit.settings.seed), return_inverse=True)
-        self.different = len(different)
+        keys = content_keys(table.x, table.y, fit.settings.seed)
+        different = np.unique(keys[table.s > 0])  # rows that do not count stand beside others
+        self.different, self._place = len(different), np.searchsorted(different[1:], keys, "right")
         self._without = functools.cache(self._rows_without)
         self.ridge = [self._ridge_without()] if self.output_activation == "identity" and fit.settings.bias else []
 
@@ -215,7 +221,10 @@ class _Run:
         for turn in range(1, _TRIES if narrow else 2):
             least = max(map(_evidence, paths)) - lower
             lost = [k for k, path in enumerate(paths) if _evidence(path) < least]
-            for k, path in zip(lost, walked(lost, turn), strict=False):
+            again = walked(lost, turn)
+            if len(again) < len(lost):  # cut short: whose they are is not known
+                break
+            for k, path in zip(lost, again, strict=True):
                 if _evidence(path) > _evidence(paths[k]):
                     paths[k], begins[k] = path, begins[turn * count + k]
                     keep(k)
@@ -260,7 +269,7 @@ class _Run:
             if not sound:
                 continue
             ends = starts_of(plan.network, fit.rows, sound)
-            at = 0 if sound[0] is paths[0] else ends.shown
+            at = 0 if paths and sound[0] is paths[0] else ends.shown
             shown = shown or sound[at]
             parts.append(Part(replace(ends, shown=at), plan.share))
         if line or not parts:
@@ -269,8 +278,8 @@ class _Run:
             shown = shown or path
         if shown is None:
             raise KeyboardInterrupt
-        if (missing or not plans) and fit.is_over():
-            shown = fit.cut_short(shown, "the fit is that of the starts that had arrived. ")
+        if self.late or ((missing or not plans) and fit.is_over()):
+            shown = fit.cut_short(shown, "the fit is that of the starts that had arrived. ", late=self.late)
         total = sum(part.share for part in parts)
         parts = [Part(part.starts, part.share / total) for part in parts]
         scores = self.table.scores if parts[0].starts.network.hidden else None
@@ -307,15 +316,16 @@ class _Run:
 
     def _rows_without(self, count: int, fold: int) -> tuple[InMemory, np.ndarray, np.ndarray | None]:
         """The rows without a fold, as a network sees them, which rows (n,) the fold is, and the scores without it."""
-        out, (x, y, s, scores) = self._out(count, fold), self.table
+        out, (x, y, s, scores, _) = self._out(count, fold), self.table
         if scores is None:
             return self.fit.rows.taking(~out), out, None
-        scores = scores_of(x[~out], y[~out], s[~out], scores.shape[1])
-        return InMemory(x[~out] @ scores, y[~out], s[~out]), out, scores
+        found = scores_of(x[~out], y[~out], s[~out], scores.shape[1])
+        found = np.pad(found, ((0, 0), (0, scores.shape[1] - found.shape[1])))  # fewer rows may have fewer
+        return InMemory(x[~out] @ found, y[~out], s[~out]), out, found
 
     def _ridge_without(self) -> np.ndarray:
         """Ridge regression's predictions (n, outputs) of rows that it has not seen."""
-        x, y, s, _ = self.table
+        x, y, s, *_ = self.table
         predicted = np.empty(y.shape)
         count = min(_RIDGE_FOLDS, self.different)
         for fold in range(count):
@@ -325,7 +335,7 @@ class _Run:
 
     def _ridge_part(self, share: float, *, walked: bool) -> tuple[Part, DescentPath | None]:
         """Ridge regression as a network without hidden layers, and the path there, walked only where it is shown."""
-        fit, (x, y, s, _) = self.fit, self.table
+        fit, (x, y, s, _, names) = self.fit, self.table
         network = fit.settings.network(x.shape[1], y.shape[1], ())
         ridge = fit_ridge(x, y, s)
         weights = network.vector([Layer(ridge.coef, ridge.intercept)])
@@ -333,7 +343,7 @@ class _Run:
         rows = InMemory(x, y, s)
         path = descend(
             network, rows, LevenbergMarquardt(), weights=network.initial(fit.settings.seed) if walked else weights,
-            alpha=strength, max_iter=fit.settings.max_iter if walked else 0, input_names=fit.settings.input_names,
+            alpha=strength, max_iter=fit.settings.max_iter if walked else 0, input_names=names,
         )  # fmt: skip
         path = replace(path, alpha=float(ridge.alpha.mean()))
         return Part(starts_of(network, rows, [path]), share), path if walked else None
