@@ -18,7 +18,7 @@ from fallline.fit.fitted import FittedNetwork
 from fallline.fit.large import fit_large, is_large
 from fallline.fit.scores import MOST_SCORES, scores_of
 from fallline.fit.settings import LIGHT_DECAY, Settings, starts_asked
-from fallline.fit.walks import Fit, begins_of
+from fallline.fit.walks import Fit, begins_of, first_of
 from fallline.fit.widths import Table, fit_widths, widths_again
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
@@ -103,14 +103,15 @@ def fit_network(
             s = np.ones(x.shape[0]) if sample_weight is None else to_numpy(sample_weight)
             table = Table(to_numpy(scaling.x(x)), to_numpy(scaling.y(y)), s, scores, names)
             return fit_widths(fit, table) if before is None else widths_again(fit, table, before)
-        members = 1
+        members, firsts = 1, list[float]()
         if before is None:
             begins = begins_of(network, settings.seed, starts_asked(settings, network, descent, len(rows)))
         elif before.starts is not None:
             begins = list(before.starts.weights)
+            firsts = [first_of(start.strength, rows.count) for start in before.starts]
         else:  # after partial_fit: one network, however many it once was the mean of
             network, members, begins = before.network, before.members, [before.weights]
-        starts = fit.give(network, begins)
+        starts = fit.give(network, begins, firsts)
         if not fit.results(starts):
             raise KeyboardInterrupt
     fitted, path = fit.fitted(starts)

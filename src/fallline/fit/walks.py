@@ -33,10 +33,11 @@ _QUICK = 1.5e7  # products of a pass, up to which starts walk one after the othe
 
 
 class Starts(NamedTuple):
-    """Starts under way: where they begin, the paths that have come back, and the tasks of all others."""
+    """Starts under way: where they begin and with which penalty, the paths that have come back, and the tasks of all others."""
 
     network: Network
     begins: Sequence[np.ndarray]
+    firsts: Sequence[float]
     paths: list[DescentPath]
     tasks: list[Task[DescentPath | None]]
 
@@ -60,9 +61,9 @@ class Fit:
     begun: bool = False  # whether a walk was given that is made however short the time is
     asked_to_stop: bool = False  # maybe in the moment in which a start ended by itself
 
-    def give(self, network: Network, begins: Sequence[np.ndarray]) -> Starts:
-        """Have a path walked from each of these starts."""
-        starts = Starts(network, begins, [], [])
+    def give(self, network: Network, begins: Sequence[np.ndarray], firsts: Sequence[float] = ()) -> Starts:
+        """Have a path walked from each of these starts; ``firsts``: the penalties that evidence begins from, where known."""
+        starts = Starts(network, begins, firsts, [], [])
         for number in range(len(begins)):
             walk = functools.partial(self._walk, starts, number)
             starts.tasks.append(self.task(network, walk, here=len(begins) == 1))
@@ -137,7 +138,7 @@ class Fit:
         return dataclasses.replace(path, stop=why, stop_message=f"{said}: {left}{path.stop_message}")
 
     def _walk(self, starts: Starts, number: int) -> DescentPath:
-        """The path from one start; under Bayesian regularisation from a strong and from a light penalty in turn.
+        """The path from one start; under Bayesian regularisation from a strong and a light penalty in turn, if none is known.
 
         A single start walks from both, and the path of the higher evidence is taken.
         """
@@ -153,7 +154,7 @@ class Fit:
                 starts.network, starts.begins[number], first, number=number + 1, count=count, standing=standing
             )
 
-        path = walk(FIRST[number % 2])
+        path = walk((starts.firsts or FIRST)[number % len(starts.firsts or FIRST)])
         if count > 1 or self.alpha != "evidence" or not self.is_new or self.is_over([path]):
             return path
         return max(path, walk(LIGHT), key=lambda path: evidence_of([path]))
@@ -192,6 +193,12 @@ def begins_of(network: Network, seed: int | np.random.Generator | None, count: i
     given: Any = seed  # a number is followed by others of its own, a generator by what comes next
     seeds = [[seed, k] if isinstance(seed, (int, np.integer)) and k else given for k in range(count)]
     return [network.initial(each) for each in seeds]  # type: ignore[arg-type]
+
+
+def first_of(strength: np.ndarray, n: float) -> float:
+    """The penalty of n rows that evidence goes on from where a walk ended with this strength (p,)."""
+    held = strength[strength > 0]
+    return float(held.mean()) / n if held.size else FIRST[0]
 
 
 def sound_of(paths: Sequence[DescentPath]) -> list[DescentPath]:

@@ -27,7 +27,7 @@ from fallline.fit.ridge import fit_ridge
 from fallline.fit.scores import scores_of
 from fallline.fit.settings import QUICK_STARTS, starts_asked
 from fallline.fit.shares import shares_of
-from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, LOWER, Fit, begins_of, evidence_of, sound_of
+from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, LOWER, Fit, begins_of, evidence_of, first_of, sound_of
 from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Layer, Network
 from fallline.rows.memory import InMemory, content_keys
@@ -129,7 +129,7 @@ def widths_again(fit: Fit, table: Table, before: FittedNetwork) -> tuple[FittedN
         _Plan(
             starts.network,
             share,
-            [_Begin(start.weights, _mean(start.strength) / fit.rows.count) for start in starts.each],
+            [_Begin(start.weights, first_of(start.strength, fit.rows.count)) for start in starts.each],
             [],
         )
         for starts, share in bent
@@ -194,7 +194,9 @@ class _Run:
         penalties = [LIGHT] if bent != 1 else FIRST
         into = np.where(network.units() < network.hidden[0], bent, 1.0)
         weights = begins_of(network, settings.seed, _TRIES * count)
-        begins = [_Begin(into * each, penalties[at % len(penalties)], True) for at, each in enumerate(weights)]
+        # A fold that walks again begins from the other penalty: from a strong one a walk may see nothing of a curve.
+        turns = [penalties[(at % count + at // count) % len(penalties)] for at in range(len(weights))]
+        begins = [_Begin(into * each, first, True) for each, first in zip(weights, turns, strict=True)]
         paths: list[DescentPath] = []
         entering = np.full(self.table.y.shape, np.nan)
 
@@ -250,7 +252,7 @@ class _Run:
         paths = [candidate.paths[at] for at in order]
         if self.table.scores is not None:
             return _Plan(candidate.network, share, begins[:count], [])
-        further = [_Begin(path.best_weights, _mean(path.strength) / path.n_rows, True) for path in paths[1:]]
+        further = [_Begin(path.best_weights, first_of(path.strength, path.n_rows), True) for path in paths[1:]]
         return _Plan(candidate.network, share, [begins[0], *further][:count], paths[:count])
 
     def mixture(self, plans: Sequence[_Plan], line: float) -> tuple[FittedNetwork, DescentPath]:
@@ -352,9 +354,3 @@ class _Run:
 def _evidence(path: DescentPath) -> float:
     """The log evidence that a path found, a row."""
     return evidence_of([path]) / path.n_rows if "log_evidence" in path.shown else 0.0
-
-
-def _mean(strength: np.ndarray) -> float:
-    """The strength of the weights that are held."""
-    held = strength[strength > 0]
-    return float(held.mean()) if held.size else FIRST[0]
