@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 
 from fallline.descent.adam import Adam
 from fallline.exceptions import ModelFileError, OutputError, ShapeError
-from fallline.fit.network_fit import FittedNetwork
+from fallline.fit.fitted import FittedNetwork
+from fallline.fit.network_fit import fit_network
+from fallline.fit.settings import Settings
 from fallline.model.network import Network
 from fallline.model_file import SavedModel, SavedPath, _digest, load_model, parse_model, save_model
 from fallline.plot import PathDisplay
 from fallline.rows.memory import InMemory
-from fallline.sure.fitted_intervals import FittedIntervals
+from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
 from fallline.sure.intervals import Member, intervals_of
 from fallline.table.columns import Columns
 from fallline.table.scaling import Scaling
@@ -427,3 +429,75 @@ def test_a_path_of_another_network_is_refused(model, tmp_path):
     path = of_points(Network((3, 9, 1)), 5)
     with pytest.raises(ShapeError, match="save the path that led to these weights"):
         save_model(dataclasses.replace(model, path=path), tmp_path / "m.fallline")
+
+
+# The default fit: widths, a linear part, scores
+
+
+def mixture(columns, random):
+    """A default fit to so many columns as `fallline fit` saves it: with its path and intervals."""
+    x = random.normal(size=(120, columns))
+    y = x[:, :1] + 3 * np.tanh(3 * x[:, 1:2]) + random.normal(size=(120, 1))
+    table = Columns.fit([{f"c{k}": x[:, k] for k in range(columns)} | {"y": y[:, 0]}], ["y"])
+    settings = Settings(seed=0, max_iter=20, input_names=table.encoded_names)
+    fitted, path = fit_network(x, y, settings)
+    intervals = intervals_of_fit(fitted, path, fitted.rows(x, y), settings)
+    return SavedModel(fitted, table, {}, {"alpha": path.alpha}, path, intervals), x
+
+
+@pytest.mark.parametrize("columns", [2, 45], ids=["columns", "scores"])
+def test_a_mixture_is_read_back_as_it_was_written(columns, tmp_path, random):
+    model, x = mixture(columns, random)
+    assert model.fitted.is_mixture
+    assert (model.fitted.scores is not None) == (columns == 45)
+    again = saved_and_read(model, tmp_path)
+    content = (tmp_path / "m.fallline").read_bytes()
+    for name in ("network", "members", "is_mixture"):
+        assert getattr(again.fitted, name) == getattr(model.fitted, name)
+    assert again.fitted.predict(x).tobytes() == model.fitted.predict(x).tobytes()
+    assert again.fitted.alone().predict(x).tobytes() == model.fitted.alone().predict(x).tobytes()
+    assert again.fitted.parts[0].share == model.fitted.parts[0].share
+    np.testing.assert_array_equal(again.intervals.interval(x), model.intervals.interval(x))
+    np.testing.assert_array_equal(again.path.best_weights, model.path.best_weights)
+    np.testing.assert_array_equal(again.decay, model.fitted.starts[model.fitted.starts.shown].strength)
+    assert again.path.input_names == tuple(model.path.input_names)
+    assert again.path.input_names[0] == ("c0" if columns == 2 else "score 1")
+    save_model(again, tmp_path / "again.fallline")
+    assert (tmp_path / "again.fallline").read_bytes() == content
+
+
+def test_ridge_regression_alone_is_read_back(tmp_path, random, monkeypatch):
+    monkeypatch.setattr("fallline.fit.widths._Run.candidates", lambda self: [])
+    model, x = mixture(45, random)
+    again = saved_and_read(model, tmp_path)
+    np.testing.assert_array_equal(again.fitted.predict(x), model.fitted.predict(x))
+    np.testing.assert_array_equal(again.intervals.interval(x), model.intervals.interval(x))
+    assert again.path.input_names[0] == "c0"
+
+
+FORGED_MIXTURES = {
+    "scores of other inputs": lambda said, arrays: arrays.update(scores=arrays["scores"][:-1]),
+    "scores of another number": lambda said, arrays: arrays.update(scores=arrays["scores"][:, :-1].copy()),
+    "scores without shape": lambda said, arrays: arrays.update(scores=np.array(3.0)),
+    "scores that are not finite": lambda said, arrays: arrays.update(scores=np.full_like(arrays["scores"], np.nan)),
+    "no scores": lambda said, arrays: arrays.pop("scores"),
+    "a share above 1": lambda said, arrays: said["starts"].update(share=1.5),
+    "a share of nothing": lambda said, arrays: said["starts"].update(share=0),
+    "a share that is no number": lambda said, arrays: said["starts"].update(share=float("nan")),
+    "a start that is not there": lambda said, arrays: said["starts"].update(shown=99),
+    "another width": lambda said, arrays: said["starts"].update(hidden=[3]),
+    "more linear units than units": lambda said, arrays: said["network"].update(linear_units=10**6),
+}
+
+
+@pytest.fixture(scope="module")
+def of_scores(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mixture") / "m.fallline"
+    save_model(mixture(45, np.random.default_rng(0))[0], path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("change", FORGED_MIXTURES.values(), ids=FORGED_MIXTURES)
+def test_a_forged_mixture_gets_a_sentence(of_scores, change):
+    with pytest.raises(ModelFileError, match="is not a whole fallline model"):
+        parse_model(forged(of_scores, change))

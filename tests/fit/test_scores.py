@@ -70,4 +70,6 @@ def test_there_are_fewer_than_rows(rows, most, random):
 
 
 def test_constant_targets_have_one_score_that_says_nothing(random):
-    np.testing.assert_array_equal(scores_of(random.normal(size=(30, 4)), np.ones((30, 1)), np.ones(30)), np.zeros((4, 1)))
+    np.testing.assert_array_equal(
+        scores_of(random.normal(size=(30, 4)), np.ones((30, 1)), np.ones(30)), np.zeros((4, 1))
+    )

@@ -270,3 +270,14 @@ def test_equal_rows_have_equal_keys_and_others_others(random):
     assert not np.array_equal(keys, rows.content_keys(2))
     assert (keys >= 0).all()
     assert (keys < 1).all()
+
+
+@pytest.mark.parametrize("repeats", [1, 400])
+def test_rows_differ_by_what_they_hold_and_only_those_that_count(repeats, random):
+    x, y = np.tile(random.normal(size=(9, 2)), (repeats, 1)), np.tile(random.normal(size=(9, 1)), (repeats, 1))
+    last = np.r_[x, x[:1]], np.r_[y, y[:1] + 1]  # the tenth stands at the end, beyond the first thousand
+    assert InMemory(x, y).differ(9)
+    assert not InMemory(x, y).differ(10)
+    assert InMemory(*last).differ(10)
+    assert not InMemory(*last, np.r_[np.ones(len(x)), 0.0]).differ(10)
+    assert not InMemory(-0.0 * x, 0.0 * y).differ(2)

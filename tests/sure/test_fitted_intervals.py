@@ -164,3 +164,37 @@ def test_they_say_what_they_are_made_of_and_what_is_undetermined(random):
     assert np.isinf(got.std(x + [[1.0, 0.0, 0.0]])).all()
     assert isinstance(fitted.network, Network)
     assert isinstance(fitted.rows(x, y), InMemory)
+
+
+def nothing_more(*_, **__):
+    raise AssertionError("a further fit was made")
+
+
+@pytest.mark.parametrize("columns", [2, 45])
+def test_of_a_default_fit_they_hold_what_they_say_without_a_further_fit(columns, random, monkeypatch):
+    monkeypatch.setattr(fitted_intervals, "descend", nothing_more)
+
+    def rows(n):
+        x = random.uniform(-2, 2, size=(n, columns))
+        return x, np.sin(2 * x[:, :1]) + x[:, 1:2] ** 2 + 0.3 * random.normal(size=(n, 1))
+
+    held, settings = [], Settings(seed=0, max_iter=20)
+    for _ in range(2):
+        (x, y), (new, truth) = rows(120), rows(400)
+        fitted, path = fit_network(x, y, settings)
+        assert fitted.left_out is not None
+        ends = intervals_of_fit(fitted, path, fitted.rows(x, y), settings).interval(new)
+        held.append(((ends[..., 0] < truth) & (truth < ends[..., 1])).mean())
+    assert 0.90 < np.mean(held) < 0.99
+
+
+def test_rows_left_out_say_how_far_off_a_default_fit_is(random):
+    x, y = waves(random)
+    settings = Settings(seed=0, max_iter=20)
+    fitted, path = fit_network(x, y, settings)
+    plain = intervals_of_fit(fitted, path, fitted.rows(x, y), settings).std(x)
+    residuals = np.sqrt(np.mean((fitted.left_out - y) ** 2))
+    assert np.sqrt(np.mean(plain**2)) == pytest.approx(residuals, rel=0.1)
+    further = dataclasses.replace(fitted, left_out=y + 3 * (fitted.left_out - y))
+    thrice = intervals_of_fit(further, path, fitted.rows(x, y), settings).std(x)
+    assert np.sqrt(np.mean(thrice**2)) == pytest.approx(3 * residuals, rel=0.1)

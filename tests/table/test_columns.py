@@ -902,3 +902,22 @@ def test_scaling_is_written_and_read_back_and_damage_is_said(random):
             Scaling.from_arrays(arrays | damage)
     with pytest.raises(ValueError, match="`y_scale` is missing"):
         Scaling.from_arrays({name: arrays[name] for name in arrays if name != "y_scale"})
+
+
+def test_scores_stand_between_the_inputs_and_the_network(random):
+    x, scores = random.normal(size=(20, 4)), random.normal(size=(4, 2))
+    scaling = Scaling(np.arange(4.0), np.array([1.0, 2.0, 3.0, 4.0]), np.array([5.0]), np.array([0.5]), scores)
+    np.testing.assert_allclose(scaling.x(x), ((x - np.arange(4.0)) / [1, 2, 3, 4]) @ scores)
+    layers = [(random.normal(size=(2, 3)), random.normal(size=3)), (random.normal(size=(3, 1)), random.normal(size=1))]
+    scaled = np.tanh(scaling.x(x) @ layers[0][0] + layers[0][1]) @ layers[1][0] + layers[1][1]
+    (coef, intercept), (out, base) = scaling.fold(layers)
+    np.testing.assert_allclose(np.tanh(x @ coef + intercept) @ out + base, scaling.unscale_y(scaled))
+    again = Scaling.from_arrays(scaling.to_arrays())
+    np.testing.assert_array_equal(again.scores, scores)
+    assert "scores" not in Scaling.identity(4, 1).to_arrays()
+
+
+@pytest.mark.parametrize("scores", [np.ones(4), np.ones((3, 2)), np.full((4, 2), np.nan), np.full((4, 2), np.inf)])
+def test_scores_that_do_not_fit_are_refused(scores):
+    with pytest.raises(ValueError, match="`scores` must be finite numbers, a row for each input"):
+        Scaling.from_arrays(Scaling.identity(4, 1).to_arrays() | {"scores": scores})
