@@ -127,8 +127,9 @@ def _scores(x: Any, y: Any, sample_weight: Any, scaling: Scaling, settings: Sett
         return None
     if not choose("auto", network, x.shape[0])[0].finds_penalty:
         return None
-    rows = InMemory(scaling.x(x), scaling.y(y), sample_weight)
-    return scores_of(rows.x, rows.y, rows.counts) if rows.differ(_ENOUGH_FOR_EVIDENCE) else None
+    scaled = scaling.x(x), scaling.y(y)
+    rows = InMemory(*scaled, sample_weight)
+    return scores_of(*scaled, rows.counts) if rows.differ(_ENOUGH_FOR_EVIDENCE) else None
 
 
 def _goes_on(before: FittedNetwork, network: Network, inputs: int, settings: Settings) -> bool:
