@@ -215,7 +215,8 @@ def intervals_of(
     The average of n rows' leave-one-out predictions gives residuals of rows that it has not seen: their mean square is
     that of the standard errors, and their distribution, in units of these, says how far an interval of any coverage reaches.
     They know nothing of what the choice of a minimum owes to a row: see ``Intervals.further_off`` and ``widened``. ``error``
-    (n, k), residuals by fits that have not seen the rows, takes their place where there are such.
+    (n, k), residuals by single fits that have not seen the rows, takes their place where there are such, as much smaller as
+    the average is nearer than its starts, leave-one-out.
     Of more than 10 000 rows as many stand for all. n_jobs: starts looked at side by side, None for one a processor.
     Raises ShapeError for what does not fit, TableError where the rows leave nothing to see the noise by.
     """
@@ -231,7 +232,8 @@ def intervals_of(
     left_out = np.stack([each.left_out for each in known])  # (K, n, k)
     inverses = [each.inverse for each in known if each.inverse is not None]
     leverage = np.mean([each.leverage for each in known[:kept]], axis=0)
-    error, spread = left_out.mean(axis=0) if error is None else error, _variance(left_out)
+    mean, spread = left_out.mean(axis=0), _variance(left_out)
+    error = mean if error is None else error * _nearer(mean, left_out)
     judging = np.isfinite(error) & np.isfinite(leverage) & (s > 0)[:, None]
     if not judging.any(axis=0).all():
         raise TableError(
@@ -309,6 +311,14 @@ def _stacked(arrays: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any = 
 def _variance(each: np.ndarray) -> np.ndarray:
     """The variance between starts (first axis), that of a sample; 0 of a single one."""
     return each.var(axis=0, ddof=1) if len(each) > 1 else np.zeros(each.shape[1:])
+
+
+def _nearer(mean: np.ndarray, each: np.ndarray) -> np.ndarray:
+    """How much smaller (k,) the residuals (n, k) of an average are than those of its starts, (K, n, k); at most as large."""
+    seen = np.isfinite(mean)
+    of_mean, of_each = (np.sum(np.where(seen, part, 0.0) ** 2, axis=-2) for part in (mean, each))
+    typical = of_each.mean(axis=0)
+    return np.sqrt(np.where(typical > 0, of_mean / or_one(typical), 1.0))
 
 
 def enough(n: int) -> Any:
