@@ -52,6 +52,7 @@ _NARROW, _TRIES = 5, 3
 # Where a mixture explains less than so much of rows left out, one width tries from units that are bent so much more: small
 # weights see nothing of a curve that goes up and down many times, and a walk from them ends at the mean.
 _COLLAPSED, _BENT, _BENT_UNITS = 0.1, 10.0, 20
+_DIGITS = 9  # of scaled rows, by which they are told apart
 _OF_FOLDS = 0.6  # of the time that a fit has
 
 
@@ -144,7 +145,8 @@ class _Run:
         self.fit, self.table, self.passes = fit, table, 0
         self.late = False  # whether there was no time for all widths
         self.output_activation = fit.settings.output_activation
-        keys = content_keys(table.x, table.y, fit.settings.seed)
+        # Rounded: rows counted twice, or in other units, are scaled to other last bits, and belong to the same folds.
+        keys = content_keys(np.round(table.x, _DIGITS), np.round(table.y, _DIGITS), fit.settings.seed)
         different = np.unique(keys[table.s > 0])  # rows that do not count stand beside others
         self.different, self._place = len(different), np.searchsorted(different[1:], keys, "right")
         self._without = functools.cache(self._rows_without)
@@ -270,6 +272,12 @@ class _Run:
             sound = sound_of(arrived) or plan.instead or paths[:1]
             if not sound:
                 continue
+            if not parts and sound[0] is not paths[0] and not fit.is_over():
+                # The walk from the beginning ended in a worse minimum: shown is one that goes on from the best of the others.
+                best = max(sound, key=_evidence)
+                begin = _Begin(best.best_weights, first_of(best.strength, best.n_rows))
+                paths = self._results([self._task(plan.network, begin, 0, 1)])
+                sound = [*paths, *(path for path in sound if path is not best)]
             ends = starts_of(plan.network, fit.rows, sound)
             at = 0 if paths and sound[0] is paths[0] else ends.shown
             shown = shown or sound[at]
