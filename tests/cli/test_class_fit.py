@@ -52,6 +52,16 @@ def of_leaves():
     return fit_table(prepare(table_of(leaves()), ["kind"]), **SETTINGS)
 
 
+def test_a_default_fit_has_logistic_regression_beside_it_and_is_kept_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, leaves())
+    done = run("fit", path, "--target", "kind", "--max-iter", "30")
+    told = " ".join(done.output.split())
+    assert "10 networks and logistic regression combined as suits rows left out best: 10 units 50 %" in told
+    fitted = load_model(tmp_path / "leaves-kind.fallline").fitted
+    assert (fitted.is_mixture, fitted.network.linear_units, fitted.alone().network.hidden) == (True, 3, (10,))
+
+
 @pytest.mark.parametrize(
     ("values", "classes"),
     [

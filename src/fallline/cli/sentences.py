@@ -72,7 +72,7 @@ def network(fit: TableFit) -> str:
         return f"{alone}{'; width chosen by rows left out' if fit.grown else ''}"
     parts = sorted(fitted.parts, key=lambda part: -part.share)
     count = sum(len(part.starts) for part in parts if part.starts.network.hidden)
-    line = "" if all(part.starts.network.hidden for part in parts) else " and ridge regression"
+    line = next((f" and {_part(part)}" for part in parts if not part.starts.network.hidden), "")
     shares = listed([f"{_part(part)} {percent(part.share)}" for part in parts])
     seen = "" if fitted.scores is None else f" The networks see {fitted.scores.shape[1]} scores of the inputs."
     combined = f"{counted(count, 'network')}{line} combined as suits rows left out best: {shares}."
@@ -81,8 +81,9 @@ def network(fit: TableFit) -> str:
 
 def _part(part: Part) -> str:
     """A part of a combination."""
-    hidden = part.starts.network.hidden
-    return f"{'-'.join(map(str, hidden))} units" if hidden else "ridge regression"
+    network = part.starts.network
+    line = "logistic regression" if network.output_activation == "logistic" else "ridge regression"
+    return f"{'-'.join(map(str, network.hidden))} units" if network.hidden else line
 
 
 def starts(fit: TableFit) -> str:

@@ -513,6 +513,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         class). It multiplies ``sample_weight``, and probabilities become those of a table with such rows.
     hidden_layer_sizes : "auto" or sequence of int, default="auto"
         ``"auto"``: 10 units, 50 where the fit is too large for Levenberg–Marquardt; combined widths under alpha="evidence".
+        With alpha="auto" the mean with logistic regression, unless the networks alone are better on rows left out.
     alpha : float, "auto" or "evidence", default="auto"
         Weight decay, as in ``NetworkRegressor``. ``"auto"``: one of eight from 0.003 to 10, found by the Brier score of rows
         left out (five folds); 0.1 with fewer than 20 rows or early stopping. ``"evidence"`` takes columns of 0 and 1

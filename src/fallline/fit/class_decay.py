@@ -1,25 +1,29 @@
-"""The weight decay of a classifier, chosen by the Brier score of rows left out.
+"""The weight decay of a classifier, and whether logistic regression stands beside it, by the Brier score of rows left out.
 
 Columns of 0 and 1 have no noise of one size, so that the evidence of Bayesian regularisation says little of them: the decay it
 found had 1.3 times (wine) to 1.9 times (iris) the Brier score of a fixed one, and less only on a table without noise (crabs).
-Which decay is best differs by a factor of 200 from table to table, and rows left out see it (benchmarks/README.md). No file, no
-table and no scikit-learn is known here.
+Which decay is best differs by a factor of 200 from table to table, and rows left out see it (benchmarks/README.md). The same
+rows say whether the networks are better by themselves than in the mean with logistic regression. No file, no table and no
+scikit-learn is known here.
 """
 
 import dataclasses
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fallline.descent.choose import choose
 from fallline.fit.fitted import FittedNetwork
+from fallline.fit.large import is_large
+from fallline.fit.line import SHARE, lines
 from fallline.fit.network_fit import fit_network
 from fallline.fit.settings import LIGHT_DECAY, Settings
 from fallline.fit.simplex import class_numbers_of, probabilities
+from fallline.model.activations import ACTIVATIONS
 from fallline.rows.memory import content_keys
 from fallline.threads import side_by_side
 from fallline.walk.stopping import end_of
@@ -29,6 +33,7 @@ _DECAYS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 _FIRST = 3
 # Of the standard errors by which the score has to fall: a stronger decay is the simpler fit, a lighter one has to prove itself.
 _ENOUGH = {1: 0.5, -1: 1.0}
+_ENOUGH_ALONE = 1.0  # by which networks alone have to be better than in the mean with a line, which is safer
 _FOLDS = 5
 # Of a fit that leaves a fold out: the fit itself is a mean, which bears a lighter decay than a single start.
 _STARTS = 2
@@ -39,6 +44,8 @@ _MOST_ROWS = 2000  # that choose: a decay stands for what is known of weights be
 # classes of it, wine, crabs), in 0.2 to 0.8 of the time. Where Levenberg–Marquardt cannot go down, many inputs and classes want
 # more of them.
 _NARROW, _WIDE = (10,), (50,)
+# Of logistic regression, whose fits are nearly free, from strong to light; its rows · inputs² · outputs at most.
+_LINE_DECAYS, _MOST_LINE = [float(10 ** (k / 4)) for k in range(10, -7, -1)], 1e8
 
 
 def decided(
@@ -50,12 +57,16 @@ def decided(
     standard error, or else to lighter ones, by more than all of it: a few rows must not decide. Folds hold each class in
     proportion and equal rows together, so that weights are repetitions. Fits too large for Levenberg–Marquardt leave out one
     fold alone. With fewer than 20 rows, or where rows that are ``judged`` by stop the descent, it is 0.1. A width that nobody
-    chose is 10 hidden units, 50 where the fit is large. Of ``max_seconds`` the search takes at most half; the settings returned
-    have the rest.
+    chose is 10 hidden units, 50 where the fit is large; ``line`` is then the decay under which logistic regression has the lowest
+    score, unless the networks alone have a lower one than both together, by more than its standard error. Of ``max_seconds`` the
+    search takes at most half; the settings returned have the rest.
     Raises KeyboardInterrupt at Ctrl-C.
     """
     began, end = time.perf_counter(), end_of(settings.max_seconds)
     half = began + (end - began) / 2
+    usual = settings.finds_width and settings.average and settings.bias and settings.scale
+    usual = usual and settings.output_activation == "logistic" and not is_large(len(x), settings)
+    has_line = usual and len(x) * x.shape[1] ** 2 * y.shape[1] <= _MOST_LINE
     large = not choose("auto", settings.network(x.shape[1], y.shape[1]), len(x))[0].finds_penalty
     if settings.finds_width and settings.alpha != "evidence":
         settings = dataclasses.replace(settings, hidden_layer_sizes=_WIDE if large else _NARROW)
@@ -76,6 +87,11 @@ def decided(
     asked = dataclasses.replace(settings, seed=seed, n_starts=_STARTS, n_jobs=1, **_NEARLY)
     folds = [fold == k for k in range(1 if large else _FOLDS) if (fold == k).any() and (fold != k).any()]
 
+    def score(outputs: np.ndarray, left: np.ndarray) -> np.ndarray:
+        """The Brier score of each row that was left out, by the outputs for them."""
+        p = probabilities(outputs)
+        return ((p - np.eye(p.shape[1])[number[left]]) ** 2).sum(axis=1)
+
     def without(left: np.ndarray, decay: float, before: FittedNetwork | None) -> tuple[FittedNetwork, np.ndarray]:
         """A fit without the rows that are left out, and the Brier score of each of these."""
         weights = None if sample_weight is None else counts[~left]
@@ -83,8 +99,7 @@ def decided(
         fitted, _ = fit_network(
             x[~left], y[~left], asked, sample_weight=weights, before=before, alpha=decay, max_seconds=seconds
         )
-        p = probabilities(fitted.predict(x[left]))
-        return fitted, ((p - np.eye(p.shape[1])[number[left]]) ** 2).sum(axis=1)
+        return fitted, score(fitted.predict(x[left]), left)
 
     def scored(place: int, before: Sequence[FittedNetwork | None]) -> tuple[list[FittedNetwork], np.ndarray]:
         """The fits without each fold under a decay, going on from others, and the score of each row, fold by fold."""
@@ -103,11 +118,34 @@ def decided(
             best, place = further, place + step
         if place != _FIRST:
             break
+    line = None
+    if has_line and time.perf_counter() < half:
+        tasks = [
+            functools.partial(_beside, near, x, y, counts, left, score)
+            for near, left in zip(best[0], folds, strict=True)
+        ]
+        alone, beside = np.concatenate(side_by_side(tasks, settings.n_jobs), axis=2)
+        mean = int(np.argmin(alone @ often))
+        line = None if _lower(best[1], beside[mean], often, _ENOUGH_ALONE) else _LINE_DECAYS[mean]
     if settings.max_seconds is not None:
         settings = dataclasses.replace(
             settings, max_seconds=max(settings.max_seconds - (time.perf_counter() - began), 1e-3)
         )
-    return dataclasses.replace(settings, alpha=_DECAYS[place])
+    return dataclasses.replace(settings, alpha=_DECAYS[place], line=line)
+
+
+def _beside(
+    fitted: FittedNetwork, x: np.ndarray, y: np.ndarray, counts: np.ndarray, left: np.ndarray,
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:  # fmt: skip
+    """Scores (2, decays, rows) of the rows ``left`` out, by logistic regression alone and in the mean with a fit without them."""
+    seen, new = fitted.scaling.x(x[~left]), fitted.scaling.x(x[left])
+    enters = dataclasses.replace(fitted.network, output_activation="identity").predict(fitted.weights, new)
+    value, scores = ACTIVATIONS["logistic"].value, []
+    for line in lines(seen, y[~left], counts[~left], _LINE_DECAYS):
+        z = new @ line.coef + line.intercept
+        scores.append([score(value(each, np), left) for each in (z, SHARE * z + (1 - SHARE) * enters)])
+    return np.stack(scores, axis=1)
 
 
 def _lower(scores: np.ndarray, than: np.ndarray, often: np.ndarray, errors: float) -> bool:

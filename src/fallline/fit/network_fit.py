@@ -16,6 +16,7 @@ from fallline.descent.transformation import wrapped
 from fallline.exceptions import SettingsError
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.large import fit_large, is_large
+from fallline.fit.line import beside_line, has_line
 from fallline.fit.scores import MOST_SCORES, scores_of
 from fallline.fit.settings import LIGHT_DECAY, Settings, starts_asked
 from fallline.fit.walks import Fit, begins_of, first_of
@@ -98,7 +99,11 @@ def fit_network(
         fit = Fit(
             rows, descent, alpha, settings, sets, judge, scaling, workers, progress, every_step, before is None, until
         )
-        widths = settings.finds_width and alpha == "evidence" if before is None else before.is_mixture
+        widths = (
+            settings.finds_width and alpha == "evidence"
+            if before is None
+            else before.is_mixture and not has_line(before)
+        )
         if widths:
             s = np.ones(x.shape[0]) if sample_weight is None else to_numpy(sample_weight)
             table = Table(to_numpy(scaling.x(x)), to_numpy(scaling.y(y)), s, scores, names)
@@ -115,7 +120,11 @@ def fit_network(
         if not fit.results(starts):
             raise KeyboardInterrupt
     fitted, path = fit.fitted(starts)
-    return dataclasses.replace(fitted, members=fitted.members * members), path
+    fitted = dataclasses.replace(fitted, members=fitted.members * members)
+    if settings.line is not None:
+        s = np.ones(len(x)) if sample_weight is None else sample_weight
+        fitted = beside_line(fitted, scaling.x(x), scaling.y(y), s, settings.line)
+    return fitted, path
 
 
 def _scores(x: Any, y: Any, sample_weight: Any, scaling: Scaling, settings: Settings, judge: str | None) -> Any:
@@ -136,7 +145,8 @@ def _goes_on(before: FittedNetwork, network: Network, inputs: int, settings: Set
     """Whether a fit can go on from ``before`` with these settings, which make ``network`` of each start."""
     if not before.is_mixture:
         return before.network == network.side_by_side(before.members)
-    return settings.finds_width and before.network.inputs == inputs and before.alone().network == network
+    own = settings.finds_width or has_line(before)
+    return own and before.network.inputs == inputs and before.alone().network == network
 
 
 def scaling_of(x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, settings: Settings) -> Scaling:

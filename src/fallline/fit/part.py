@@ -1,5 +1,7 @@
 """One more epoch of mini-batches: what ``partial_fit`` does, without scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from fallline.descent import Stop
@@ -33,8 +35,9 @@ def fit_part(
     counts against the rows given. Raises SettingsError for a descent that needs all rows at once, and where the settings now
     make another network.
     """
-    hidden = before.alone().network.hidden if settings.finds_width and before is not None else None
-    network = settings.network(x.shape[1], y.shape[1], hidden)
+    same = before.network if settings.finds_width and before is not None else None
+    network = settings.network(x.shape[1], y.shape[1], None if same is None else same.hidden)
+    network = network if same is None else replace(network, linear_units=same.linear_units)
     wide = network if before is None or before.network == network else network.side_by_side(before.members)
     if before is not None and before.network == wide:
         network = wide  # a mean of several starts goes on as the wider network it is

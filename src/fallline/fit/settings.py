@@ -26,7 +26,8 @@ class Settings:
     """How a network is fitted; names, meanings and defaults are those of ``NetworkRegressor``.
 
     Beside these: ``indicators`` (inputs,) marks columns of 0 and 1, ``one_target_scale`` divides all targets by one number,
-    ``seed`` orders the rows and draws the starts, and ``input_names`` are for messages and the names of the weights.
+    ``seed`` orders the rows and draws the starts, ``line`` is the weight decay of logistic regression beside the networks of a
+    classifier, None without, and ``input_names`` are for messages and the names of the weights.
     """
 
     hidden_layer_sizes: Sequence[int] | int | str = "auto"
@@ -47,6 +48,7 @@ class Settings:
     n_starts: int | str = "auto"
     average: bool = True
     n_jobs: int | None = None
+    line: float | None = None
     input_names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
