@@ -49,6 +49,8 @@ _MEMBERS = 10  # in all, each width as many as its share; more are hardly nearer
 # Networks as narrow as these have minima far apart: a fold whose log evidence a row is lower than the best's by more than folds
 # differ by chance, 1/√n, walks again from other weights.
 _NARROW, _TRIES = 5, 3
+# Where folds take fewer products a pass, each is walked without three times: the fit is a mean, and so is what is judged.
+_CHEAP = 3e7
 # Where a mixture explains less than so much of rows left out, one width tries from units that are bent so much more: small
 # weights see nothing of a curve that goes up and down many times, and a walk from them ends at the mean.
 _COLLAPSED, _BENT, _BENT_UNITS = 0.1, 10.0, 20
@@ -206,10 +208,18 @@ class _Run:
             tasks = [self._task(network, begins[turn * count + k], k, count, fold=True) for k in some]
             return [path for path in self._results(tasks) if path.stop not in CUT_SHORT]
 
-        def keep(k: int) -> None:
+        tried: list[list[DescentPath]] = [[] for _ in range(count)]
+        narrow, quick = network.hidden[0] <= _NARROW, fit.work(network) * count <= _CHEAP and not settings.quick
+        lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
+
+        def keep(k: int, path: DescentPath) -> None:
+            tried[k].append(path)
+            least = max(map(_evidence, tried[k])) - lower
             _, out, scores = self._without(count, k)
             x = self.table.x[out] if scores is None else self.table.x[out] @ scores
-            entering[out] = replace(network, output_activation="identity").predict(paths[k].best_weights, x)
+            plain = replace(network, output_activation="identity")
+            each = [plain.predict(path.best_weights, x) for path in tried[k] if _evidence(path) >= least]
+            entering[out] = np.mean(each, axis=0)
 
         probes = min(_PROBES, count) if others and fit.work(network) * count > _PROBED_FROM else count
         for some in filter(len, (range(probes), range(probes, count))):
@@ -217,21 +227,19 @@ class _Run:
             if len(paths) < some.stop:
                 return None
             for k in some:
-                keep(k)
+                keep(k, paths[k])
             if some.stop < count and not self._is_worth_it(entering, others):
                 return None
-        narrow = network.hidden[0] <= _NARROW
-        lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
-        for turn in range(1, _TRIES if narrow else 2):
-            least = max(map(_evidence, paths)) - lower
+        for turn in range(1, _TRIES if narrow or quick else 2):
+            least = math.inf if quick else max(map(_evidence, paths)) - lower
             lost = [k for k, path in enumerate(paths) if _evidence(path) < least]
             again = walked(lost, turn)
             if len(again) < len(lost):  # cut short: whose they are is not known
                 break
             for k, path in zip(lost, again, strict=True):
+                keep(k, path)
                 if _evidence(path) > _evidence(paths[k]):
                     paths[k], begins[k] = path, begins[turn * count + k]
-                    keep(k)
         return _Candidate(network, begins[:count], paths, entering)
 
     def _is_worth_it(self, entering: np.ndarray, others: Sequence[_Candidate]) -> bool:
