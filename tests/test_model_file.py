@@ -437,7 +437,8 @@ def test_a_path_of_another_network_is_refused(model, tmp_path):
 def mixture(columns, random):
     """A default fit to so many columns as `fallline fit` saves it: with its path and intervals."""
     x = random.normal(size=(120, columns))
-    y = x[:, :1] + 3 * np.tanh(3 * x[:, 1:2]) + random.normal(size=(120, 1))
+    line, bent = (1, 3) if columns > 2 else (2, 1)  # of both there is a part
+    y = line * x[:, :1] + bent * np.tanh(3 * x[:, 1:2]) + random.normal(size=(120, 1))
     table = Columns.fit([{f"c{k}": x[:, k] for k in range(columns)} | {"y": y[:, 0]}], ["y"])
     settings = Settings(seed=0, max_iter=20, input_names=table.encoded_names)
     fitted, path = fit_network(x, y, settings)

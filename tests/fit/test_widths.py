@@ -61,8 +61,8 @@ def test_lines_in_noise_are_left_to_ridge_regression(random):
         ridge = fit_ridge(fitted.scaling.x(x), y).predict(fitted.scaling.x(new))
         linear.append(1 - bent_share(fitted))
         further_off.append(np.sqrt(((fitted.predict(new) - truth) ** 2).mean() / ((ridge - truth) ** 2).mean()))
-    assert np.mean(linear) > 0.6
-    assert np.mean(further_off) < 1.01
+    assert np.mean(linear) > 0.4
+    assert np.mean(further_off) < 1.02
 
 
 def test_a_surface_without_noise_is_left_to_networks(random):
@@ -284,7 +284,8 @@ def test_twenty_columns_and_forty_rows_are_not_learnt_by_heart(random):
 
 
 def test_going_on_without_a_step_changes_nothing_and_keeps_the_shares(random):
-    for x, y in (waves(random, noise=0.5), many(random)):
+    x, y = waves(random, noise=0.5)
+    for x, y in ((x, y + 3 * x[:, :1]), many(random)):
         before, _ = fit_network(x, y, **QUICK)
         assert before.is_mixture
         after, _ = fit_network(x, y, before=before, seed=0, max_iter=0)

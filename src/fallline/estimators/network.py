@@ -348,7 +348,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         widths are combined, so many folds (3 at least), and ten networks in all; a number: so many folds, and networks a width.
     average : bool, default=True
         The network is the mean of all starts: one wider network, hidden units side by side. Without, it is the start of the
-        highest evidence, or of the lowest F; where widths are combined, one network of the width of the largest share.
+        highest evidence, or of the lowest F; where widths are combined, one network of the width shown.
     max_iter : int, default=1000
         The most steps; epochs, where the descent has a ``batch_size``.
     tol : float, default=3e-4
@@ -388,7 +388,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     coefs_ : list of ndarray (inputs, outputs) of each layer, in the user's units; the last ``network_.linear_units`` hidden units
         hand on what enters them: ridge regression's part in a combination
     intercepts_ : list of ndarray (outputs,) of each layer
-    starts_ : Starts, how each start ended, where widths are combined those of the largest share; its ``minima`` say which are
+    starts_ : Starts, how each start ended, where widths are combined those of the width shown; its ``minima`` say which are
         distinct, and how many starts ended in each. None after ``partial_fit``, which goes on from them all as one network
     path_ : DescentPath, the way one start went, in scaled weights: that of the highest evidence, or of the lowest F
     weights_ : ndarray (n_weights,), the scaled weights of ``network_``: those chosen on the path where there is one start

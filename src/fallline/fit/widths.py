@@ -5,7 +5,8 @@
 2. The shares of the widths and of ridge are those whose mixture is nearest to the targets by these predictions, none below
    0 and 1 in all. Source: Breiman (1996), Machine Learning 24:49; Wolpert (1992), Neural Networks 5:241.
 3. The networks of the widths that have a share go on with all rows, a few steps; their mean, by these shares, is the fit. One of
-   them, of the largest share, walks from its first weights over all rows: its path, surface and verdict are shown.
+   them, of the narrowest width with at least half the largest share, walks from its first weights over all rows: its path,
+   surface and verdict are shown.
 
 Where inputs are many the networks see scores of them (``scores.py``), found anew without each fold, and start anew in step 3.
 """
@@ -55,6 +56,7 @@ _CHEAP = 3e7
 # weights see nothing of a curve that goes up and down many times, and a walk from them ends at the mean.
 _COLLAPSED, _BENT, _BENT_UNITS = 0.1, 10.0, 20
 _DIGITS = 9  # of scaled rows, by which they are told apart
+_SHOWN = 0.5
 _OF_FOLDS = 0.6  # of the time that a fit has
 
 
@@ -118,7 +120,11 @@ def fit_widths(fit: Fit, table: Table) -> tuple[FittedNetwork, DescentPath]:
     shares /= shares.sum()
     left_out = ACTIVATIONS[run.output_activation].value(entering @ shares, np)
     plans = [run.plan(each, share) for each, share in zip(candidates, shares, strict=False) if share]
-    plans.sort(key=lambda plan: -plan.share)
+    # Shown is the narrowest with at least half the largest share, as the easiest to look at; the longest walks come next.
+    plans.sort(key=lambda plan: -plan.network.n_weights)
+    least = _SHOWN * max((plan.share for plan in plans), default=0.0)
+    shown = [plan for plan in plans if plan.share >= least][-1:]
+    plans = shown + [plan for plan in plans if plan is not shown[0]]
     line = float(shares[-1]) if run.ridge else 0.0
     fitted, path = run.mixture(plans, line)
     return replace(fitted, left_out=fit.scaling.unscale_y(left_out)), path
@@ -280,7 +286,7 @@ class _Run:
             sound = sound_of(arrived) or plan.instead or paths[:1]
             if not sound:
                 continue
-            if not parts and sound[0] is not paths[0] and not fit.is_over():
+            if not parts and paths and sound[0] is not paths[0] and not fit.is_over():
                 # The walk from the beginning ended in a worse minimum: shown is one that goes on from the best of the others.
                 best = max(sound, key=_evidence)
                 begin = _Begin(best.best_weights, first_of(best.strength, best.n_rows))
