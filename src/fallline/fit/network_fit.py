@@ -92,8 +92,9 @@ def fit_network(
     rows = InMemory(own.x(x), own.y(y), sample_weight, np.float32 if single else None)
     alpha = settings.alpha
     if isinstance(alpha, str) and alpha == "auto":
-        enough = scores is not None or rows.differ(_ENOUGH_FOR_EVIDENCE)
-        alpha = "evidence" if descent.finds_penalty and judge is None and enough else LIGHT_DECAY
+        found = descent.finds_penalty and judge is None
+        enough = found and (scores is not None or rows.differ(_ENOUGH_FOR_EVIDENCE))
+        alpha = "evidence" if enough else LIGHT_DECAY
 
     with Workers(1 if every_step else settings.n_jobs) as workers:
         fit = Fit(
