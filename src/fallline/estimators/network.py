@@ -360,7 +360,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         the lowest point of the first. A pass over the rows is not cut short, and intervals are found out later.
     effort : "usual" or "quick", default="usual"
         ``"quick"``: three folds and networks in place of ten, none of 40 units, a third of the work by mini-batches: a third
-        of the time or less, for an error that is a little larger (benchmarks/README.md).
+        of the time or less, for an error that was 2 % larger in the mean (benchmarks/README.md).
     output_activation : str, default="identity"
         f of the outputs. Targets are standardised only under identity outputs.
     bias : bool, default=True
