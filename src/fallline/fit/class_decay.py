@@ -12,7 +12,6 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from fallline.fit.fitted import FittedNetwork
 from fallline.fit.large import is_large
 from fallline.fit.line import SHARE, lines
 from fallline.fit.network_fit import fit_network
-from fallline.fit.settings import LIGHT_DECAY, Settings
+from fallline.fit.settings import LIGHT_DECAY, NEARLY, Settings
 from fallline.fit.simplex import class_numbers_of, probabilities
 from fallline.model.activations import ACTIVATIONS
 from fallline.rows.memory import content_keys
@@ -37,7 +36,6 @@ _ENOUGH_ALONE = 1.0  # by which networks alone have to be better than in the mea
 _FOLDS = 5
 # Of a fit that leaves a fold out: the fit itself is a mean, which bears a lighter decay than a single start.
 _STARTS = 2
-_NEARLY: dict[str, Any] = {"tol": 1e-3, "n_iter_no_change": 5}  # such a fit need not arrive to the last digit
 _FEWEST_ROWS = 20
 _MOST_ROWS = 2000  # that choose: a decay stands for what is known of weights before there are rows, however many come
 # Hidden units where nobody chose: networks of ten units predicted as well as those of twenty on the four tables tried (iris, two
@@ -84,7 +82,7 @@ def decided(
         at, keys = at[some], keys[some]
     fold = _folds(keys, number[at])
     x, y, number, counts = x[at], y[at], number[at], counts[at]
-    asked = dataclasses.replace(settings, seed=seed, n_starts=_STARTS, n_jobs=1, **_NEARLY)
+    asked = dataclasses.replace(settings, seed=seed, n_starts=_STARTS, n_jobs=1, **NEARLY)
     folds = [fold == k for k in range(1 if large else _FOLDS) if (fold == k).any() and (fold != k).any()]
 
     def score(outputs: np.ndarray, left: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fallline.arrays import namespace, on_device
 from fallline.fit.average import Part, Start, Starts
+from fallline.fit.scores import score_names
 from fallline.model.network import Layer, Network, mixed
 from fallline.rows.memory import InMemory
 from fallline.table.scaling import Scaling
@@ -58,7 +59,7 @@ class FittedNetwork:
 
     def input_names(self, names: Any) -> Any:
         """What the inputs of the start shown are called, where those of the table have these names."""
-        return names if self.scores is None else [f"score {k + 1}" for k in range(self.scores.shape[1])]
+        return names if self.scores is None else score_names(self.scores.shape[1])
 
     def averages(self) -> tuple[Start, ...]:
         """The starts shown that went into this: all of their part, or the one where nothing was averaged."""

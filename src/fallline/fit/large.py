@@ -29,6 +29,7 @@ from fallline.descent.penalty import Evidence
 from fallline.fit.average import Part, starts_of
 from fallline.fit.fitted import FittedNetwork, mean_of
 from fallline.fit.settings import LIGHT_DECAY, QUICK_STARTS, Settings, starts_asked
+from fallline.fit.walks import CUT_SHORT, LIGHT
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
 from fallline.table.scaling import Scaling
@@ -49,8 +50,7 @@ _A_SECOND = 3e9  # so much of it a thread does in a second, with care: by this a
 _CARE, _TO_THE_END = 0.8, 0.8
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 200
 # The small network sees so many rows for so many steps, where a pass over all of them would take up to so many products.
-_SMALL_HIDDEN, _SMALL_ROWS, _SMALL_STEPS, _SMALL_WORK, _LIGHT = (20,), 5000, 150, 3e9, 1e-3
-_CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED, Stop.TIME)
+_SMALL_HIDDEN, _SMALL_ROWS, _SMALL_STEPS, _SMALL_WORK = (20,), 5000, 150, 3e9
 
 _Current = Callable[[Progress, Callable[[], FittedNetwork]], Any]
 
@@ -217,7 +217,7 @@ class _Run:
         """The network by Levenberg–Marquardt, where it is small."""
         network, its = self._network(_SMALL_HIDDEN), self.settings
         most = min(_SMALL_STEPS, its.max_iter)
-        kind = _Kind(network, LevenbergMarquardt(), Evidence(_LIGHT), most, its.n_iter_no_change, _SMALL_ROWS)
+        kind = _Kind(network, LevenbergMarquardt(), Evidence(LIGHT), most, its.n_iter_no_change, _SMALL_ROWS)
         work = len(self.rows) * network.outputs * network.n_weights**2
         return [kind] if network.n_weights <= MOST_WEIGHTS and work <= _SMALL_WORK else []
 
@@ -284,7 +284,7 @@ class _Run:
     ) -> tuple[FittedNetwork, DescentPath]:
         """The mean of the networks that walked, and the path of the one that saw all rows, or else of the nearest."""
         # Those cut short would only disturb the mean of those that arrived.
-        found = [each for each in walked if each.path.stop not in _CUT_SHORT]
+        found = [each for each in walked if each.path.stop not in CUT_SHORT]
         found = found or [min([best, *(each for each in walked if each.held.any())], key=lambda each: each.error)]
         network, paths = found[0].kind.network, [each.path for each in found]
         at = int(np.argmin([each.error if each.held.any() else -1.0 for each in found]))
@@ -298,7 +298,7 @@ class _Run:
             left_out=self.scaling.unscale_y(left_out),
         )  # fmt: skip
         shown, said = paths[at], self._said([*found, best], line)
-        if self._is_over() and (len(found) < count or not network.hidden) and shown.stop not in _CUT_SHORT:
+        if self._is_over() and (len(found) < count or not network.hidden) and shown.stop not in CUT_SHORT:
             why, words = Stop.INTERRUPTED, "Interrupted"
             if self.asked:
                 why, words = Stop.ASKED, "Stopped as asked"

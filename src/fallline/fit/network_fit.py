@@ -17,7 +17,7 @@ from fallline.exceptions import SettingsError
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.large import fit_large, is_large
 from fallline.fit.line import beside_line, has_line
-from fallline.fit.scores import MOST_SCORES, scores_of
+from fallline.fit.scores import MOST_SCORES, score_names, scores_of
 from fallline.fit.settings import LIGHT_DECAY, Settings, starts_asked
 from fallline.fit.walks import Fit, begins_of, first_of
 from fallline.fit.widths import Table, fit_widths, widths_again
@@ -74,7 +74,7 @@ def fit_network(
     seen, names = x.shape[1], settings.input_names
     if scores is not None:
         seen = scores.shape[1]
-        settings = dataclasses.replace(settings, input_names=[f"score {k + 1}" for k in range(seen)])
+        settings = dataclasses.replace(settings, input_names=score_names(seen))
     hidden = before.alone().network.hidden if settings.finds_width and before is not None else None
     network = settings.network(seen, outputs, hidden)
     if before is not None and not _goes_on(before, network, x.shape[1], settings):
@@ -106,8 +106,7 @@ def fit_network(
             else before.is_mixture and not has_line(before)
         )
         if widths:
-            s = np.ones(x.shape[0]) if sample_weight is None else to_numpy(sample_weight)
-            table = Table(to_numpy(scaling.x(x)), to_numpy(scaling.y(y)), s, scores, names)
+            table = Table(to_numpy(scaling.x(x)), to_numpy(scaling.y(y)), to_numpy(rows.counts), scores, names)
             return fit_widths(fit, table) if before is None else widths_again(fit, table, before)
         members, firsts = 1, list[float]()
         if before is None:
@@ -123,8 +122,7 @@ def fit_network(
     fitted, path = fit.fitted(starts)
     fitted = dataclasses.replace(fitted, members=fitted.members * members)
     if settings.line is not None:
-        s = np.ones(len(x)) if sample_weight is None else sample_weight
-        fitted = beside_line(fitted, scaling.x(x), scaling.y(y), s, settings.line)
+        fitted = beside_line(fitted, scaling.x(x), scaling.y(y), rows.counts, settings.line)
     return fitted, path
 
 

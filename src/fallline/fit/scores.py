@@ -36,3 +36,8 @@ def scores_of(x: np.ndarray, y: np.ndarray, s: np.ndarray, most: int = MOST_SCOR
         basis = np.column_stack([basis, loading / length])
         covariance = covariance - basis @ (basis.T @ covariance)
     return np.column_stack(directions or [np.zeros(x.shape[1])])
+
+
+def score_names(count: int) -> list[str]:
+    """What so many scores are called, where inputs have names."""
+    return [f"score {k + 1}" for k in range(count)]

@@ -15,6 +15,9 @@ _STARTS = ((1e8, 10), (1e9, 5), (2e9, 3))
 
 QUICK_STARTS = 3  # at most, where the effort is "quick"
 USUAL = (20,)  # hidden units where no width is tried
+# For fits that leave rows out: they need not arrive to the last digit. Intervals by them are 0.6 % narrower, by 4 % narrower to
+# 1 % wider on twelve fits of four tables, in two thirds of the time.
+NEARLY: dict[str, Any] = {"tol": 1e-3, "n_iter_no_change": 5}
 LIGHT_DECAY = 0.1  # where none is found: by the gradient, or by early stopping, which holds back by itself
 
 # What is different where the target is told by classes: E is the Brier score, in one scale for all classes.

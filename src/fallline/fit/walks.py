@@ -154,10 +154,11 @@ class Fit:
                 starts.network, starts.begins[number], first, number=number + 1, count=count, standing=standing
             )
 
-        path = walk((starts.firsts or FIRST)[number % len(starts.firsts or FIRST)])
+        firsts = starts.firsts or FIRST
+        path = walk(firsts[number % len(firsts)])
         if count > 1 or self.alpha != "evidence" or not self.is_new or self.is_over([path]):
             return path
-        return max(path, walk(LIGHT), key=lambda path: evidence_of([path]))
+        return max(path, walk(LIGHT), key=evidence_of)
 
     def walk(
         self, network: Network, weights: np.ndarray, first: float, *, number: int, count: int,
@@ -203,12 +204,14 @@ def first_of(strength: np.ndarray, n: float) -> float:
 
 def sound_of(paths: Sequence[DescentPath]) -> list[DescentPath]:
     """The paths without those that ended at a lower maximum of the evidence, by more than a quarter for each row."""
-    if not all("log_evidence" in path.shown for path in paths) or not np.isfinite(evidence_of(paths)):
+    if not all("log_evidence" in path.shown for path in paths):
         return list(paths)
-    least = evidence_of(paths) - LOWER * paths[0].n_rows
-    return [path for path in paths if path.at_best(path.shown["log_evidence"]) >= least]
+    highest = max(map(evidence_of, paths), default=-math.inf)
+    if not np.isfinite(highest):
+        return list(paths)
+    return [path for path in paths if evidence_of(path) >= highest - LOWER * paths[0].n_rows]
 
 
-def evidence_of(paths: Sequence[DescentPath]) -> float:
-    """The highest of the log evidences that these paths found."""
-    return max((path.at_best(path.shown["log_evidence"]) for path in paths), default=-math.inf)
+def evidence_of(path: DescentPath) -> float:
+    """The log evidence that a path found."""
+    return path.at_best(path.shown["log_evidence"])

@@ -26,7 +26,7 @@ from fallline.fit.average import Part, starts_of
 from fallline.fit.fitted import FittedNetwork, mixture_of
 from fallline.fit.ridge import fit_ridge
 from fallline.fit.scores import scores_of
-from fallline.fit.settings import QUICK_STARTS, starts_asked
+from fallline.fit.settings import NEARLY, QUICK_STARTS, starts_asked
 from fallline.fit.shares import shares_of
 from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, LOWER, Fit, begins_of, evidence_of, first_of, sound_of
 from fallline.model.activations import ACTIVATIONS
@@ -40,8 +40,8 @@ from fallline.words import counted
 WIDTHS = (2, 5, 10, 20, 40)
 _MOST_WORK = 3e9  # products of a pass
 _MOST_SHARE = 1.2  # weights to a value of the targets; the narrowest is tried in any case
-# Fits without a fold, and those that go on from there, need not arrive to the last digit; steps at most (benchmarks/README.md).
-_NEARLY, _FOLD_STEPS, _FURTHER_STEPS = {"tol": 1e-3, "n_iter_no_change": 5}, 100, 300
+# Steps of fits without a fold, and of those that go on from there, at most (benchmarks/README.md).
+_FOLD_STEPS, _FURTHER_STEPS = 100, 300
 _LEAST_FOLDS, _RIDGE_FOLDS, _LEAST_SHARE = 3, 10, 0.01
 # A width whose folds take more than so many products a pass is tried on two of them first, and left out with all wider ones
 # where these two give it less than that share.
@@ -112,21 +112,15 @@ def fit_widths(fit: Fit, table: Table) -> tuple[FittedNetwork, DescentPath]:
     fit.until = until if until == math.inf else time.perf_counter() + _OF_FOLDS * (until - time.perf_counter())
     candidates = run.candidates()
     run.late, fit.until = fit.late(), until
-    entering = np.stack([each.entering for each in candidates] + run.ridge, axis=2)
+    entering = run.entering(candidates)
     shares = run.shares(entering)
     if not fit.settings.average and candidates:
         shares = np.where(np.arange(len(shares)) == np.argmax(shares[: len(candidates)]), 1.0, 0.0)
     shares[shares < _LEAST_SHARE] = 0.0
     shares /= shares.sum()
-    left_out = ACTIVATIONS[run.output_activation].value(entering @ shares, np)
+    left_out = run.predicted(entering, shares)
     plans = [run.plan(each, share) for each, share in zip(candidates, shares, strict=False) if share]
-    # Shown is the narrowest with at least half the largest share, as the easiest to look at; the longest walks come next.
-    plans.sort(key=lambda plan: -plan.network.n_weights)
-    least = _SHOWN * max((plan.share for plan in plans), default=0.0)
-    shown = [plan for plan in plans if plan.share >= least][-1:]
-    plans = shown + [plan for plan in plans if plan is not shown[0]]
-    line = float(shares[-1]) if run.ridge else 0.0
-    fitted, path = run.mixture(plans, line)
+    fitted, path = run.mixture(_in_order(plans), float(shares[-1]) if run.ridge else 0.0)
     return replace(fitted, left_out=fit.scaling.unscale_y(left_out)), path
 
 
@@ -160,6 +154,14 @@ class _Run:
         self._without = functools.cache(self._rows_without)
         self.ridge = [self._ridge_without()] if self.output_activation == "identity" and fit.settings.bias else []
 
+    def entering(self, candidates: Sequence[_Candidate]) -> np.ndarray:
+        """What enters the outputs (n, outputs, m) for rows left out, by each width and by ridge regression."""
+        return np.stack([each.entering for each in candidates] + self.ridge, axis=2)
+
+    def predicted(self, entering: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """The predictions (n, outputs) of a mixture by these shares (m,)."""
+        return np.asarray(ACTIVATIONS[self.output_activation].value(entering @ shares, np))
+
     def shares(self, entering: np.ndarray, seen: Any = slice(None)) -> np.ndarray:
         """The shares by what enters the outputs (n, outputs, m) for the rows ``seen``."""
         table = self.table
@@ -187,11 +189,9 @@ class _Run:
 
     def _explained(self, found: Sequence[_Candidate]) -> float:
         """The share of the targets' spread that the mixture explains in rows left out."""
-        table = self.table
-        entering = np.stack([each.entering for each in found] + self.ridge, axis=2)
-        predicted = ACTIVATIONS[self.output_activation].value(entering @ self.shares(entering), np)
-        spread = table.s @ (table.y - table.s @ table.y / table.s.sum()) ** 2
-        return 1.0 - float((table.s @ (table.y - predicted) ** 2).sum()) / (float(spread.sum()) or 1.0)
+        entering = self.entering(found)
+        residual = self.table.y - self.predicted(entering, self.shares(entering))
+        return 1.0 - 0.5 * float((self.table.s @ residual**2).sum()) / self.fit.rows.error_of_mean
 
     def _tried(self, network: Network, others: Sequence[_Candidate], bent: float = 1.0) -> _Candidate | None:
         """A width, by a walk without each fold; None where it is not worth it, or the fit is to stop.
@@ -215,7 +215,7 @@ class _Run:
             return [path for path in self._results(tasks) if path.stop not in CUT_SHORT]
 
         tried: list[list[DescentPath]] = [[] for _ in range(count)]
-        narrow, quick = network.hidden[0] <= _NARROW, fit.work(network) * count <= _CHEAP and not settings.quick
+        narrow, cheap = network.hidden[0] <= _NARROW, fit.work(network) * count <= _CHEAP and not settings.quick
         lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
 
         def keep(k: int, path: DescentPath) -> None:
@@ -236,8 +236,8 @@ class _Run:
                 keep(k, paths[k])
             if some.stop < count and not self._is_worth_it(entering, others):
                 return None
-        for turn in range(1, _TRIES if narrow or quick else 2):
-            least = math.inf if quick else max(map(_evidence, paths)) - lower
+        for turn in range(1, _TRIES if narrow or cheap else 2):
+            least = math.inf if cheap else max(map(_evidence, paths)) - lower
             lost = [k for k, path in enumerate(paths) if _evidence(path) < least]
             again = walked(lost, turn)
             if len(again) < len(lost):  # cut short: whose they are is not known
@@ -251,7 +251,7 @@ class _Run:
     def _is_worth_it(self, entering: np.ndarray, others: Sequence[_Candidate]) -> bool:
         """Whether a width has a share worth its time, by the rows that it is known for."""
         seen = np.isfinite(entering).all(axis=1)
-        known = np.stack([entering, *(each.entering for each in others), *self.ridge], axis=2)
+        known = np.concatenate([entering[..., None], self.entering(others)], axis=2)
         return bool(self.shares(known, seen)[0] >= _WORTH)
 
     def plan(self, candidate: _Candidate, share: float) -> _Plan:
@@ -318,7 +318,7 @@ class _Run:
         def walk() -> DescentPath:
             rows, _, scores = self._without(count, at) if fold else (None, None, self.table.scores)
             steps = _FOLD_STEPS if fold else _FURTHER_STEPS
-            walk = _NEARLY | {"max_iter": min(fit.settings.max_iter, steps)} if begin.nearly else {}
+            walk = NEARLY | {"max_iter": min(fit.settings.max_iter, steps)} if begin.nearly else {}
             scaling = fit.scaling if scores is None else replace(fit.scaling, scores=scores)
             return fit.walk(
                 network, begin.weights, begin.first, number=at + 1, count=count, rows=rows, **walk,
@@ -373,6 +373,14 @@ class _Run:
         return Part(starts_of(network, rows, [path]), share), path if walked else None
 
 
+def _in_order(plans: Sequence[_Plan]) -> list[_Plan]:
+    """The one shown first: the narrowest with at least half the largest share, the easiest to look at. Then the longest walks."""
+    least = _SHOWN * max((plan.share for plan in plans), default=0.0)
+    longest = sorted(plans, key=lambda plan: -plan.network.n_weights)
+    shown = [plan for plan in longest if plan.share >= least][-1:]
+    return shown + [plan for plan in longest if plan is not shown[0]]
+
+
 def _evidence(path: DescentPath) -> float:
     """The log evidence that a path found, a row."""
-    return evidence_of([path]) / path.n_rows if "log_evidence" in path.shown else 0.0
+    return evidence_of(path) / path.n_rows if "log_evidence" in path.shown else 0.0
