@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         "Classes": told_by_classes(fit.prepared),
         "Verdict": sentences.verdict(fit),
         "Starts": sentences.starts(fit),
-        "Weight decay": sentences.decay(fit).replace("chosen", "Chosen", 1),
+        "Weight decay": re.sub("^chosen", "Chosen", sentences.decay(fit)),
         "Effort": sentences.effort(fit),
     }
     names = fit.fitted.alone().network.weight_names(fit.path.input_names)
