@@ -509,3 +509,32 @@ def test_the_bar_on_a_terminal_names_each_phase_after_the_descent(folder):
     places = [shown.decode().find(phase) for phase in phases]
     assert -1 not in places
     assert places == sorted(places)
+
+
+def test_codes_that_a_later_file_spells_otherwise_are_the_codes_of_the_fit(folder):
+    towns = {"02139": 5.0, "10001": -3.0, "94105": 8.0, "07030": 2.0}
+    names = np.resize(list(towns), 60)
+    fitted = ["zip,y", *(f"{name},{towns[name] + at % 5 / 100}" for at, name in enumerate(names))]
+    (folder / "fit.csv").write_text("\n".join(fitted))
+    (folder / "new.csv").write_text("zip,y\n2139,5\n7030,2\n10001,-3\n12345,1\n")
+    respelled = (
+        "`zip` is spelled otherwise than in the fit in 2 rows, and taken for the same: '2139' for '02139' and '7030'"
+    )
+    unseen = "Note: In new.csv `zip` holds categories in 1 row that were not in the fit: used as none of its categories"
+    done = run("fit", "fit.csv", "-t", "y", *QUICK, "--holdout", "new.csv")
+    assert respelled in done.stderr
+    assert unseen in done.stderr
+    done = run("predict", "fit-y.fallline", "new.csv")
+    assert respelled in done.stderr
+    assert unseen in done.stderr
+    predicted = [float(line.split(",")[2]) for line in done.stdout.splitlines()[1:]]
+    np.testing.assert_allclose(predicted[:3], [5, 2, -3], atol=0.6)
+
+
+def test_classes_of_a_file_to_judge_by_may_be_spelled_otherwise(folder):
+    rows = [(at % 20, "Ja" if at % 20 > 9 else "Nein") for at in range(60)]
+    (folder / "fit.csv").write_text("x,y\n" + "".join(f"{x},{kind}\n" for x, kind in rows))
+    (folder / "new.csv").write_text("x,y\n" + "".join(f"{x},{kind.upper()}\n" for x, kind in rows[:20]))
+    done = run("fit", "fit.csv", "-t", "y", *QUICK, "--holdout", "new.csv")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"held-out \(20\) +network +(0\.9|1\.0)", done.stdout)

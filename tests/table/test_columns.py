@@ -239,6 +239,110 @@ def test_a_copy_of_another_input_stays_and_is_named():
 
 
 # ----------------------------------------------------------------------------------------------------
+# Categories spelled otherwise than in the fit
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given", "places"),
+    [
+        ("02139 10001 94105 07030", objects("2139", "7030", "10001"), [0, 1, 2]),
+        ("02139 10001 94105 07030", np.array([2139.0, 7030.0, 10001.0]), [0, 1, 2]),
+        ("2139 7030 x", objects("02139", "007030", "X"), [0, 1, 2]),
+        ("Ja Nein weiß", objects("ja", " NEIN ", "WEISS"), [0, 1, 2]),
+        ("true false unknown", np.array([True, False, True]), [1, 0, 1]),
+        ("True False unknown", objects(True, None, False), [1, None, 0]),
+        ("Malmö Zürich Århus", objects("Malmo\u0308", "ZU\u0308RICH", "\u212brhus"), [0, 1, 2]),
+        ("New_York Rio Lima", objects("new_york\u00a0", "\trio", "lima"), [1, 2, 0]),
+        ("1 2 x", objects("1.0", "02", "2.0"), [0, 1, 1]),
+        ("1.0 2.50 x", np.array([1.0, 2.5, 2.5]), [0, 1, 1]),
+        ("1e3 -0.5 x", np.array([1000.0, -0.5, -0.5]), [1, 0, 0]),
+    ],
+    ids=[
+        *["codes without zeros", "codes read as numbers", "codes with zeros", "capitals and blanks"],
+        *["truths", "truths with a gap", "letters composed or not", "blanks of every kind"],
+        *["1 and 1.0", "numbers of texts", "numbers in other forms"],
+    ],
+)  # fmt: skip
+def test_a_category_is_known_however_it_is_spelled_where_it_can_be_only_one(fitted, given, places):
+    columns = fit(s=texts(fitted, 60))
+    expected = np.array([[float(at == i) for i in range(len(fitted.split()))] for at in places])
+    np.testing.assert_array_equal(columns.encode({"s": given}), expected)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given"),
+    [
+        ("ja JA nein", objects("Ja")),
+        ("01 1 2", objects("001")),
+        ("01 1 x", np.array([1.5])),
+        ("1.1 1.2 x", objects("1.10")),
+        ("New_York Rio Lima", objects("NewYork")),
+        ("11 12 13", objects("1 1")),
+        ("-1 2 3", objects("1")),
+        ("a b c", objects("á")),
+    ],
+)
+def test_a_category_that_could_be_two_or_none_is_unseen(fitted, given):
+    assert not fit(s=texts(fitted, 60)).encode({"s": given}).any()
+
+
+def test_the_exact_spelling_comes_first():
+    columns = fit(s=texts("ja JA nein", 60))
+    np.testing.assert_array_equal(columns.encode({"s": objects("ja", "JA", "Nein")}), [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+
+
+def test_a_rare_category_of_the_fit_is_not_taken_for_a_frequent_one_that_is_spelled_almost_so():
+    column = objects(*texts("ja nein", 997).tolist(), "JA", "x", "y")
+    columns = Columns.from_dict(json.loads(json.dumps(fit(s=column).to_dict())))
+    assert columns.encoded_names == ("s=ja", "s=nein", "s=other")
+    given = objects("JA", "Ja", "NEIN", "ja")
+    np.testing.assert_array_equal(columns.encode({"s": given}), [[0, 0, 1], [0, 0, 1], [0, 1, 0], [1, 0, 0]])
+
+
+def test_no_training_row_is_encoded_otherwise_than_by_its_own_spelling(random):
+    kinds = np.array(["a", "A", " a", "1", "01", "1.0", "b", "B", "c", "é", "e\u0301"], dtype=object)
+    column = random.choice(kinds, 2000, p=[0.3, 0.002, 0.2, 0.2, 0.1, 0.001, 0.1, 0.002, 0.05, 0.043, 0.002])
+    columns = fit(s=column)
+    frequent = [name.removeprefix("s=") for name in columns.encoded_names]
+    own = np.array([[float(cell == name) for name in frequent[:-1]] for cell in column])
+    encoded = columns.encode({"s": column})
+    np.testing.assert_array_equal(encoded[:, :-1], own)
+    np.testing.assert_array_equal(encoded[:, -1], 1 - own.sum(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given", "said"),
+    [
+        (
+            "a b c", objects("d", "a", "e", "d", None),
+            "In new.csv `s` holds categories in 3 rows that were not in the fit: used as none of its categories, 0 in all their "
+            "columns. These are 'd' (2) and 'e' (1).",
+        ),
+        (
+            "f m m", objects("x", "m"),
+            "In new.csv `s` holds categories in 1 row that were not in the fit: used as 67 % 'm', its share there. "
+            "These are 'x' (1).",
+        ),
+        (
+            "02139 10001 94105", np.array([2139.0, 2139.0, 10001.0]),
+            "In new.csv `s` is spelled otherwise than in the fit in 2 rows, and taken for the same: '2139' for '02139'.",
+        ),
+    ],
+    ids=["zero", "two categories", "respelled"],
+)  # fmt: skip
+def test_what_became_of_categories_of_a_new_table_is_said(fitted, given, said):
+    blocks = [{"s": given[:1]}, {"s": given[1:]}]
+    assert fit(s=texts(fitted, 60)).spelled_otherwise(blocks, "new.csv") == (said,)
+
+
+def test_unseen_and_rare_categories_that_are_used_as_other_are_said():
+    columns = fit(s=objects(*texts("a b c", 997).tolist(), "r1", "r2", "r2"))
+    [said] = columns.spelled_otherwise([{"s": objects("r1", "new", "a")}], "new.csv")
+    assert "in 2 rows that were not in the fit, or rarely: used as other. These are 'new' (1) and 'r1' (1)." in said
+    assert columns.spelled_otherwise([{"s": objects("a", "c", None)}], "new.csv") == ()
+
+
+# ----------------------------------------------------------------------------------------------------
 # Dates
 
 
@@ -676,6 +780,10 @@ def test_the_classes_of_a_target_are_read_back_from_json_exactly(classes):
         (["1", "0", None, "no"], (0.0, 1.0)),
         ([1.0, 0.0, np.nan, 2.0], ("0", "1")),
         (["true", "false", None, "no"], (False, True)),
+        (["JA ", "nein", None, "no"], ("Nein", "ja")),
+        ([2139.0, 7030.0, np.nan, 1.0], ("07030", "2139")),
+        (["02139", "7030.0", None, "no"], ("07030", "2139")),
+        ([True, False, None, False], ("FALSE", "True", "x")),
     ],
     ids=[
         "as it was",
@@ -684,6 +792,10 @@ def test_the_classes_of_a_target_are_read_back_from_json_exactly(classes):
         "texts of numbers",
         "numbers of texts",
         "texts of truths",
+        "other letters",
+        "codes as numbers",
+        "codes with other zeros",
+        "truths of texts",
     ],
 )
 def test_a_class_is_known_however_a_table_spells_it(values, classes):
@@ -728,7 +840,11 @@ def outcome(data):
 
 def test_whatever_stands_in_a_damaged_file_gets_a_sentence():
     data = fit(
-        x=np.r_[NAN, spread(59)], s=texts("a b c -", 60), t=texts("f m", 60), d=dates("2020-01-01", "D", 60)
+        x=np.r_[NAN, spread(59)],
+        s=texts("a b c -", 60),
+        t=texts("f m", 60),
+        d=dates("2020-01-01", "D", 60),
+        e=objects(*texts("ja nein", 58).tolist(), "JA", "x"),
     ).to_dict()
     outcomes = [outcome(replaced(data, path, value)) for path in paths(data) for value in HOSTILE]
     assert len(outcomes) > 400

@@ -214,6 +214,7 @@ def fit(
         printing.say("")
     if isinstance(holdout, Path):
         printing.note(read_otherwise(prepared.columns, prepared.notes, held_out))
+        printing.note(prepared.columns.spelled_otherwise(held_out.blocks(), held_out.name))
     from fallline.cli import kept, sentences
     from fallline.cli.class_fit import told_by_classes
     from fallline.cli.table_fit import fit_table

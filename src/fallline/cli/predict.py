@@ -50,6 +50,7 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
             f"{model.name} does not say how far its predictions may be off: fit again, without --no-intervals."
         )
     printing.note(read_otherwise(saved.columns, saved.about.get("read"), rows))
+    printing.note(saved.columns.spelled_otherwise(rows.blocks(), rows.name))
     found = _predictions(saved, rows, interval, std)
     columns = dict(rows.columns)
     for name, values in _beside(saved, found).items():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fallline.exceptions import TableError
-from fallline.table.encoding import Values, cut
+from fallline.table.encoding import Values, cut, places_of
 from fallline.words import counted, listed
 
 Class = str | bool | float
@@ -81,7 +81,10 @@ def class_names(classes: Sequence[Class]) -> tuple[str, ...]:
 
 
 def class_numbers(values: np.ndarray, classes: Sequence[Class]) -> np.ndarray:
-    """The number of each row's class, float64 (rows,): NaN where the cell is empty, −1 of a value that is none of the classes."""
+    """The number of each row's class, float64 (rows,): NaN where the cell is empty, −1 of a value that is none of the classes.
+
+    A class that is spelled otherwise is known as a category is (``places_of``).
+    """
     given = Values.of(values)
     if given.kind == "date":
         return np.where(given.missing, np.nan, -1.0)
@@ -89,7 +92,7 @@ def class_numbers(values: np.ndarray, classes: Sequence[Class]) -> np.ndarray:
         places = {float(label): place for place, label in enumerate(classes)}
         found = [places.get(cell, -1) for cell in given.data.tolist()]
     else:
-        named = {name: place for place, name in enumerate(class_names(classes))}
-        spelled = given.keys()
-        found = [named.get(str(key), -1) for key in spelled]
+        keys = given.keys()
+        named = places_of(keys, given.kind, class_names(classes))
+        found = [named.get(key, -1) for key in keys]
     return np.where(given.missing, np.nan, np.array(found, np.float64))

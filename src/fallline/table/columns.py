@@ -4,7 +4,8 @@ Both by blocks of rows, so that a table in memory and one on disk are encoded al
 training mean and a mark; text becomes categories, dates cycles. Nothing here knows how a file is read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -13,10 +14,10 @@ import numpy as np
 
 from fallline.exceptions import TableError
 from fallline.table.classes import Class, class_names, class_numbers
-from fallline.table.encoding import LARGEST, Entry, Values, cut, encode, encoded, targets_of
+from fallline.table.encoding import LARGEST, Entry, Values, cut, encode, encoded, places_of, targets_of
 from fallline.table.roles import ColumnUse, roles_of
 from fallline.table.sums import TableSums, check_there
-from fallline.words import counted, listed, nearest
+from fallline.words import counted, listed, nearest, percent
 
 Block = Mapping[str, np.ndarray]
 
@@ -113,7 +114,8 @@ class Columns:
         """The inputs of a block as float64 (n, d).
 
         A missing number or date becomes the training mean, with 1 in its ``missing`` column if it has one; an
-        unseen category goes to ``other``, or to 0 in every column if there was nothing rare in training.
+        unseen category goes to ``other``, or to 0 in every column if there was nothing rare in training, and between the two
+        of a column with two. A category spelled otherwise is the one it can only be (``places_of``).
         Raises TableError for a missing column, another type than in training, and infinite values; messages
         number the rows from ``start`` + 1, or by ``row_numbers`` (n,).
         """
@@ -127,6 +129,22 @@ class Columns:
             encode(entry, Values.of(block[entry["name"]]), out[:, at : at + width], numbers)
             at += width
         return out
+
+    def spelled_otherwise(self, blocks: Iterable[Block], table: str) -> tuple[str, ...]:
+        """A sentence for each input with categories that the fit spelled otherwise, and for each with other ones, all quoted.
+
+        ``table`` is the name of what the blocks are of.
+        """
+        entries = [entry for entry in self.plan if entry["kind"] == "category"]
+        counts: dict[str, Counter[str | None]] = {entry["name"]: Counter() for entry in entries}
+        certain: dict[str, dict[str | None, int]] = {entry["name"]: {} for entry in entries}
+        for block in blocks if entries else ():
+            for entry in entries:
+                values = Values.of(block[entry["name"]])
+                counts[entry["name"]].update(keys := values.keys())
+                certain[entry["name"]] |= places_of(keys, values.kind, entry["categories"], entry.get("exact", ()))
+        said = (_spellings(entry, counts[entry["name"]], certain[entry["name"]], table) for entry in entries)
+        return tuple(sentence for sentences in said for sentence in sentences)
 
     def target_values(self, block: Block) -> np.ndarray:
         """The targets of a block as float64 (n, k), NaN where missing; of classes their numbers, (n, 1), −1 of others.
@@ -148,6 +166,29 @@ class Columns:
     def from_dict(cls, data: Any) -> "Columns":
         """The ``Columns`` that ``to_dict`` wrote. Raises ValueError, one sentence, for anything else."""
         return _read_back(data)
+
+
+def _spellings(
+    entry: Entry, counts: Mapping[str | None, int], places: Mapping[str | None, int], table: str
+) -> Iterator[str]:
+    """What to say of the categories of one column: ``counts`` of the cells by name, ``places`` of the names that are known."""
+    name, categories = entry["name"], entry["categories"]
+    respelled = {key: categories[places[key]] for key in counts if key in places and categories[places[key]] != key}
+    if respelled:
+        pairs = listed((f"'{cut(str(key), 24)}' for '{cut(own, 24)}'" for key, own in respelled.items()), 3)
+        rows = counted(sum(counts[key] for key in respelled), "row")
+        yield f"In {table} `{name}` is spelled otherwise than in the fit in {rows}, and taken for the same: {pairs}."
+    strange = sorted((-rows, key) for key, rows in counts.items() if key is not None and key not in places)
+    if strange:
+        quoted = listed((f"'{cut(key, 24)}' ({-rows:,})" for rows, key in strange), 5)
+        rows = counted(-sum(rows for rows, _ in strange), "row")
+        if entry["other"]:
+            what = "not in the fit, or rarely: used as other"
+        elif "share" in entry:
+            what = f"not in the fit: used as {percent(entry['share'])} '{cut(categories[1], 24)}', its share there"
+        else:
+            what = "not in the fit: used as none of its categories, 0 in all their columns"
+        yield f"In {table} `{name}` holds categories in {rows} that were {what}. These are {quoted}."
 
 
 # Reading back what ``to_dict`` wrote: nothing in it is believed. A tuple stands for a list of names.
@@ -210,6 +251,8 @@ def _entry(item: Any) -> Entry:
     if kind == "category":
         entry["categories"] = list(entry["categories"])
         _must(_different(entry["categories"]), f"{_DAMAGED} `categories` must be different names, 1 or more.")
+        if "exact" in item:
+            entry |= {"exact": list(_object(item, {"exact": tuple})["exact"])}
         if "share" in item:
             entry |= _object(item, {"share": float})
             alone = len(entry["categories"]) == 2 and not entry["other"] and not entry["missing"]

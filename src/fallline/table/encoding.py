@@ -7,7 +7,10 @@ missing value, the categories, the cycles of a date. ``roles.py`` makes it from 
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +25,8 @@ LARGEST = 1e120  # squares of larger numbers overflow
 _LONGEST = 120  # letters of a text remembered; a longer one is told apart by a digest
 YEAR = 365.2425  # days
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_NUMBER = re.compile(r"[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)(e[+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+]?(-?)0*([0-9]+)([.]0*)?")
 _HELD = {  # by kind: what the column held in training, and the kinds of values that can be encoded so
     "number": ("numbers", ("number", "boolean", "empty")),
     "boolean": ("true or false", ("number", "boolean", "empty")),
@@ -176,16 +181,57 @@ def encode(entry: Entry, values: Values, out: np.ndarray, row_numbers: np.ndarra
 
 
 def _encode_category(entry: Entry, values: Values, out: np.ndarray) -> None:
-    places = {category: i for i, category in enumerate(entry["categories"])}
     keys = values.keys()
+    places = places_of(keys, values.kind, entry["categories"], entry.get("exact", ()))
     if "share" in entry:
         out[:, 0] = [places.get(key, entry["share"]) for key in keys]
         return
     nowhere = out.shape[1]
-    unseen = len(places) if entry["other"] else nowhere
+    unseen = len(entry["categories"]) if entry["other"] else nowhere
     at = np.array([nowhere if key is None else places.get(key, unseen) for key in keys], np.intp)
     seen = np.flatnonzero(at < nowhere)
     out[seen, at[seen]] = 1.0
+
+
+def places_of(
+    keys: Iterable[str | None], kind: str, categories: Sequence[str], exact: Iterable[str] = ()
+) -> dict[str | None, int]:
+    """Which category each name of cells is, by its place; a name that is none of them is left out. ``kind`` is of ``Values``.
+
+    A name spelled otherwise is taken for a category where it can be no other (``_loosely``). Those that must be spelled ``exact``
+    are like a rare category of the training rows.
+    """
+    places: dict[str | None, int] = {category: place for place, category in enumerate(categories)}
+    others = set(keys) - places.keys() - {None}
+    if others:
+        loose = [_loosely(category, kind == "number") for category in categories]
+        counts, shy = Counter(loose), set(exact)
+        certain = {
+            name: place for place, name in enumerate(loose) if counts[name] == 1 and categories[place] not in shy
+        }
+        found = {name: certain.get(_loosely(str(name), kind == "number")) for name in others}
+        places |= {name: place for name, place in found.items() if place is not None}
+    return places
+
+
+def alike(categories: Sequence[str], texts: Iterable[str]) -> list[str]:
+    """Those of the categories that other ``texts``, which are none of them, could be taken for."""
+    others = set(texts) - set(categories)
+    loose = {_loosely(text, as_number) for text in others for as_number in (False, True)}
+    return [category for category in categories if not loose.isdisjoint({_loosely(category), _loosely(category, True)})]
+
+
+def _loosely(name: str, as_number: bool = False) -> str:
+    """The name of a category without what spellings differ in: composed letters, capitals, blanks, zeros of whole numbers.
+
+    ``as_number``: where cells were read as numbers, the value counts, whatever its zeros: 2.5 is 2.50. Of texts 1.10 and 1.1 may
+    be two versions. Letters are compared as Unicode's canonical caseless matching does (chapter 3.13, D145).
+    """
+    text = " ".join(unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold()).split())
+    if as_number and _NUMBER.fullmatch(text):
+        return repr(float(text))
+    whole = _WHOLE.fullmatch(text)
+    return "".join(whole.group(1, 2)) if whole else text
 
 
 def _encode_date(entry: Entry, values: Values, out: np.ndarray) -> None:

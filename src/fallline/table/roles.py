@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fallline.exceptions import TableError
-from fallline.table.encoding import YEAR, Entry, cut, encoded, short, spelled_boolean
+from fallline.table.encoding import YEAR, Entry, alike, cut, encoded, short, spelled_boolean
 from fallline.table.sums import FEW, ColumnSums, TableSums
 from fallline.words import counted, free_name
 
@@ -200,6 +200,8 @@ def _judged_texts(name: str, column: ColumnSums, asked_for: bool) -> _Input:
     rare, missing = len(texts) - len(categories), column.missing > 0
     entry: dict[str, Any] = {"kind": "category", "name": name, "categories": categories}
     entry |= {"other": bool(rare or column.more_texts), "missing": missing}
+    if exact := alike(categories, texts):
+        entry["exact"] = exact
     if pair and not missing:
         entry["share"] = texts[categories[1]] / present
     found.entry = entry
