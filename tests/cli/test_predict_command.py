@@ -58,8 +58,9 @@ def test_predictions_without_an_output_go_to_stdout(folder):
     done = run("predict", "trees-height.fallline", path)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert lines[0] == "kind,age,predicted height"
-    assert len(lines) == 3
+    assert lines[0] == "kind;age;predicted height"
+    assert [line.rpartition(";")[0] for line in lines[1:]] == ["oak;3,5", "birch;"]
+    assert all("," in line.rpartition(";")[2] for line in lines[1:])  # as the file writes its decimals
 
 
 def test_a_missing_column_is_named_at_predict(folder):

@@ -79,22 +79,28 @@ def test_a_table_without_any_target_value_is_named_by_its_columns():
         prepare(tree_table(height=np.full(60, np.nan)), ["height"])
 
 
+COMMA, POINT = ({"as": "number", "decimal": mark} for mark in ",.")
+
+
 @pytest.mark.parametrize(
     ("fitted", "given", "told"),
     [
-        ("day/month/year dates", "month/day/year dates (no date shows which of the two comes first)", True),
-        ("thousands marks (1,234.5)", "decimal commas", True),
-        ("decimal commas", "thousands marks (1,234.5)", True),
-        ("decimal commas", "thousands marks and decimal commas (1.234,5)", False),
-        ("day/month/year dates", "day/month/year dates (no date shows which of the two comes first)", False),
-        (None, "decimal commas", False),
-        ("decimal commas", None, False),
+        ({"as": "date", "order": "day first"}, {"as": "date", "order": "month first"}, True),
+        (POINT, COMMA, True),
+        (COMMA, POINT, True),
+        (COMMA | {"after": "kg"}, COMMA | {"after": "g"}, True),
+        (COMMA, COMMA, False),
+        ({"as": "date", "order": "day first"}, {"as": "date", "order": "day first"}, False),
+        (None, COMMA, False),
+        ({"as": "number"}, POINT, False),
+        (COMMA, {"as": "number"}, False),
+        ("damaged", 5, False),
     ],
 )
 def test_only_a_column_that_was_read_against_the_fit_is_told(fitted, given, told):
     columns = prepare(tree_table(), ["height"]).columns
-    table = Table("new.csv", tree_table().columns, {"age": given} if given else {})
-    sentences = read_otherwise(columns, {"age": fitted} if fitted else {}, table)
+    table = Table("new.csv", tree_table().columns, reading={"columns": {"age": given}})
+    sentences = read_otherwise(columns, {"columns": {"age": fitted}}, table)
     assert [sentence.partition(" was read with")[0] for sentence in sentences] == ["In new.csv `age`"] * told
 
 

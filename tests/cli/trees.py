@@ -23,7 +23,8 @@ def table(folder, rows=60, name="trees.csv"):
     random = np.random.default_rng(3)
     age, kind = random.uniform(1, 50, rows), random.choice(["ash", "oak"], rows)
     height = 20 * np.tanh(age / 20) + 3 * (kind == "oak") + 0.3 * random.normal(size=rows)
-    lines = [f"{a:.3f};{k};{h:.3f}" for a, k, h in zip(age, kind, height, strict=True)]
+    # Four digits: of three behind the comma in all cells, nothing would show that they are decimals.
+    lines = [f"{a:.3f}0;{k};{h:.3f}0" for a, k, h in zip(age, kind, height, strict=True)]
     path = folder / name
     path.write_text("\n".join(["age;kind;height", *lines]).replace(".", ","), encoding="utf-8")
     return path

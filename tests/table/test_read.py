@@ -243,10 +243,10 @@ TEXTS = {
     "hexadecimal": ["0x1F", "0x2A", "0x3B"],
     "units": ["5 kg", "6 kg", "7"],
     "two decimal marks": ["1,5", "2.5", "3"],
-    "badly grouped": ["1,23,456", "2", "3"],
+    "badly grouped": ["1,2345", "12,3456,789", "3"],
     "versions": ["1.2.3", "1.2.30", "10.0.1a"],
     "impossible date": ["2020-02-31", "2020-01-01", "2020-01-02"],
-    "late hour": ["25:30", "1:00", "2:00"],
+    "late minute": ["25:70", "1:00", "2:00"],
     "day or month": ["13/01/2020", "01/13/2020", "01/01/2020"],
     "none is a category": ["none", "mild", "severe"],
 }
@@ -356,12 +356,14 @@ def test_an_empty_column_is_numbers_without_values(tmp_path):
     assert np.isnan(read(tmp_path, "a,b\n1,\n2,NA\n").columns["b"]).all()
 
 
-def test_a_late_text_makes_the_whole_column_text(tmp_path):
+def test_a_late_text_is_one_missing_cell_and_quoted(tmp_path):
     lines = [f"{i},{i}" for i in range(60_000)] + ["60000,late"]
     table = read(tmp_path, "a,b\n" + "\n".join(lines) + "\n")
     assert table.columns["a"].tolist() == [float(i) for i in range(60_001)]
-    assert table.columns["b"][:2].tolist() == ["0", "1"]
-    assert table.columns["b"][-1] == "late"
+    assert table.columns["b"][:2].tolist() == [0.0, 1.0]
+    assert np.isnan(table.columns["b"][-1])
+    assert "1 cell that could not be read so" in table.notes["b"]
+    assert "'late'" in table.notes["b"]
 
 
 def test_rows_keep_their_order_in_a_long_file(tmp_path):

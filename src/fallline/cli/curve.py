@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallline.cli import printing
+from fallline.cli.reading import read, reading_options, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,7 @@ class _Named(click.ParamType):
 @click.option("--absolute-sigma", is_flag=True, help="Take the values of --sigma as they are.")
 @click.option("--profile", is_flag=True, help="Intervals by profile likelihood, which follow the bend of the curve.")
 @click.option("--max-iter", type=click.IntRange(1), default=1000, show_default=True, help="The most steps.")
+@reading_options
 def curve(table: Path, target: str, model: str, sigma: str | None, profile: bool, **settings: Any) -> None:
     """Fit a curve to the rows of TABLE by least squares, and print its parameters.
 
@@ -69,9 +71,9 @@ def curve(table: Path, target: str, model: str, sigma: str | None, profile: bool
     from fallline.model.curve import Curve
     from fallline.model.formula import read_formula
     from fallline.sure.curve_fit import fit_curve
-    from fallline.table.read import read_table
 
-    source = read_table(table)
+    source = read(table, settings)
+    tell(source)
     formula = read_formula(model)
     inputs = tuple(name for name in source.columns if name in formula.names)
     columns = _numbers_of(source, (target, *inputs, *([] if sigma is None else [sigma])))

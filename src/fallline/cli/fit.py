@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallline.cli import printing
+from fallline.cli.reading import read, reading_options, tell
 
 if TYPE_CHECKING:
     from fallline.cli.table_fit import TableFit
@@ -163,6 +164,7 @@ def _folds(value: Any) -> Any:
     "--category", "categories", multiple=True, metavar="COLUMN",
     help="Treat this column's numbers as codes; repeatable. Those of the target are told by classes.",
 )  # fmt: skip
+@reading_options
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True,
     help="Seed of the held-out rows and the starting weights.",
@@ -200,8 +202,9 @@ def fit(
         raise click.UsageError(
             "--k-fold judges by all rows and --holdout by rows that are kept from every fit: give one of the two."
         )
-    source = read_table(table)
-    held_out = read_table(holdout) if isinstance(holdout, Path) else holdout
+    source = read(table, options)
+    tell(source, quiet)
+    held_out = read_table(holdout, like=source.reading) if isinstance(holdout, Path) else holdout
     columns = {name: options.pop(name) for name in ("drop", "keep", "categories")}
     parts: tuple[Any, ...] = ()
     if folds is None:
@@ -213,7 +216,8 @@ def fit(
         printing.print_table(printing.columns_table(column_lines(prepared.columns, prepared.notes)))
         printing.say("")
     if isinstance(holdout, Path):
-        printing.note(read_otherwise(prepared.columns, prepared.notes, held_out))
+        tell(held_out, quiet)
+        printing.note(read_otherwise(prepared.columns, source.reading, held_out))
         printing.note(prepared.columns.spelled_otherwise(held_out.blocks(), held_out.name))
     from fallline.cli import kept, sentences
     from fallline.cli.class_fit import told_by_classes

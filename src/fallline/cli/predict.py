@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallline.cli import printing
+from fallline.cli.reading import read, reading_options, tell
 
 if TYPE_CHECKING:
     from fallline.model_file import SavedModel
@@ -27,18 +28,23 @@ if TYPE_CHECKING:
     help="Write the ends between which a new row is to be expected with this probability, such as 0.95.",
 )  # fmt: skip
 @click.option("--std", is_flag=True, help="Write the standard error of a new row.")
-def predict(model: Path, table: Path, output: Path | None, interval: float | None, std: bool) -> None:
-    """Predict the rows of TABLE with MODEL, and write the predictions beside them."""
+@reading_options
+def predict(model: Path, table: Path, output: Path | None, interval: float | None, std: bool, **options: Any) -> None:
+    """Predict the rows of TABLE with MODEL, and write the predictions beside them.
+
+    The columns of TABLE stay as they are written, and numbers and dates are read as they were for the fit.
+    """
     from fallline.cli.rows import read_otherwise
     from fallline.exceptions import ModelFileError, OutputError
     from fallline.model_file import load_model
-    from fallline.table.read import read_table
+    from fallline.table.stores import address_of
     from fallline.table.write import write_csv, write_table
     from fallline.words import counted, free_name
 
     saved = load_model(model)
-    rows = read_table(table)
-    if output is not None and output.exists() and output.samefile(table):
+    reading = saved.about.get("reading")
+    rows = read(table, options, reading)
+    if output is not None and output.exists() and output.samefile(address_of(table).file):
         raise OutputError(f"{output} is the table itself, which stays as it is: give another file to --output.")
     saved.columns.check(list(rows.columns))
     if saved.columns.classes and (std or interval is not None):
@@ -49,18 +55,19 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
         raise ModelFileError(
             f"{model.name} does not say how far its predictions may be off: fit again, without --no-intervals."
         )
-    printing.note(read_otherwise(saved.columns, saved.about.get("read"), rows))
+    tell(rows)
+    printing.note(read_otherwise(saved.columns, reading, rows))
     printing.note(saved.columns.spelled_otherwise(rows.blocks(), rows.name))
     found = _predictions(saved, rows, interval, std)
-    columns = dict(rows.columns)
+    beside: dict[str, Any] = {}
     for name, values in _beside(saved, found).items():
-        columns[free_name(name, columns)] = values
+        beside[free_name(name, [*rows.columns, *beside])] = values
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", newline="")  # as in a file, whatever the locale
-        write_csv(sys.stdout, columns)
+        write_csv(sys.stdout, beside, rows)
     else:
-        write_table(output, columns)
+        write_table(output, beside, rows)
         click.echo(f"{counted(rows.rows, 'row')} with predictions written to {output}", err=True)
     for sentence in _judged(saved, rows, found, interval):
         click.echo(sentence, err=True)

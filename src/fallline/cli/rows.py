@@ -19,12 +19,10 @@ from fallline.model_file import SavedModel
 from fallline.table.classes import Class, class_names, class_numbers, classes_of
 from fallline.table.columns import Columns
 from fallline.table.encoding import Values, cut
+from fallline.table.stores import address_of
 from fallline.table.sums import check_there
 from fallline.table.table import Table
 from fallline.words import counted, listed, percent, written
-
-# How a column was read, where both cannot be right of one column.
-_OPPOSED = (("day/month/year", "month/day/year"), ("decimal commas", "(1,234.5)"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +33,8 @@ class Prepared:
     told by classes, y are columns of 0 and 1.
     ``numbers`` (n,) and ``held_numbers`` say which rows of their tables these are, counted from 1.
     ``left_out`` rows had no target. ``source`` says in words where the held-out rows come from, ``holdout`` how to
-    divide the rows of this table again: a share, "last", or 0 where the held-out rows are a table of their own.
+    divide the rows of this table again: a share, "last", or 0 where the held-out rows are a table of their own. ``said`` are
+    sentences on how the file was read, ``reading`` is that for a program.
     """
 
     name: str
@@ -48,6 +47,8 @@ class Prepared:
     source: str
     notes: dict[str, str]
     holdout: float | str = 0.0
+    said: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
     numbers: np.ndarray = field(default_factory=lambda: np.arange(0))
     held_numbers: np.ndarray = field(default_factory=lambda: np.arange(0))
 
@@ -141,7 +142,7 @@ def _made_ready(
     left_out = int(np.sum(~_complete(table, targets)))
     return Prepared(
         table.name, columns, *_numbers(columns, table, train), *_numbers(columns, other, held), left_out, source,
-        table.notes, holdout, train + 1, held + 1,
+        table.notes, holdout, (*table.remarks, *table.doubts), table.reading, train + 1, held + 1,
     )  # fmt: skip
 
 
@@ -256,9 +257,10 @@ def model_and_rows(model: Path, table: Path | None) -> tuple[SavedModel, FoundRo
     from fallline.table.read import read_table
 
     saved = load_model(model)
-    source = read_table(table_of(saved, model) if table is None else table)
+    reading = saved.about.get("reading")
+    source = read_table(table_of(saved, model) if table is None else table, like=reading)
     rows = find_rows(saved, source)
-    notes = read_otherwise(saved.columns, saved.about.get("read"), source)
+    notes = (*source.doubts, *read_otherwise(saved.columns, reading, source))
     return saved, rows, (*notes, *([rows.otherwise] if rows.otherwise else []))
 
 
@@ -271,7 +273,7 @@ def table_of(saved: SavedModel, model: Path) -> Path:
     places = [Path(str(source["table"]))] if "table" in source else []
     places += [model.parent / str(source["from_model"])] if "from_model" in source else []
     for place in places:
-        if place.is_file():
+        if address_of(place).file.is_file():
             return place
     missing = f"{places[0]} is not there" if places else "this model file does not say where it is"
     raise TableError(
@@ -341,19 +343,34 @@ def column_lines(columns: Columns, notes: Mapping[str, str] | None) -> tuple[tup
 
 
 def read_otherwise(columns: Columns, fitted: Any, given: Table) -> tuple[str, ...]:
-    """One sentence for each column of a table that was read against the way it was read for the fit.
+    """One sentence for each column of a table that was read in another way than for the fit.
 
-    ``fitted``: {column: how it was read} then. In a short table nothing may show that 03/04/2026 is in April.
+    ``fitted``: the ``reading`` of the table that was fitted. In a short table nothing may show that 03/04/2026 is in April.
     """
-    before = fitted if isinstance(fitted, Mapping) else {}
+    parts = [read.get("columns", {}) if isinstance(read, Mapping) else {} for read in (fitted, given.reading)]
     names = [*columns.targets, *(str(entry["name"]) for entry in columns.plan)]
 
-    def opposed(name: str) -> bool:
-        then, now = str(before.get(name)), given.notes.get(name, "")
-        return any((a in then and b in now) or (b in then and a in now) for a, b in _OPPOSED)
+    def ways(name: str) -> list[str]:
+        return [_way(part.get(name)) for part in parts]
 
     return tuple(
-        f"In {given.name} `{name}` was read with {given.notes[name]}, but with {before[name]} for the fit: "
-        "check which is right, and write that column in one way."
-        for name in filter(opposed, names)
+        f"In {given.name} `{name}` was read with {now}, but with {then} for the fit: check which is right, and write that column "
+        "in one way."
+        for name, (then, now) in ((name, ways(name)) for name in names)
+        if then and now and then != now
     )
+
+
+def _way(spelled: Any) -> str:
+    """How a column is spelled, as far as the same cells could be read otherwise; "" where they could not."""
+    if not isinstance(spelled, Mapping):
+        return ""
+    if order := {"day first": "day/month/year dates", "month first": "month/day/year dates"}.get(
+        str(spelled.get("order"))
+    ):
+        return order
+    if spelled.get("as") != "number" or "decimal" not in spelled:
+        return ""
+    marks = {".": "decimal points", ",": "decimal commas"}.get(str(spelled["decimal"]), "")
+    worn = " and ".join(f"`{cut(spelled[place])}`" for place in ("before", "after") if spelled.get(place))
+    return f"{marks} and {worn}" if worn else marks

@@ -1,153 +1,452 @@
 """From text to values: in which form each column is read, judged over all of its cells and beside the other columns.
 
-Cells are the columns c0, c1, … of a table ``cells`` in DuckDB, where they are read; the forms stand in ``forms.py``.
+Cells are the columns c0, c1, … of a table ``cells`` in DuckDB, where they are read; the forms stand in ``forms.py`` and
+``dates.py``. A column is read in a form if all its cells fit, or all but a few, which are missing then, counted and quoted.
+One decimal mark is found for the whole table (``decimals.py``).
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fallline.table import dates
 from fallline.table.database import plain, quoted
-from fallline.table.forms import DOT_MARKS, FORMS, MISSING, PLAIN, TEXT, Form
+from fallline.table.decimals import Marks, decimal_marks
+from fallline.table.dialect import BLANKS, Dialect
+from fallline.table.forms import BOOLEAN, MISSING, PLAIN, TEXT, Form, clothes, number, said_of
 from fallline.table.table import SPACES, Block, Notes
+from fallline.words import counted, listed
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Database
 
 _LEADING_ZERO = r"[+-]?0\d+"
+_SAMPLE = 1000  # cells that say which forms are worth a question to all
+_CODES = 12  # so many different whole numbers beside a few letters may all be codes
+_FEW, _ONE_MARK = 0.05, 0.3  # the share of cells that may be odd: different ones; one and the same, which is a mark
 
 
-def unmarked(cell: str) -> str:
+@dataclass(frozen=True)
+class Hints:
+    """What is known before the cells are looked at.
+
+    ``separator`` of the fields: semicolons stand where the comma is taken by the decimals. ``points``: numbers were written by
+    a program, with decimal points. ``like``: {column: how it was read in the fit}.
+    """
+
+    dialect: Dialect = field(default_factory=Dialect)
+    separator: str = ""
+    points: bool = False
+    like: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Typed(NamedTuple):
+    """Columns as values, how some had to be read, how each is spelled (for a model file), and what stays doubtful."""
+
+    columns: Block
+    notes: Notes
+    spelled: dict[str, dict[str, Any]]
+    doubts: tuple[str, ...] = ()
+
+
+def unmarked(cell: str, na: Sequence[str] = ()) -> str:
     """The SQL of a cell without blanks around it, null where it says that nothing was recorded."""
-    markers = quoted("|".join(re.escape(marker) for marker in MISSING))
+    marks = (*MISSING, *na)
+    markers = quoted("|".join(re.escape(mark) for mark in marks))
     trimmed = f"trim({cell}, {quoted(SPACES)})"
     # Not "in" or list_contains: DuckDB makes a join of a long one, and a join mixes the rows.
-    longest = max(map(len, MISSING))
-    marked = f"length({trimmed}) <= {longest} and regexp_full_match({trimmed}, {markers})"
+    marked = f"length({trimmed}) <= {max(map(len, marks))} and regexp_full_match({trimmed}, {markers})"
     return f"case when not ({marked}) then {trimmed} end"
 
 
-def typed(database: "Database", names: Sequence[str], decimal_comma: bool = False) -> tuple[Block, Notes]:
-    """The columns as values, by these names, and how some had to be read.
+@dataclass
+class _Column:
+    """A column while its form is being found."""
 
-    ``decimal_comma``: semicolons separate the fields, as they do where the comma is taken by the decimals.
-    """
-    # Most columns are plain numbers, and DuckDB's own cast finds that out fastest.
+    at: int
+    name: str
+    table: str = "others"  # where its cells are: "cells" where all of them are plain numbers as they stand
+    form: Form = PLAIN
+    forms: tuple[tuple[Form, int], ...] = ()  # those worth a thought, and how many cells fit
+    worn: tuple[str, str] | None = None  # what stands around the numbers, where most cells are numbers
+    present: int = 0
+    codes: bool = False  # some cell begins with a zero that a number would lose
+    marks: Marks | None = None
+    known: bool = False  # read as in the fit
+    note: str = ""
+
+    @property
+    def cell(self) -> str:
+        return f"c{self.at}"
+
+
+def typed(database: "Database", names: Sequence[str], hints: Hints | None = None) -> Typed:
+    """The columns as values, by these names, and how some had to be read."""
+    hints = hints or Hints()
+    columns, digits = _plain_or_not(database, names, hints)
+    others = [column for column in columns if column.table == "others"]
+    if others:
+        texts = ", ".join(unmarked(column.cell, hints.dialect.na) + f" as {column.cell}" for column in others)
+        database.execute(f"create temp table others as select rowid as place, {texts} from cells")
+        for column in others:
+            _look(database, column, hints)
+    mark, doubts = decimal_marks(database, columns, hints)
+    doubts += _date_orders(database, others)
+    odd = {column.name: _settle(database, column, doubts) for column in others if not column.known}
+    odd |= {column.name: _odd_cells(database, column) for column in others if column.known}
+    fetched: dict[str, Any] = {}
+    for table, place in (("cells", "rowid"), ("others", "place")):
+        members = [column for column in columns if column.table == table]
+        if members:
+            values = ", ".join(f"{_value(column, odd)} as {column.cell}" for column in members)
+            found = database.execute(f"select {place} as place, {values} from {table}").fetchnumpy()
+            order = np.argsort(found.pop("place"), kind="stable")
+            fetched |= {cell: values_[order] for cell, values_ in found.items()}
+    values_of, notes = {}, {}
+    for column in columns:
+        read = values_of[column.name] = plain(fetched[column.cell], column.form.kind)
+        if column.form.kind == "DOUBLE":
+            _leave_out(read, hints.dialect.na)
+            doubts += _sentinel(column.name, read)
+        note = column.note or _note(database, column)
+        said = [note, _quoted_odd(odd.get(column.name))]
+        if _as_they_stand(column) and (digits[column.at] or 0) > 15 and _beyond_whole(read):
+            said.append("whole numbers above 2^53, kept to 16 digits")
+        if any(said):
+            notes[column.name] = "; ".join(filter(None, said))
+    remembered = {"decimal": mark} if mark else {}
+    spelled = {
+        column.name: dict(column.form.spelled) | (remembered if _as_they_stand(column) else {}) for column in columns
+    }
+    return Typed(values_of, notes, spelled, tuple(doubts))
+
+
+def _value(column: "_Column", odd: Mapping[str, Sequence[Any]]) -> str:
+    """The SQL of a column's values, null for odd cells."""
+    value = column.form.value(column.cell)
+    return f"case when {column.form.fits(column.cell)} then {value} end" if odd.get(column.name) else value
+
+
+def _as_they_stand(column: "_Column") -> bool:
+    """Whether DuckDB's own cast reads the column."""
+    return column.form.value is PLAIN.value
+
+
+def _plain_or_not(database: "Database", names: Sequence[str], hints: Hints) -> tuple[list[_Column], list[int | None]]:
+    """The columns, those of plain numbers told apart, which DuckDB's own cast finds out fastest; and the longest whole number of each."""
     questions = ", ".join(
         f"bool_and(c{i} is null or (try_cast(c{i} as double) is not null and not contains(c{i}, '_') "
         f"and not regexp_full_match(c{i}, '{_LEADING_ZERO}'))), bool_or(contains(c{i}, '.')), "
         f"max(case when contains(c{i}, '.') then 0 else length(c{i}) end)"
         for i in range(len(names))
     )
-    answers = database.execute(f"select {questions} from cells").fetchone()
-    plain_numbers, points, digits = answers[::3], answers[1::3], answers[2::3]
-    numbers = [i for i, yes in enumerate(plain_numbers) if yes]
-    others = [i for i, yes in enumerate(plain_numbers) if not yes]
-    forms = {i: [PLAIN] for i in numbers}
-    if others:
-        texts = ", ".join(unmarked(f"c{i}") + f" as c{i}" for i in others)
-        database.execute(f"create temp table others as select rowid as place, {texts} from cells")
-        forms |= {i: _forms_of(database, f"c{i}") for i in others}
-    chosen, doubts = _settled(database, forms, [i for i in numbers if points[i]], decimal_comma)
-    fetched: dict[str, Any] = {}
-    for table, place, members in (("cells", "rowid", numbers), ("others", "place", others)):
-        if members:
-            values = ", ".join(f"{chosen[i].value(f'c{i}')} as c{i}" for i in members)
-            found = database.execute(f"select {place} as place, {values} from {table}").fetchnumpy()
-            order = np.argsort(found.pop("place"), kind="stable")
-            fetched |= {cell: column[order] for cell, column in found.items()}
-    columns, notes = {}, {}
-    for i, name in enumerate(names):
-        columns[name] = plain(fetched[f"c{i}"], chosen[i].kind)
-        said = [doubts.get(i, chosen[i].note)]
-        if chosen[i].kind == "DOUBLE" and (digits[i] or 0) > 15 and _beyond_whole(columns[name]):
-            said.append("whole numbers above 2^53, kept to 16 digits")
-        if any(said):
-            notes[name] = "; ".join(filter(None, said))
-    return columns, notes
+    answers: Any = database.execute(f"select {questions} from cells").fetchone()
+    columns = [_Column(i, name) for i, name in enumerate(names)]
+    for column, numbers, points, length in zip(columns, answers[::3], answers[1::3], answers[2::3], strict=True):
+        then = hints.like.get(column.name)
+        then = then if isinstance(then, dict) else {}
+        commas = "," in (hints.dialect.decimal, then.get("decimal"))
+        if not numbers or then.get("as", "number") != "number" or (commas and points):
+            continue
+        if length in (8, 12, 14) and not points and _all_fit(database, column.cell, dates.EIGHT_DIGITS):
+            continue  # dates without anything between year, month and day
+        column.table = "cells"
+        column.marks = Marks(points=bool(points))
+    return columns, list(answers[2::3])
 
 
-def _forms_of(database: "Database", cell: str) -> list[Form]:
-    """The forms in which every cell of the column can be read, by falling preference."""
-    some = f"(select {cell} from others where {cell} is not null limit 500)"
-    sample = database.execute(f"from {some}").fetchall()
+def _all_fit(database: "Database", cell: str, form: Form) -> bool:
+    fits = f"count({cell}) > 1 and bool_and({cell} is null or {form.fits(cell)})"
+    few = f"(select {cell} from cells where {cell} is not null limit 100)"
+    return all(database.execute(f"select {fits} from {rows}").fetchall()[0][0] for rows in (few, "cells"))
+
+
+def _look(database: "Database", column: _Column, hints: Hints) -> None:
+    """Find the forms that may be those of a column, and how many cells fit each."""
+    cell = column.cell
+    sample = [
+        text for (text,) in _asked(database, f"select {cell} from others where {cell} is not null limit {_SAMPLE}")
+    ]
     if not sample:
-        return [PLAIN]
-    likely = [form for form in FORMS if all(re.fullmatch(form.pattern, text) for (text,) in sample)]
-    # First the sample, then every row: a form that fails is slow to try.
-    for rows in (some, "others"):
-        if not likely:
-            return [TEXT]
-        fit = "".join(
-            f", count(case when regexp_full_match({cell}, {quoted(form.pattern)}) then {form.value(cell)} end)"
-            for form in likely
+        column.form, column.known = PLAIN, True
+        return
+    if known := _as_in_the_fit(database, column, hints):
+        column.form, column.known = known, True
+        return
+    worn = Counter(filter(None, map(clothes, sample)))
+    dialect = hints.dialect
+    candidates = [BOOLEAN] if dialect.decimal == "," else [BOOLEAN, PLAIN]
+    if worn:
+        (before, after), _ = worn.most_common(1)[0]
+        if not after:  # a currency may be left out
+            before = next((pair[0] for pair, _ in worn.most_common() if pair[0] and not pair[1]), "")
+        column.worn = (before, after)
+        candidates += [
+            number(decimal, before, after, dialect) for decimal in ((dialect.decimal,) if dialect.decimal else ".,")
+        ]
+    candidates += [dates.as_asked(dialect.date_format)] if dialect.date_format else []
+    candidates += [dates.EIGHT_DIGITS, *dates.DATES]
+    enough = 0.5 * len(sample)
+    likely = [form for form in candidates if sum(_matches(form, text) for text in sample) >= enough]
+    questions = ", ".join(
+        [f"count({cell})", f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"]
+        + [f"count_if({form.fits(cell)})" for form in likely]
+    )
+    column.present, column.codes, *fits = _asked(database, f"select {questions} from others")[0]
+    column.forms = tuple(zip(likely, fits, strict=True))
+
+
+def _matches(form: Form, text: str) -> bool:
+    return re.fullmatch(form.pattern, text) is not None
+
+
+def _asked(database: "Database", question: str) -> list[Any]:
+    return database.execute(question).fetchall()
+
+
+def _as_in_the_fit(database: "Database", column: _Column, hints: Hints) -> Form | None:
+    """The form in which the fit read the column of this name, if most of its cells can be read so."""
+    then = hints.like.get(column.name)
+    if not isinstance(then, dict):
+        return None
+    if then.get("as") == "text":
+        return TEXT
+    forms = list(dates.same(then))
+    if then.get("as") == "number" and then.get("decimal") in (".", ","):
+        worn = [then.get(place, "") for place in ("before", "after")]
+        if all(isinstance(text, str) and len(text) < 40 for text in worn):
+            forms = [number(then["decimal"], *worn)]
+    best, most = None, 0
+    for form in forms:
+        present, fits = _asked(
+            database, f"select count({column.cell}), count_if({form.fits(column.cell)}) from others"
+        )[0]
+        if 2 * fits >= present and fits > most:
+            best, most = form, fits
+    return best
+
+
+def _settle(database: "Database", column: _Column, doubts: list[str]) -> list[tuple[str, int]]:
+    """Take the form that most cells fit, or text; the odd cells, and how often each occurs."""
+    fitting = [(form, count) for form, count in column.forms if form.spelled.get("form") != "mixed"]
+    whole = [form for form, count in (*fitting, *column.forms) if count == column.present]
+    if column.codes and not any(form is dates.EIGHT_DIGITS or form.kind == "TIMESTAMP" for form in whole):
+        column.form = TEXT  # 00123 is a code: as a number it would lose its zeros
+        return []
+    if whole:
+        column.form = whole[0]
+        return []
+    column.form = TEXT
+    if not column.forms:
+        return []
+    form, count = max(column.forms, key=lambda pair: pair[1])
+    column.form = form
+    odd = _odd_cells(database, column)
+    if _are_missing(database, column, count, odd):
+        return odd
+    column.form = TEXT
+    what = "dates" if form.kind == "TIMESTAMP" else "numbers" if form.kind == "DOUBLE" else ""
+    if what and count >= 0.5 * column.present:
+        left = column.present - count
+        shown = listed((f"'{_short(text)}'" for text, _ in odd), 3)
+        doubts.append(
+            f"{counted(count, 'cell')} of `{column.name}` are {what} and {left:,} are not ({shown}), so it was read as text: if these "
+            f"mean that nothing was recorded, --na '{_short(odd[0][0])}'."
         )
-        codes = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
-        question = f"select count({cell}), {codes}{fit} from {rows}"
-        [(present, zeros, *fits)] = database.execute(question).fetchall()
-        if zeros:  # 00123 is a code: as a number it would lose its zeros
-            return [TEXT]
-        likely = [form for form, count in zip(likely, fits, strict=True) if count == present]
-    return [form for form in likely if not form.mixed] or likely or [TEXT]
+    return []
 
 
-def _settled(
-    database: "Database", readable: Mapping[int, Sequence[Form]], dotted: Sequence[int], decimal_comma: bool
-) -> tuple[dict[int, Form], dict[int, str]]:
-    """The form of each column, and notes. Of several, that which the other columns leave no doubt about.
-
-    ``dotted`` are the columns of plain numbers in which some have a decimal point.
-    """
-    chosen = {i: forms[0] for i, forms in readable.items()}
-    notes: dict[int, str] = {}
-    families = {
-        i: {form.family: form for form in reversed(forms) if form.family}
-        for i, forms in readable.items()
-        if forms[0] is not PLAIN
-    }
-    sure = {family for ways in families.values() if len(ways) == 1 for family in ways}
-    for i, ways in families.items():
-        if {"comma decimal", "comma marks"} <= ways.keys():
-            # 1,234 in every cell. With decimal points elsewhere, or no hint at all, it marks thousands.
-            # 0,123: not thousands.
-            small = rf"select bool_or(regexp_full_match(c{i}, '[+-]?0,\d+')) from others"
-            hint = "comma marks" not in sure and not dotted
-            comma = "comma decimal" in sure or (hint and (decimal_comma or _answer(database, small)))
-            chosen[i] = ways["comma decimal" if comma else "comma marks"]
-        elif {"day first", "month first"} <= ways.keys():
-            order = next((order for order in ("day first", "month first") if order in sure), "")
-            if not order:
-                order = _date_order(database, f"c{i}", ways)
-                notes[i] = f"{ways[order].note} (no date shows which of the two comes first)"
-            chosen[i] = ways[order]
-    if "comma decimal" in sure and dotted:
-        # A table with decimal commas has no decimal points: 1.234 is one thousand and so on.
-        marked = r"[+-]?\d{1,3}([.]\d{3})*"
-        grouped = " and ".join(f"bool_and(regexp_full_match(c{i}, '{marked}'))" for i in dotted)
-        if _answer(database, f"select {grouped} from cells"):
-            chosen |= dict.fromkeys(dotted, DOT_MARKS)
-            notes |= dict.fromkeys(dotted, "thousands marks (1.234)")
-    return chosen, notes
+def _odd_cells(database: "Database", column: _Column) -> list[tuple[str, int]]:
+    """The cells that do not fit the form, the most frequent first, at most 50 different ones."""
+    if column.form is TEXT or column.table == "cells":
+        return []
+    cell = column.cell
+    return [
+        (text, count)
+        for text, count in _asked(
+            database,
+            f"select {cell}, count(*) from others where {cell} is not null and not {column.form.fits(cell)} "
+            f"group by {cell} order by count(*) desc, min(place) limit 50",
+        )
+    ]
 
 
-def _answer(database: "Database", question: str) -> Any:
-    return database.execute(question).fetchone()[0]
+def _are_missing(database: "Database", column: _Column, fitting: int, odd: Sequence[tuple[str, int]]) -> bool:
+    """Whether cells that do not fit are few enough, and alike enough, to be slips or marks of missing values."""
+    many = sum(count for _, count in odd)
+    if len(odd) == 50 or fitting < 5:
+        return False
+    signs = all(not any(letter.isalnum() for letter in text) for text, _ in odd)
+    if signs and len(odd) <= 2:
+        return many <= fitting
+    if fitting < 9 or many > max(1, (_ONE_MARK if len(odd) == 1 else _FEW) * (many + fitting)):
+        return False
+    if column.form.kind != "DOUBLE":
+        return True
+    value, fits = column.form.value(column.cell), column.form.fits(column.cell)
+    different, whole = _asked(
+        database,
+        f"select count(distinct v), bool_and(v = floor(v)) from (select {value} as v from others where {fits})",
+    )[0]
+    return not whole or different > _CODES
 
 
-def _date_order(database: "Database", cell: str, ways: Mapping[str, Form]) -> str:
-    """Under which reading the rows go forward in time more often; day first if both do."""
-    if _answer(database, f"select bool_or({cell} ilike '%m') from others"):
-        return "month first"  # AM and PM go with month/day/year
+def _quoted_odd(odd: Sequence[tuple[str, int]] | None) -> str:
+    """How many cells were taken for missing, and which."""
+    if not odd:
+        return ""
+    shown = listed((f"'{_short(text)}'" for text, _ in odd), 3)
+    return f"{counted(sum(count for _, count in odd), 'cell')} that could not be read so taken as missing: {shown}"
 
-    def backward(order: str) -> Any:
-        moments = f"select {ways[order].value(cell)} as t, lag(t) over (order by place) as before from others"
-        return _answer(database, f"select count(*) from ({moments}) where t < before")
 
-    return min("day first", "month first", key=backward)
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def _note(database: "Database", column: _Column) -> str:
+    """How the column is written, where that is not plain."""
+    form, cell = column.form, column.cell
+    if form.spelled.get("as") != "number" or _as_they_stand(column):
+        return form.note
+    marks = [("," if form.spelled["decimal"] == "." else "."), *BLANKS, "'", "’"]
+    questions = ", ".join(f"bool_or(regexp_matches({cell}, {quoted(f'[0-9][{mark}][0-9]{{2,3}}')}))" for mark in marks)
+    used = [
+        mark
+        for mark, there in zip(marks, _asked(database, f"select {questions} from {column.table}")[0], strict=True)
+        if there
+    ]
+    commas = (
+        form.spelled["decimal"] == ","
+        and _asked(database, f"select bool_or(contains({cell}, ',')) from {column.table}")[0][0]
+    )
+    return said_of(form, used[0] if used else "", commas)
+
+
+def _leave_out(values: np.ndarray, marks: Sequence[str]) -> None:
+    """Numbers that were said to mean that nothing was recorded, however they are written."""
+    for mark in marks:
+        try:
+            values[values == float(mark)] = np.nan
+        except ValueError:
+            continue
+
+
+_NINES = re.compile(r"-?([1-9]?9{2,6}|[678]999+|8{3,6}|7{3,6})")
+
+
+def _sentinel(name: str, values: np.ndarray) -> list[str]:
+    """A sentence on a number that lies far outside all others and repeats, as −999 for a missing value does."""
+    there = values[np.isfinite(values)]
+    if len(there) < 5:
+        return []
+    said = []
+    for end in (there.min(), there.max()):
+        if abs(end) < 9 or end != np.floor(end) or abs(end) >= 1e7:
+            continue
+        rest = there[there != end]
+        often = len(there) - len(rest)
+        if often < 2 or len(rest) < 3 or 2 * often > len(there):
+            continue
+        low, high = rest.min(), rest.max()
+        gap = low - end if end < low else end - high
+        times = 1.0 if _NINES.fullmatch(f"{end:.0f}") else 10.0
+        if gap > times * max(high - low, abs(high), abs(low)) and len(np.unique(rest[:1000])) > 2:
+            said.append(
+                f"{end:.0f} stands in {counted(often, 'row')} of `{name}`, far outside its other numbers ({low:g} to {high:g}): if it "
+                f"means that nothing was recorded, --na {end:.0f}."
+            )
+    return said
 
 
 def _beyond_whole(values: np.ndarray) -> bool:
     finite = values[np.isfinite(values)]
     return bool(finite.size and np.all(np.floor(finite) == finite) and np.abs(finite).max() > 2.0**53)
+
+
+def _date_orders(database: "Database", columns: Sequence[_Column]) -> list[str]:
+    """Settle whether the day or the month comes first where both could be, by the other columns and by the order of the rows.
+
+    Forms that lose are taken out. The sentences say what stays doubtful. Moments with a zone are told apart here, too.
+    """
+    doubts: list[str] = []
+    unsettled: list[_Column] = []
+    sure: set[str] = set()
+    for column in columns:
+        if column.known or not column.forms:
+            continue
+        best = max(count for _, count in column.forms)
+        orders = {form.order for form, count in column.forms if count == best and form.order}
+        if {"day first", "month first"} <= orders:
+            unsettled.append(column)
+        else:
+            sure |= orders
+        if best == column.present and any(
+            form.spelled.get("form") == "iso" and count == best for form, count in column.forms
+        ):
+            _keep_zone(database, column)
+    for column in unsettled:
+        order, certain = (next(iter(sure)), True) if len(sure) == 1 else _order_of_rows(database, column)
+        other = "month first" if order == "day first" else "day first"
+        column.forms = tuple((form, count) for form, count in column.forms if form.order != other)
+        form = next(form for form, _ in column.forms if form.order == order)
+        why = "" if len(sure) == 1 else " (no date shows which of the two comes first; the order of the rows does)"
+        column.note = form.note + (why if certain else " (no date shows which of the two comes first)")
+        if not certain:
+            text = _asked(database, f"select {column.cell} from others where {column.cell} is not null limit 1")[0][0]
+            sign = next((letter for letter in text if letter in "/.-"), "/")
+            year = "%Y" if form.spelled.get("form") == "long" else "%y"
+            otherwise = sign.join(("%m", "%d", year) if order == "day first" else ("%d", "%m", year))
+            first = "the day" if order == "day first" else "the month"
+            doubts.append(
+                f"Nothing shows whether the day or the month comes first in `{column.name}` ('{_short(text)}'): it was read with {first} "
+                f"first; --date-format {otherwise} reads it the other way."
+            )
+    return doubts
+
+
+def _order_of_rows(database: "Database", column: _Column) -> tuple[str, bool]:
+    """Under which reading the rows go forward or backward in time, or in even steps; and whether that leaves no doubt."""
+    cell = column.cell
+    if _asked(database, f"select bool_or({cell} ilike '%m' or {cell} ilike '%m.') from others")[0][0]:
+        return "month first", True  # AM and PM go with month/day/year
+    if _asked(database, f"select bool_and(regexp_matches({cell}, '^[0-9]+[.]')) from others")[0][0]:
+        return "day first", True  # points do, too, with day.month.year
+    found = {}
+    for order in ("day first", "month first"):
+        form = next(form for form, _ in column.forms if form.order == order)
+        days = f"select epoch({form.value(cell)}) / 86400 as t from others where {cell} is not null order by place limit 100000"
+        moments = np.array([day for (day,) in _asked(database, days)], float)
+        steps = np.diff(moments[np.isfinite(moments)])
+        steps = steps[steps != 0]
+        along = max(np.mean(steps > 0), np.mean(steps < 0)) if len(steps) else 0.0
+        uneven = float(np.std(steps) / abs(np.mean(steps))) if along == 1.0 else np.inf
+        found[order] = along, uneven, len(steps)
+    (day, day_uneven, steps_), (month, month_uneven, _) = found["day first"], found["month first"]
+    if day != month:
+        order = "day first" if day > month else "month first"
+        return order, max(day, month) > 0.99 and min(day, month) < 0.95 and steps_ >= 3
+    if day < 1.0 or day_uneven == month_uneven:
+        return "day first", False
+    order = "day first" if day_uneven < month_uneven else "month first"
+    ends = sorted((day_uneven, month_uneven))
+    return order, steps_ >= 5 and ends[1] > 3 * ends[0]
+
+
+def _keep_zone(database: "Database", column: _Column) -> None:
+    """Keep the clock of the place where all moments name their zone and it is one, in summer and winter perhaps two."""
+    cell = column.cell
+    zones = f"select distinct regexp_extract({cell}, ':[0-9]{{2}}([.,][0-9]+)?{dates.ZONE}$', 0) from others where {cell} is not null limit 20"
+    offsets = {dates.offset_of(f"00{zone}" if zone else "") for (zone,) in _asked(database, zones)}
+    if None in offsets or offsets == {0}:
+        return
+    ends = sorted(offset for offset in offsets if offset is not None)
+    if ends[-1] - ends[0] > 60:
+        column.note = "moments of several zones, in UTC"
+        return
+    form = dates.in_zone(ends[0] if len(ends) == 1 else None)
+    column.forms = ((form, column.present),)

@@ -1,141 +1,117 @@
-"""The ways to write a number, a date or a truth value: a pattern that a cell must match, and the SQL of its value.
+"""The ways to write a value: a pattern that a cell must match, and the SQL of its value.
 
-A column is read in a form only if every cell fits. Which form is chosen where several fit is for ``cells.py`` to say.
+Which form is chosen for a column is for ``cells.py`` to say. Numbers stand here, dates in ``dates.py``. Patterns keep to what
+Python's and RE2's languages have in common.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from fallline.table.database import quoted
+from fallline.table.dialect import Dialect
 
 MISSING = (
     ("", "NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NaN", "nan", "NAN", "null", "NULL", "Null")
     + ("None", "NaT", "-", "--", "?", ".", "missing", "Missing", "#DIV/0!", "#VALUE!", "#REF!")
+    + ("#NUM!", "#NAME?", "#NULL!", "(null)", "\\N")
 )  # fmt: skip
 """Cells that say no value was recorded. ``none`` in small letters is left out: it is often a category."""
 
 
 class Form(NamedTuple):
-    """A way to write a value."""
+    """A way to write a value. ``spelled`` is what a model file keeps of it: predictions read a column as the fit did."""
 
     kind: str  # "DOUBLE" | "TIMESTAMP" | "BOOLEAN" | "VARCHAR"
-    pattern: str  # a full match; in the common part of Python's and RE2's languages
+    pattern: str  # a full match
     value: Callable[[str], str]  # the SQL of the value, from the SQL of the cell
     note: str = ""
-    family: str = ""  # which readings contradict each other
-    mixed: bool = False  # two ways at once: a reading only where neither alone is one
+    spelled: Mapping[str, Any] = {}
+
+    def fits(self, cell: str) -> str:
+        """The SQL of whether a cell is a value of this form."""
+        return f"(regexp_full_match({cell}, {quoted(self.pattern)}) and ({self.value(cell)}) is not null)"
+
+    @property
+    def order(self) -> str:
+        """Of a date that may be either, which comes first, the day or the month."""
+        return str(self.spelled.get("order", ""))
 
 
-def _number(mark: str, decimal: str, note: str, family: str) -> Form:
-    """Numbers with this mark between thousands, if any, and this one before the decimals."""
-    grouped = rf"\d{{1,3}}({mark}\d{{3}})+|" if mark else ""
-    pattern = rf"[+\-−]?(({grouped}\d+)({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?"
-
-    def value(cell: str) -> str:
-        digits = f"replace({cell}, '−', '-')"
-        if mark:
-            digits = f"regexp_replace({digits}, {quoted(mark)}, '', 'g')"
-        if decimal == ",":
-            digits = f"replace({digits}, ',', '.')"
-        return f"try_cast({digits} as double)"
-
-    return Form("DOUBLE", pattern, value, note, family)
-
-
-_BLANK, _APOSTROPHE = "[ \u00a0\u2007\u202f]", "['’]"
 PLAIN = Form(
     "DOUBLE",
     r"(?i:[+-]?(\d+([.]\d*)?|[.]\d+)(e[+-]?\d+)?|[+-]?inf(inity)?)",
     lambda cell: f"try_cast({cell} as double)",
+    spelled={"as": "number"},
 )
-DOT_MARKS = _number("[.]", ",", "thousands marks and decimal commas (1.234,5)", "comma decimal")
-_NUMBERS = (
-    PLAIN,
-    _number("", ",", "decimal commas", "comma decimal"),
-    _number(",", "[.]", "thousands marks (1,234.5)", "comma marks"),
-    DOT_MARKS,
-    _number(_BLANK, "[.]", "thousands marks (1 234.5)", "space"),
-    _number(_BLANK, ",", "thousands marks and decimal commas (1 234,5)", "comma decimal"),
-    _number(_APOSTROPHE, "[.]", "thousands marks (1'234.5)", "apostrophe"),
-    _number(_APOSTROPHE, ",", "thousands marks and decimal commas (1'234,5)", "comma decimal"),
-    Form(
-        "DOUBLE",
-        r"[+-]?(\d+([.,]\d*)?|[.,]\d+) ?%",
-        lambda cell: f"try_cast(replace(trim({cell}, ' %'), ',', '.') as double)",
-        "percent signs left out",
-    ),
+TEXT = Form("VARCHAR", "(?s:.*)", lambda cell: cell, spelled={"as": "text"})
+BOOLEAN = Form("BOOLEAN", r"(?i:true|false)", lambda cell: f"(lower({cell}) = 'true')", spelled={"as": "boolean"})
+
+_SIGN = "[+\\-−–]?"
+_ISO_CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|BRL|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RUB|TRY|ZAR|MXN|KRW|SGD|HKD"
+CURRENCY = rf"(?:(?:US|CA|A|C|R|NZ|HK|S)?\$|[€£¥₹₽₩₺₪฿₫₴]|{_ISO_CODES}|Rs[.]?|kr[.]?|Fr[.]?|zł|Kč|Ft)"
+_UNIT = r"(?:[%‰°ºµμΩ$€£¥₹][\w/²³°^·%]{0,9}|[^\W\d_][\w/²³°^·%. \-]{0,14}[\w²³°%.]|[^\W\d_])"
+_DIGITS = "\\d(?:[\\d.,'’ \u00a0\u2007\u202f]*\\d)?[.,]?|[.,]\\d+"
+_DRESSED = re.compile(
+    rf"\(?{_SIGN} ?(?P<before>{CURRENCY})?\s*{_SIGN}(?:{_DIGITS})(?:[eE][+-]?\d+)?\s*(?P<after>{_UNIT})?-?\)?"
 )
-
-_CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.]\d+)?)?"
-_HALF_DAY_CLOCK = rf"([ T]+{_CLOCK}( ?[AaPp][Mm])?)?"
-_ISO = rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([ T]{_CLOCK}( ?(Z|UTC|[+-]\d{{2}}(:?\d{{2}})?))?)?"
-# Years of two and of four digits are forms apart: %Y would read 31/01/20 as in the year 20.
-_LONG_YEAR = rf"\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{4}}{_HALF_DAY_CLOCK}"
-_SHORT_YEAR = rf"\d{{1,2}}[/.]\d{{1,2}}[/.]\d{{2}}{_HALF_DAY_CLOCK}"
-_HALF_DAYS = (" %I:%M %p", " %I:%M:%S %p", " %I:%M%p", " %I:%M:%S%p")
-_WHOLE_DAYS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f")
+_NO_UNIT = re.compile(r"(?i:e|x|[ap][.]?m[.]?|st|nd|rd|th|bis|to|und|and|[a-z]\d+|q[1-4]|(kw|w)\d+)")
 
 
-def _strptime(cell: str, dates: Sequence[str], clocks: Sequence[str]) -> str:
-    formats = ", ".join(quoted(date + clock) for date in dates for clock in clocks)
-    return f"try_strptime({cell}, [{formats}])::timestamp"
+def clothes(cell: str) -> tuple[str, str] | None:
+    """What stands before and after the number in a cell, such as ("$", "") or ("", "kg"); None where it is no number."""
+    found = _DRESSED.fullmatch(cell)
+    if found is None or _NO_UNIT.fullmatch(found["after"] or ""):
+        return None
+    return found["before"] or "", found["after"] or ""
 
 
-def _iso(cell: str) -> str:
-    dashes = rf"regexp_replace({cell}, '^(\d{{4}})[/.](\d{{1,2}})[/.]', '\1-\2-')"
-    return f"try_cast({dashes} as timestamptz)::timestamp"
+def number(decimal: str, before: str = "", after: str = "", dialect: Dialect | None = None) -> Form:
+    """Numbers with this decimal mark, marks between thousands, a currency or a unit, and signs of any kind.
 
-
-def _in_order(order: str, words: str, iso: str, short: str) -> tuple[Form, ...]:
-    """Dates such as 31/01/2020 and 31.1.20, and such dates among others like 2020-01-31.
-
-    ``iso`` puts the first three groups of digits in the order of ISO, ``short`` is the date to strptime.
+    A negative number may stand in parentheses or end with its sign. A currency may be left out, a unit may not.
     """
-
-    def long_year(cell: str) -> str:
-        # By way of ISO: a cast takes a tenth of the time that strptime takes to try several formats.
-        turned = rf"trim(regexp_replace({cell}, '^(\d{{1,2}})[-./](\d{{1,2}})[-./](\d{{4}})[ T]*', '{iso}'))"
-        half_days = _strptime(turned, ["%Y-%m-%d"], _HALF_DAYS)
-        return f"case when {cell} ilike '%m' then {half_days} else try_cast({turned} as timestamp) end"
-
-    def short_year(cell: str) -> str:
-        turned = rf"regexp_replace({cell}, '^(\d{{1,2}})[/.](\d{{1,2}})[/.](\d{{2}})[ T]*', '\1/\2/\3 ')"
-        return _strptime(f"trim({turned})", [short], _WHOLE_DAYS + _HALF_DAYS)
-
-    def either(cell: str) -> str:
-        return f"coalesce({_iso(cell)}, {long_year(cell)})"
-
-    both = f"dates in two forms, year-month-day and {words}"
-    return (
-        Form("TIMESTAMP", _LONG_YEAR, long_year, f"{words} dates", order),
-        Form("TIMESTAMP", _SHORT_YEAR, short_year, f"{words} dates", order),
-        Form("TIMESTAMP", f"{_ISO}|{_LONG_YEAR}", either, both, order, mixed=True),
-    )
-
-
-def _month_name(pattern: str, *dates: str) -> Form:
-    """Dates with the name of a month, with blanks, hyphens or a comma between."""
+    marks = (dialect or Dialect()).marks(decimal)
+    body = rf"(?:{'|'.join([*map(_grouped, marks), '[0-9]+'])})(?:[{decimal}][0-9]*)?|[{decimal}][0-9]+"
+    first = rf"(?:{re.escape(before)})?" if before else ""
+    money = re.fullmatch(CURRENCY, after) is not None
+    last = rf"(?: ?{_literal(after)}){'?' if money else ''}" if after else ""
+    core = rf"{_SIGN} ?{first} ?{_SIGN}(?:{body})(?:[eE][+-]?[0-9]+)?{last}"
+    pattern = rf"{core}|{first} ?(?:{body}){last}[−-]|{first} ?\({first} ?(?:{body}){last}\){last}"
 
     def value(cell: str) -> str:
-        return _strptime(f"translate({cell}, '-,', ' ')", dates, _WHOLE_DAYS)
+        bare = cell
+        for worn in filter(None, (before, after)):
+            bare = f"replace({bare}, {quoted(worn)}, '')"
+        off = re.escape("".join(marks)) + "() \u00a0\u2007\u202f"
+        bare = f"translate(regexp_replace({bare}, {quoted(f'[{off}]')}, '', 'g'), '−–{decimal}', '--.')"
+        below = f"({cell} like '%(%' or regexp_matches({cell}, '[0-9.,)][−-]$') or {bare} like '%-')"
+        return f"try_cast((case when {below} then '-' || trim({bare}, '-') else {bare} end) as double)"
 
-    return Form("TIMESTAMP", rf"{pattern}([ ]+{_CLOCK})?", value, "dates with month names")
+    spelled = {"as": "number", "decimal": decimal} | ({"before": before} if before else {})
+    return Form("DOUBLE", pattern, value, spelled=spelled | ({"after": after} if after else {}))
 
 
-_DATES = (
-    Form("TIMESTAMP", _ISO, _iso),
-    Form("TIMESTAMP", r"\d{4}-\d{2}", lambda cell: _iso(f"({cell} || '-01')"), "year-month dates"),
-    *_in_order("day first", "day/month/year", r"\3-\2-\1 ", "%d/%m/%y"),
-    *_in_order("month first", "month/day/year", r"\3-\1-\2 ", "%m/%d/%y"),
-    _month_name(r"\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{4}", "%d %b %Y", "%d %B %Y"),
-    _month_name(r"\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2}", "%d %b %y", "%d %B %y"),
-    _month_name(r"[A-Za-z]{3,9} \d{1,2},? \d{4}", "%b %d %Y", "%B %d %Y"),
-    Form("TIMESTAMP", _CLOCK, lambda cell: f"(date '1970-01-01' + try_cast({cell} as time))", "times of day"),
-)
+def _literal(text: str) -> str:
+    return re.escape(text).replace(r"\ ", " ")
 
-TEXT = Form("VARCHAR", "", lambda cell: cell)
-FORMS = (  # by falling preference
-    Form("BOOLEAN", r"(?i:true|false)", lambda cell: f"(lower({cell}) = 'true')"),
-    *_NUMBERS,
-    *_DATES,
-)
+
+def _grouped(mark: str) -> str:
+    """Digits with this mark between thousands; of commas also as in India, 12,34,567."""
+    either = f"[{mark}]"
+    between = rf"(?:{either}[0-9]{{2}})*{either}[0-9]{{3}}" if mark == "," else rf"(?:{either}[0-9]{{3}})+"
+    return rf"[1-9][0-9]{{0,2}}{between}(?:{either}[0-9]{{3}})*" if mark == "," else rf"[1-9][0-9]{{0,2}}{between}"
+
+
+def said_of(form: Form, mark: str, commas: bool) -> str:
+    """How numbers of this form are written, in a few words: the mark between thousands, if any, and whether decimals follow commas."""
+    shown = "'" if mark == "’" else " " if mark.isspace() else mark
+    words = []
+    if mark:
+        both = "thousands marks and decimal commas" if commas else "thousands marks"
+        words = [f"{both} (1{shown}234{',5' if commas else '' if shown == '.' else '.5'})"]
+    elif commas:
+        words = ["decimal commas"]
+    worn = [form.spelled[place] for place in ("before", "after") if form.spelled.get(place)]
+    words += ["percent signs left out" if text == "%" else f"`{text}` left out" for text in worn]
+    return ", ".join(words)

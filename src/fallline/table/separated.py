@@ -1,4 +1,4 @@
-"""Separated text: which separator, which header, and lines that keep to neither.
+"""Separated text: rows under a layout, and lines that do not keep to it.
 
 DuckDB splits the lines strictly. Where it cannot, the records are written anew by Python's reader, which is more
 patient and knows the line to complain of. What a cell means is decided in ``cells.py``.
@@ -6,53 +6,138 @@ patient and knows the line to complain of. What a cell means is decided in ``cel
 
 import csv
 import io
-import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from fallline.exceptions import TableError
-from fallline.table.cells import typed
+from fallline.table.cells import Hints, Typed, typed
 from fallline.table.content import Source
 from fallline.table.database import first_line, opened, quoted
-from fallline.table.forms import MISSING
-from fallline.table.table import Block, Notes, unique_names
+from fallline.table.dialect import Dialect
+from fallline.table.forms import MISSING, clothes
+from fallline.table.layout import Layout, is_blank, is_plain, layout_of, words_of
+from fallline.table.table import unique_names
 from fallline.words import counted
 
-_WORD = re.compile(r'"(?:[^"]|"")*"|[^ \t\n"][^ \t\n]*')
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_TOTAL = re.compile(
+    r"(?i)((grand |sub-?)?totals?|sums?|summe|gesamt(summe)?|somme|suma|totale|totaal|razem|average|avg|mean|mittelwert|moyenne|"
+    r"media|promedio|gemiddelde)( .{0,20})?:?"
+)
+_FOOTNOTE = re.compile(r"(?i)([*†‡(\[]|sources?\b|quelle|notes?\b|anmerkung|fuente|fonte|bron\b|remark|legend).*")
 
 
-def read_text(source: Source) -> tuple[Block, Notes]:
-    """The columns, and how some had to be read. Raises TableError, naming the line that is wrong."""
+@dataclass(frozen=True)
+class Text:
+    """The rows of a text file as they are written: the header's text, "" where it has none, and what gives the text of the rows."""
+
+    separator: str
+    header: str
+    content: Callable[[], bytes]
+    width: int
+    loose: bool = False
+
+    def lines(self) -> Iterator[str]:
+        """The text of each row, in order, with all its fields and without its line end."""
+        taken: list[str] = []
+
+        def feed() -> Iterator[str]:
+            for line in self.content().decode().split("\n"):
+                taken.append(line)
+                yield line + "\n"
+
+        for record in csv.reader(feed(), delimiter=self.separator, skipinitialspace=self.loose):
+            raw = "\n".join(taken)
+            taken.clear()
+            if is_blank(record) and (self.width > 1 or not raw.strip()):
+                continue
+            even = (record + [""] * (self.width - len(record)))[: self.width]
+            yield raw if len(record) == self.width else as_text(even, self.separator)
+
+
+def as_text(record: Sequence[str], separator: str) -> str:
+    """A record as one line of text."""
+    out = io.StringIO()
+    csv.writer(out, delimiter=separator, lineterminator="").writerow(record)
+    return out.getvalue()
+
+
+def read_text(
+    source: Source, dialect: Dialect, like: Mapping[str, Any], points: bool = False
+) -> tuple[Typed, Text, list[str]]:
+    """The columns, their text, and what was found around them. Raises TableError, naming the line that is wrong.
+
+    ``points``: the text was written by a program, with decimal points.
+    """
     import duckdb
 
-    separator = _separator(source)
-    semicolons = separator == ";"
-    if separator == " ":
-        words = map(_WORD.findall, source.whole().decode().split("\n"))
-        source = source.holding("\n".join(map("\t".join, words)).encode())
-        separator = "\t"
-    first = next(_records(source.beginning(), separator))
-    if len(first) == 1:
-        # A blank line is no row: with one column, DuckDB would take it for a missing value.
-        source = source.holding(re.sub(rb"\n[ \t]*(?=\n|\Z)", b"", source.whole()).lstrip(b"\n"))
+    layout = layout_of(source, dialect)
+    hints = Hints(dialect, layout.separator, points, like)
+    rows, whole = source, _in_place(layout)
+    if not whole:
+        rows = source.holding(_rows(source, layout))
     try:
-        return _columns(source, separator, first, semicolons)
+        found, said = _columns(rows, layout, hints, whole)
     except duckdb.Error:
-        source = source.holding(_mended(source, separator, len(first)))
-    try:
-        return _columns(source, separator, first, semicolons)
-    except duckdb.Error as problem:
-        raise TableError(
-            f"{source.path.name} cannot be read as a table: {first_line(problem)}. Check that line, or save "
-            "the table anew as CSV."
-        ) from problem
+        mended, left = _mended(source.path.name, _rows(source, layout).decode(), layout)
+        try:
+            found, said = _columns(source.holding(mended), layout, hints, whole=False)
+        except duckdb.Error as problem:
+            raise TableError(
+                f"{source.path.name} cannot be read as a table: {first_line(problem)}. Check that line, or save "
+                "the table anew as CSV."
+            ) from problem
+        said = [*left, *said]
+    separator = "\t" if layout.separator == " " else layout.separator
+    header = "" if layout.names is None else as_text(layout.names, separator)
+    if layout.names is not None and not layout.beside:
+        header = b"\n".join(source.whole().split(b"\n", layout.start)[layout.header : layout.start]).decode()
+    text = Text(separator, header, lambda: _rows(source, layout), layout.width, layout.loose)
+    return found, text, [*layout.remarks, *said]
 
 
-def _columns(source: Source, separator: str, first: Sequence[str], decimal_comma: bool) -> tuple[Block, Notes]:
-    """The columns under the header ``first``. Raises duckdb.Error where a line is not strictly as it should be."""
-    shape = "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(first))) + "}"
-    markers = ", ".join(quoted(marker) for marker in MISSING)
+def _in_place(layout: Layout) -> bool:
+    """Whether DuckDB can read the text as it lies: header and rows alike, and nothing else."""
+    begins = layout.header == 0 if layout.names else layout.start == 0
+    even = layout.names is None or (len(layout.names) == layout.width and layout.names[:1] != ["rownames"])
+    plain = layout.separator != " " and not layout.comments and not layout.loose and layout.width > 1
+    return begins and even and plain and not layout.beside
+
+
+def _rows(source: Source, layout: Layout) -> bytes:
+    """The text of the rows alone, with tabs where blanks stood between words."""
+    lines = source.whole().split(b"\n", layout.start)
+    content = lines[-1] if len(lines) > layout.start else b""
+    if layout.comments:
+        mark = layout.comments.encode()
+        content = b"\n".join(line for line in content.split(b"\n") if not line.startswith(mark))
+    if layout.separator == " ":
+        content = "\n".join("\t".join(words_of(line)) for line in content.decode().split("\n")).encode()
+    if layout.width == 1:
+        # A blank line is no row: with one column, DuckDB would take it for a missing value.
+        content = re.sub(rb"\n[ \t]*(?=\n|\Z)", b"", b"\n" + content).lstrip(b"\n")
+    return content
+
+
+def _columns(source: Source, layout: Layout, hints: Hints, whole: bool) -> tuple[Typed, list[str]]:
+    """The columns of the text of rows, or of the ``whole`` file. Raises duckdb.Error where a line is not as it should be."""
+    found, said = _read(source, layout, hints, whole, with_total=False)
+    if found is None:  # what looked like totals are none
+        found, _ = _read(source, layout, hints, whole, with_total=True)
+    assert found is not None
+    return found, said
+
+
+def _read(
+    source: Source, layout: Layout, hints: Hints, whole: bool, with_total: bool
+) -> tuple[Typed | None, list[str]]:
+    """As ``_columns``; without a last row of totals, if there is one, and None where its numbers are no totals after all."""
+    shape = "{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(layout.width)) + "}"
+    markers = ", ".join(quoted(marker) for marker in (*MISSING, *hints.dialect.na))
+    separator = "\t" if layout.separator == " " else layout.separator
     with opened(source) as (database, path):
         database.execute(
             f"create temp table cells as select * from read_csv({path}, "
@@ -60,95 +145,143 @@ def _columns(source: Source, separator: str, first: Sequence[str], decimal_comma
             f"columns={shape}, nullstr=[{markers}], auto_detect=false, strict_mode=true, null_padding=false, "
             "ignore_errors=false, compression='none')"
         )
-        cells = [cell.strip() for cell in first]
-        headless = any(cells) and all(cell and _is_plain(cell) for cell in cells)
-        names, notes = unique_names([""] * len(first) if headless else first)
-        if headless:
-            notes = dict.fromkeys(names, "no header line, so named by its place")
-        else:
+        if whole and layout.names is not None:
             database.execute("delete from cells where rowid = 0")
-        columns, more = typed(database, names, decimal_comma)
-    for column, note in more.items():
+        names, notes = unique_names(layout.names if layout.names is not None else [""] * layout.width)
+        if layout.names is None:
+            notes = dict.fromkeys(names, "no header line, so named by its place")
+        said: list[str] = []
+        total = None
+        if not with_total:
+            said, total = _without_end(database, source.path.name)
+        found = typed(database, names, hints)
+    if total is not None:
+        sentence = _judged_total(source.path.name, total, list(found.columns.values()))
+        if sentence.startswith("?"):
+            return None, [sentence[1:]] if sentence[1:] else []
+        said.append(sentence)
+    for column, note in [*layout.notes.items(), *found.notes.items()]:
         notes[column] = f"{notes[column]}; {note}" if column in notes else note
-    return columns, notes
+    return found._replace(notes=notes, doubts=(*layout.doubts, *found.doubts)), said
 
 
-def _is_plain(cell: str) -> bool:
-    return bool(_NUMBER.fullmatch(cell)) or cell in MISSING
+def _without_end(database: Any, name: str) -> tuple[list[str], list[str] | None]:
+    """Take footnotes and a row of totals off the end of the cells: sentences on the former, the cells of the latter."""
+    said: list[str] = []
+    total = None
+    while True:
+        last = database.execute("select rowid, * from cells order by rowid desc limit 1").fetchone()
+        if last is None or last[0] < 3 or len(last) < 3:
+            return said, total
+        cells = [(cell or "").strip() for cell in last[1:]]
+        filled = [cell for cell in cells if cell]
+        if total is None and len(filled) == 1 and len(cells) > 2 and _FOOTNOTE.fullmatch(filled[0]):
+            said.insert(0, f"The last line of {name}, '{_short(filled[0])}', was left out: it is a remark, not a row.")
+        elif total is None and len(filled) > 1 and any(_TOTAL.fullmatch(cell) for cell in cells[:2]):
+            total = cells
+        else:
+            return said, total
+        database.execute(f"delete from cells where rowid = {last[0]}")
+        if total is not None:
+            return said, total
 
 
-def _is_blank(record: Sequence[str]) -> bool:
-    return len(record) < 2 and not any(cell.strip() for cell in record)
+def _judged_total(name: str, total: Sequence[str], columns: Sequence[np.ndarray]) -> str:
+    """A sentence on a last row that calls itself a total, "?" and perhaps a doubt where it is to be read as a row."""
+    label = next(i for i, cell in enumerate(total) if _TOTAL.fullmatch(cell))
+    right = wrong = 0
+    for i, (cell, values) in enumerate(zip(total, columns, strict=True)):
+        if i == label or not cell or values.dtype.kind != "f":
+            continue
+        there = values[np.isfinite(values)]
+        sums = [there.sum(), there.mean() if len(there) else 0.0]
+        agrees = any(
+            abs(one - number) <= max(half, 1e-9 * abs(one)) for number, half in _readings(cell) for one in sums
+        )
+        right, wrong = right + agrees, wrong + (not agrees)
+    shown = _short(", ".join(filter(None, total)))
+    if right and not wrong:
+        return f"The last row of {name} ({shown}) holds the totals of the columns, and was left out."
+    if columns[label].dtype.kind != "O":
+        return f"The last row of {name} ({shown}) calls itself a total, and was left out; its numbers are not all sums of the columns."
+    return (
+        f"?The last row of {name} ({shown}) may be a total, and was read as a row: take it out of the file if it is none."
+        if right
+        else "?"
+    )
 
 
-def _records(text: str, separator: str) -> Iterator[list[str]]:
-    """The records of the text that are not blank lines."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    return (record for record in reader if not _is_blank(record))
-
-
-def _separator(source: Source) -> str:
-    """The separator under which lines have as many fields as the first, and most fields are plain values."""
-    sample = source.beginning()
-    words = filter(None, map(_WORD.findall, sample.split("\n")))
-    best, best_score = ",", (0.0, 0.0)
-    for separator in (",", ";", "\t", "|", " "):
+def _readings(cell: str) -> Iterator[tuple[float, float]]:
+    """The numbers that a cell may mean, with a decimal point or comma, and half a unit of the last digit of each."""
+    for decimal, mark in ((".", ","), (",", ".")):
+        bare = re.sub(r"[^\d.\-]", "", cell.replace(mark, "").replace(decimal, ".").replace("−", "-"))
         try:
-            records = list(itertools.islice(words if separator == " " else _records(sample, separator), 200))
-        except csv.Error:
+            yield float(bare), 0.5000001 * 10.0 ** -len(bare.partition(".")[2])
+        except ValueError:
             continue
-        if not source.in_sample and len(records) < 200:
-            records = records[:-1] or records  # the sample may end inside a record
-        if not records or len(records[0]) < 2:
-            continue
-        width = len(records[0])
-        # A separator may end the lines and not the header.
-        even = [record for record in records[1:] if len(record) >= width and not any(record[width:])]
-        share = len(even) / (len(records) - 1) if len(records) > 1 else 1.0
-        if separator == " " and share < 0.9:
-            continue  # words of a sentence
-        cells = [cell.strip() for record in even for cell in record[:width]]
-        score = (round(share, 1), sum(map(_is_plain, cells)) / max(1, len(cells)))
-        if score > best_score:
-            best, best_score = separator, score
-    return best
 
 
-def _mended(source: Source, separator: str, width: int) -> bytes:
-    """The same records written strictly. Raises TableError where a line has too many or too few fields.
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"
 
-    A line may leave out its last fields if no line has a value there: some programs write tables so.
+
+def _mended(name: str, text: str, layout: Layout) -> tuple[bytes, list[str]]:
+    """The same rows written strictly, and what was left out. Raises TableError where a line has too many or too few fields.
+
+    A line may leave out its last fields if no line has a value there: some programs write tables so. Lines of one field at the
+    end, below all rows, are remarks.
     """
-    name, text = source.path.name, source.whole().decode()
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+    separator, width = "\t" if layout.separator == " " else layout.separator, layout.width
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=layout.loose)
+    found: list[tuple[list[str], int]] = []
     lines = text.rstrip("\n").count("\n") + 1
-    start, filled, shortest = 1, 0, (width, 0)  # shortest: how many fields, and the number of the line
+    start = 1 + layout.start
     try:
         for record in reader:
-            line, start = start, reader.line_num + 1
-            if reader.line_num >= lines and _never_closed(text, line, separator):
+            line, start = start, reader.line_num + 1 + layout.start
+            if reader.line_num >= lines and _never_closed(text, line - layout.start, separator):
                 raise TableError(
                     f"A quotation mark opened in line {line} of {name} is never closed: close or remove it."
                 )
-            if width > 1 and _is_blank(record):
-                continue
-            last = max((i for i, cell in enumerate(record, 1) if cell.strip()), default=0)
-            if last > width:
-                raise _ragged(name, line, len(record), width)
-            if out.tell():  # below the header
-                filled = max(filled, last)
-            shortest = min(shortest, (len(record), line))
-            writer.writerow(record[:width] + [""] * (width - len(record)))
+            if not (width > 1 and is_blank(record)):
+                found.append((record, line))
     except csv.Error as problem:
         raise TableError(
             f"Line {start} of {name} cannot be split into fields ({problem}). Correct that line, "
             "or save the table anew as CSV."
         ) from problem
+    said, full = [], len(found)
+    while full > 1 and width > 1 and _is_remark(found[full - 1][0]):
+        full -= 1
+    if full < len(found):
+        lines_ = counted(len(found) - full, "line")
+        said = [
+            f"The last {lines_} of {name}, '{_short(found[full][0][0].strip())}', left out: no row has a single field."
+        ]
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+    filled, shortest = 0, (width, 0)  # shortest: how many fields, and the number of the line
+    for record, line in found[:full]:
+        last = max((i for i, cell in enumerate(record, 1) if cell.strip()), default=0)
+        if last > width:
+            raise _ragged(name, line, len(record), width)
+        filled = max(filled, last)
+        shortest = min(shortest, (len(record), line))
+        writer.writerow(record[:width] + [""] * (width - len(record)))
     if shortest[0] < filled:
         raise _ragged(name, shortest[1], shortest[0], width)
-    return out.getvalue().encode()
+    return out.getvalue().encode(), said
+
+
+def _is_remark(record: Sequence[str]) -> bool:
+    """Whether a record is a text of one field, such as the source of the data."""
+    first = record[0].strip()
+    return (
+        not any(cell.strip() for cell in record[1:])
+        and len(first) > 3
+        and not is_plain(first)
+        and clothes(first) is None
+    )
 
 
 def _never_closed(text: str, line: int, separator: str) -> bool:

@@ -5,8 +5,9 @@ where a value is missing; text is an object array of str and None; dates are dat
 (times of day stand on 1970-01-01); booleans are bool, or an object array of True, False and None.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,19 @@ class Table:
     """A table in memory: its name, its columns in file order, and how some had to be read.
 
     ``columns`` maps each name to an array of shape (rows,) as the module describes; ``notes`` maps a
-    column name to a few words such as "decimal commas" or "day/month/year dates".
+    column name to a few words such as "decimal commas" or "day/month/year dates". ``remarks`` are sentences on the file, such
+    as on lines above its header that were left out; ``doubts`` are sentences on what may have been meant otherwise, each with
+    the option that decides it. ``reading`` is how the file was read, for ``read_table(…, like=…)`` to read another alike, and
+    ``text`` its rows as they are written, None where there is no file.
     """
 
     name: str
     columns: Block
     notes: Notes = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    text: Any = field(default=None, repr=False, compare=False)
 
     @property
     def rows(self) -> int:

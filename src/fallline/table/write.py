@@ -1,7 +1,8 @@
 """Files out: columns to CSV or Parquet, so that reading gives them back to the last digit."""
 
 import csv
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,41 +11,82 @@ import numpy as np
 from fallline.exceptions import OutputError, TableError
 from fallline.files import replacing
 from fallline.table.database import database, first_line, quoted
+from fallline.table.separated import as_text
+from fallline.table.table import Table
 
 _AT_ONCE = 65536  # rows
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,]*$).")
 
 
-def write_table(path: Path | str, columns: Mapping[str, np.ndarray]) -> None:
-    """Write columns, all of one length, to a .csv or .parquet file, whole or not at all.
+def write_table(path: Path | str, columns: Mapping[str, np.ndarray], beside: Table | None = None) -> None:
+    """Write columns, all of one length, to a .csv or .parquet file, whole or not at all, ``beside`` the rows of a table read from a file.
 
     CSV is UTF-8 with commas; numbers are written so that reading gives back the same float64, dates in
-    ISO form, missing values as empty cells (Parquet: null). Raises TableError for another suffix,
-    OutputError if the file cannot be written.
+    ISO form, missing values as empty cells (Parquet: null), and text that a spreadsheet would take for a formula behind an
+    apostrophe. A table that was read from a file keeps its rows letter by letter, its separator and its decimal mark; in
+    Parquet, where cells have types, as they were read, and as text where a number would lose digits.
+    Raises TableError for another suffix, OutputError if the file cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):
         raise TableError(f"{path.name} ends in {suffix or 'no suffix'}, but tables are written as .csv or .parquet.")
-    lengths = {len(values) for values in columns.values()}
+    lengths = {len(values) for values in columns.values()} | ({beside.rows} if beside else set())
     if len(lengths) != 1:
         raise TableError(f"Columns of one length are expected, not of {sorted(lengths)} rows.")
     with replacing(path) as temporary:
         if suffix == ".csv":
             with temporary.open("w", newline="", encoding="utf-8") as file:
-                write_csv(file, columns)
+                write_csv(file, columns, beside)
         else:
-            _write_parquet(temporary, columns, path)
+            _write_parquet(temporary, {**(_exact(beside) if beside else {}), **columns}, path)
 
 
-def write_csv(file: TextIO, columns: Mapping[str, np.ndarray]) -> None:
+def write_csv(file: TextIO, columns: Mapping[str, np.ndarray], beside: Table | None = None) -> None:
     """Write columns, all of one length, as CSV to an open text file, as ``write_table`` does."""
     values = [np.asarray(column) for column in columns.values()]
     whole = [column.dtype.kind == "f" and _all_whole(column) for column in values]
-    writer = csv.writer(file, lineterminator="\n")
+    separator, comma, rows = ",", False, None
+    if beside is not None:
+        text = beside.text
+        separator, rows = text.separator, text.lines()
+        comma = separator != "," and any(way.get("decimal") == "," for way in beside.reading["columns"].values())
+        file.write((text.header or as_text(list(beside.columns), separator)) + separator)
+    writer = csv.writer(file, lineterminator="\n", delimiter=separator)
     writer.writerow(columns)
     for start in range(0, len(values[0]), _AT_ONCE):
-        parts = [column[start : start + _AT_ONCE] for column in values]
-        writer.writerows(zip(*map(_csv_cells, parts, whole), strict=True))
+        parts = [
+            _csv_cells(column[start : start + _AT_ONCE], no_points, comma)
+            for column, no_points in zip(values, whole, strict=True)
+        ]
+        for cells in zip(*parts, strict=True):
+            if rows is not None and beside is not None:
+                file.write(_next(rows, beside) + separator)
+            writer.writerow(cells)
+
+
+def _next(rows: Iterator[str], table: Table) -> str:
+    """The text of the next row. Raises TableError where the file has fewer rows than were read of it."""
+    for row in rows:
+        return row
+    raise TableError(f"{table.name} changed while it was read: run the command again.")
+
+
+def _exact(table: Table) -> dict[str, np.ndarray]:
+    """The columns as they were read, those of numbers as text where digits would be lost."""
+    lossy = {
+        i
+        for i, values in enumerate(table.columns.values())
+        if values.dtype.kind == "f" and np.abs(values).max(initial=0) > 2.0**53
+    }
+    columns = dict(table.columns)
+    if lossy:
+        rows = csv.reader(table.text.lines(), delimiter=table.text.separator)
+        cells = [row for row, _ in zip(rows, range(table.rows), strict=False)]
+        for i, name in enumerate(table.columns):
+            if i in lossy and any("." not in row[i] and "e" not in row[i].lower() for row in cells):
+                columns[name] = np.array([row[i] or None for row in cells], object)
+    return columns
 
 
 def _all_whole(values: np.ndarray) -> bool:
@@ -53,19 +95,25 @@ def _all_whole(values: np.ndarray) -> bool:
     return bool(np.all((np.floor(values) == values) & (np.abs(values) < 2.0**53)))
 
 
-def _csv_cells(values: np.ndarray, whole: bool) -> list[Any]:
+def _csv_cells(values: np.ndarray, whole: bool, comma: bool = False) -> list[Any]:
     if values.dtype.kind == "f":
         number = int if whole else float  # csv writes a float by repr: the shortest that reads back as it
-        return ["" if value != value else number(value) for value in values.tolist()]
+        cells = ["" if value != value else number(value) for value in values.tolist()]
+        return [str(cell).replace(".", ",") for cell in cells] if comma else cells
     if values.dtype.kind == "M":
         moments, days = values.astype("datetime64[us]"), values.astype("datetime64[D]")
         clock = np.any((moments != days) & ~np.isnat(moments))
         texts = np.datetime_as_string(moments if clock else days).tolist()
         return ["" if text == "NaT" else text.removesuffix(".000000") for text in texts]
     return [
-        str(value).lower() if isinstance(value, (bool, np.bool_)) else "" if value is None else value
+        str(value).lower() if isinstance(value, (bool, np.bool_)) else "" if value is None else _no_formula(value)
         for value in values.tolist()
     ]
+
+
+def _no_formula(cell: Any) -> Any:
+    """Text behind an apostrophe where a spreadsheet would take it for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
 def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], target: Path) -> None:

@@ -1,0 +1,48 @@
+"""How a table is written, said by options: the same for every command that reads one."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fallline.cli import printing
+
+if TYPE_CHECKING:
+    from fallline.table.table import Table
+
+_NAMES = ("skip", "delimiter", "decimal", "thousands", "na", "date_format", "header")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def reading_options(command: Command) -> Command:
+    """Give a command the options that say how its table is written, where that is not to be found out."""
+    for option in reversed((
+        click.option("--skip", type=click.IntRange(0), metavar="N", help="Lines to leave out before the header."),
+        click.option("--delimiter", metavar="SIGN", help="What separates the fields: a sign, tab or space."),
+        click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark."),
+        click.option("--thousands", metavar="SIGN", help="The mark between thousands: a sign, space or none."),
+        click.option("--na", multiple=True, metavar="CELL", help="A cell that means that nothing was recorded, such as -999; repeatable."),
+        click.option("--date-format", metavar="FORMAT", help="How dates are written, such as %d.%m.%Y or %m/%d/%Y."),
+        click.option("--header", type=click.IntRange(0, 2), metavar="LINES", help="Lines of the header: 0, 1, or 2."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def read(table: Path, options: dict[str, Any], like: Any = None) -> "Table":
+    """Read a table; what the options say of it is taken out of them. ``like``: the reading of a table that is written alike."""
+    from fallline.table.read import read_table
+
+    asked = {name: options.pop(name) for name in _NAMES}
+    return read_table(table, **asked, like=like if isinstance(like, Mapping) else None)
+
+
+def said_of(source: "Table") -> tuple[str, ...]:
+    """What was found around the rows, and what stays doubtful."""
+    return (*source.remarks, *source.doubts)
+
+
+def tell(source: "Table", quiet: bool = False) -> None:
+    """Print what was found in a file besides its rows, and, even where all else is quiet, what stays doubtful."""
+    printing.note(source.doubts if quiet else said_of(source))
