@@ -22,7 +22,7 @@ def reading_options(command: Command) -> Command:
         click.option("--delimiter", metavar="SIGN", help="What separates the fields: a sign, tab or space."),
         click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark."),
         click.option("--thousands", metavar="SIGN", help="The mark between thousands: a sign, space or none."),
-        click.option("--na", multiple=True, metavar="CELL", help="A cell that means that nothing was recorded, such as -999; repeatable."),
+        click.option("--na", multiple=True, metavar="CELL", help="A cell that means that nothing was recorded; repeatable."),
         click.option("--date-format", metavar="FORMAT", help="How dates are written, such as %d.%m.%Y or %m/%d/%Y."),
         click.option("--header", type=click.IntRange(0, 2), metavar="LINES", help="Lines of the header: 0, 1, or 2."),
     )):  # fmt: skip

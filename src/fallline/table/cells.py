@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fallline.table import dates
-from fallline.table.database import plain, quoted
+from fallline.table.database import asked, plain, quoted
+from fallline.table.date_order import date_orders
 from fallline.table.decimals import Marks, decimal_marks
 from fallline.table.dialect import BLANKS, Dialect
 from fallline.table.forms import BOOLEAN, MISSING, PLAIN, TEXT, Form, clothes, number, said_of
+from fallline.table.sentinels import sentinels
 from fallline.table.table import SPACES, Block, Notes
-from fallline.words import counted, listed
+from fallline.words import counted, listed, shortened
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Database
@@ -95,7 +97,7 @@ def typed(database: "Database", names: Sequence[str], hints: Hints | None = None
         for column in others:
             _look(database, column, hints)
     mark, doubts = decimal_marks(database, columns, hints)
-    doubts += _date_orders(database, others)
+    doubts += date_orders(database, others)
     odd = {column.name: _settle(database, column, doubts) for column in others if not column.known}
     odd |= {column.name: _odd_cells(database, column) for column in others if column.known}
     fetched: dict[str, Any] = {}
@@ -111,7 +113,7 @@ def typed(database: "Database", names: Sequence[str], hints: Hints | None = None
         read = values_of[column.name] = plain(fetched[column.cell], column.form.kind)
         if column.form.kind == "DOUBLE":
             _leave_out(read, hints.dialect.na)
-            doubts += _sentinel(column.name, read)
+            doubts += sentinels(column.name, read)
         note = column.note or _note(database, column)
         said = [note, _quoted_odd(odd.get(column.name))]
         if _as_they_stand(column) and (digits[column.at] or 0) > 15 and _beyond_whole(read):
@@ -137,7 +139,7 @@ def _as_they_stand(column: "_Column") -> bool:
 
 
 def _plain_or_not(database: "Database", names: Sequence[str], hints: Hints) -> tuple[list[_Column], list[int | None]]:
-    """The columns, those of plain numbers told apart, which DuckDB's own cast finds out fastest; and the longest whole number of each."""
+    """The columns, and the longest whole number of each. DuckDB's own cast tells those of plain numbers apart the fastest."""
     questions = ", ".join(
         f"bool_and(c{i} is null or (try_cast(c{i} as double) is not null and not contains(c{i}, '_') "
         f"and not regexp_full_match(c{i}, '{_LEADING_ZERO}'))), bool_or(contains(c{i}, '.')), "
@@ -169,7 +171,7 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
     """Find the forms that may be those of a column, and how many cells fit each."""
     cell = column.cell
     sample = [
-        text for (text,) in _asked(database, f"select {cell} from others where {cell} is not null limit {_SAMPLE}")
+        text for (text,) in asked(database, f"select {cell} from others where {cell} is not null limit {_SAMPLE}")
     ]
     if not sample:
         column.form, column.known = PLAIN, True
@@ -196,16 +198,12 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
         [f"count({cell})", f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"]
         + [f"count_if({form.fits(cell)})" for form in likely]
     )
-    column.present, column.codes, *fits = _asked(database, f"select {questions} from others")[0]
+    column.present, column.codes, *fits = asked(database, f"select {questions} from others")[0]
     column.forms = tuple(zip(likely, fits, strict=True))
 
 
 def _matches(form: Form, text: str) -> bool:
     return re.fullmatch(form.pattern, text) is not None
-
-
-def _asked(database: "Database", question: str) -> list[Any]:
-    return database.execute(question).fetchall()
 
 
 def _as_in_the_fit(database: "Database", column: _Column, hints: Hints) -> Form | None:
@@ -222,9 +220,9 @@ def _as_in_the_fit(database: "Database", column: _Column, hints: Hints) -> Form 
             forms = [number(then["decimal"], *worn)]
     best, most = None, 0
     for form in forms:
-        present, fits = _asked(
-            database, f"select count({column.cell}), count_if({form.fits(column.cell)}) from others"
-        )[0]
+        present, fits = asked(database, f"select count({column.cell}), count_if({form.fits(column.cell)}) from others")[
+            0
+        ]
         if 2 * fits >= present and fits > most:
             best, most = form, fits
     return best
@@ -252,10 +250,10 @@ def _settle(database: "Database", column: _Column, doubts: list[str]) -> list[tu
     what = "dates" if form.kind == "TIMESTAMP" else "numbers" if form.kind == "DOUBLE" else ""
     if what and count >= 0.5 * column.present:
         left = column.present - count
-        shown = listed((f"'{_short(text)}'" for text, _ in odd), 3)
+        shown = listed((f"'{shortened(text)}'" for text, _ in odd), 3)
         doubts.append(
-            f"{counted(count, 'cell')} of `{column.name}` are {what} and {left:,} are not ({shown}), so it was read as text: if these "
-            f"mean that nothing was recorded, --na '{_short(odd[0][0])}'."
+            f"{counted(count, 'cell')} of `{column.name}` are {what} and {left:,} are not ({shown}), so it was read as text: if "
+            f"these mean that nothing was recorded, --na '{shortened(odd[0][0])}'."
         )
     return []
 
@@ -267,7 +265,7 @@ def _odd_cells(database: "Database", column: _Column) -> list[tuple[str, int]]:
     cell = column.cell
     return [
         (text, count)
-        for text, count in _asked(
+        for text, count in asked(
             database,
             f"select {cell}, count(*) from others where {cell} is not null and not {column.form.fits(cell)} "
             f"group by {cell} order by count(*) desc, min(place) limit 50",
@@ -288,7 +286,7 @@ def _are_missing(database: "Database", column: _Column, fitting: int, odd: Seque
     if column.form.kind != "DOUBLE":
         return True
     value, fits = column.form.value(column.cell), column.form.fits(column.cell)
-    different, whole = _asked(
+    different, whole = asked(
         database,
         f"select count(distinct v), bool_and(v = floor(v)) from (select {value} as v from others where {fits})",
     )[0]
@@ -299,13 +297,8 @@ def _quoted_odd(odd: Sequence[tuple[str, int]] | None) -> str:
     """How many cells were taken for missing, and which."""
     if not odd:
         return ""
-    shown = listed((f"'{_short(text)}'" for text, _ in odd), 3)
+    shown = listed((f"'{shortened(text)}'" for text, _ in odd), 3)
     return f"{counted(sum(count for _, count in odd), 'cell')} that could not be read so taken as missing: {shown}"
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 24 else text[:23] + "…"
 
 
 def _note(database: "Database", column: _Column) -> str:
@@ -317,12 +310,12 @@ def _note(database: "Database", column: _Column) -> str:
     questions = ", ".join(f"bool_or(regexp_matches({cell}, {quoted(f'[0-9][{mark}][0-9]{{2,3}}')}))" for mark in marks)
     used = [
         mark
-        for mark, there in zip(marks, _asked(database, f"select {questions} from {column.table}")[0], strict=True)
+        for mark, there in zip(marks, asked(database, f"select {questions} from {column.table}")[0], strict=True)
         if there
     ]
     commas = (
         form.spelled["decimal"] == ","
-        and _asked(database, f"select bool_or(contains({cell}, ',')) from {column.table}")[0][0]
+        and asked(database, f"select bool_or(contains({cell}, ',')) from {column.table}")[0][0]
     )
     return said_of(form, used[0] if used else "", commas)
 
@@ -336,117 +329,6 @@ def _leave_out(values: np.ndarray, marks: Sequence[str]) -> None:
             continue
 
 
-_NINES = re.compile(r"-?([1-9]?9{2,6}|[678]999+|8{3,6}|7{3,6})")
-
-
-def _sentinel(name: str, values: np.ndarray) -> list[str]:
-    """A sentence on a number that lies far outside all others and repeats, as −999 for a missing value does."""
-    there = values[np.isfinite(values)]
-    if len(there) < 5:
-        return []
-    said = []
-    for end in (there.min(), there.max()):
-        if abs(end) < 9 or end != np.floor(end) or abs(end) >= 1e7:
-            continue
-        rest = there[there != end]
-        often = len(there) - len(rest)
-        if often < 2 or len(rest) < 3 or 2 * often > len(there):
-            continue
-        low, high = rest.min(), rest.max()
-        gap = low - end if end < low else end - high
-        times = 1.0 if _NINES.fullmatch(f"{end:.0f}") else 10.0
-        if gap > times * max(high - low, abs(high), abs(low)) and len(np.unique(rest[:1000])) > 2:
-            said.append(
-                f"{end:.0f} stands in {counted(often, 'row')} of `{name}`, far outside its other numbers ({low:g} to {high:g}): if it "
-                f"means that nothing was recorded, --na {end:.0f}."
-            )
-    return said
-
-
 def _beyond_whole(values: np.ndarray) -> bool:
     finite = values[np.isfinite(values)]
     return bool(finite.size and np.all(np.floor(finite) == finite) and np.abs(finite).max() > 2.0**53)
-
-
-def _date_orders(database: "Database", columns: Sequence[_Column]) -> list[str]:
-    """Settle whether the day or the month comes first where both could be, by the other columns and by the order of the rows.
-
-    Forms that lose are taken out. The sentences say what stays doubtful. Moments with a zone are told apart here, too.
-    """
-    doubts: list[str] = []
-    unsettled: list[_Column] = []
-    sure: set[str] = set()
-    for column in columns:
-        if column.known or not column.forms:
-            continue
-        best = max(count for _, count in column.forms)
-        orders = {form.order for form, count in column.forms if count == best and form.order}
-        if {"day first", "month first"} <= orders:
-            unsettled.append(column)
-        else:
-            sure |= orders
-        if best == column.present and any(
-            form.spelled.get("form") == "iso" and count == best for form, count in column.forms
-        ):
-            _keep_zone(database, column)
-    for column in unsettled:
-        order, certain = (next(iter(sure)), True) if len(sure) == 1 else _order_of_rows(database, column)
-        other = "month first" if order == "day first" else "day first"
-        column.forms = tuple((form, count) for form, count in column.forms if form.order != other)
-        form = next(form for form, _ in column.forms if form.order == order)
-        why = "" if len(sure) == 1 else " (no date shows which of the two comes first; the order of the rows does)"
-        column.note = form.note + (why if certain else " (no date shows which of the two comes first)")
-        if not certain:
-            text = _asked(database, f"select {column.cell} from others where {column.cell} is not null limit 1")[0][0]
-            sign = next((letter for letter in text if letter in "/.-"), "/")
-            year = "%Y" if form.spelled.get("form") == "long" else "%y"
-            otherwise = sign.join(("%m", "%d", year) if order == "day first" else ("%d", "%m", year))
-            first = "the day" if order == "day first" else "the month"
-            doubts.append(
-                f"Nothing shows whether the day or the month comes first in `{column.name}` ('{_short(text)}'): it was read with {first} "
-                f"first; --date-format {otherwise} reads it the other way."
-            )
-    return doubts
-
-
-def _order_of_rows(database: "Database", column: _Column) -> tuple[str, bool]:
-    """Under which reading the rows go forward or backward in time, or in even steps; and whether that leaves no doubt."""
-    cell = column.cell
-    if _asked(database, f"select bool_or({cell} ilike '%m' or {cell} ilike '%m.') from others")[0][0]:
-        return "month first", True  # AM and PM go with month/day/year
-    if _asked(database, f"select bool_and(regexp_matches({cell}, '^[0-9]+[.]')) from others")[0][0]:
-        return "day first", True  # points do, too, with day.month.year
-    found = {}
-    for order in ("day first", "month first"):
-        form = next(form for form, _ in column.forms if form.order == order)
-        days = f"select epoch({form.value(cell)}) / 86400 as t from others where {cell} is not null order by place limit 100000"
-        moments = np.array([day for (day,) in _asked(database, days)], float)
-        steps = np.diff(moments[np.isfinite(moments)])
-        steps = steps[steps != 0]
-        along = max(np.mean(steps > 0), np.mean(steps < 0)) if len(steps) else 0.0
-        uneven = float(np.std(steps) / abs(np.mean(steps))) if along == 1.0 else np.inf
-        found[order] = along, uneven, len(steps)
-    (day, day_uneven, steps_), (month, month_uneven, _) = found["day first"], found["month first"]
-    if day != month:
-        order = "day first" if day > month else "month first"
-        return order, max(day, month) > 0.99 and min(day, month) < 0.95 and steps_ >= 3
-    if day < 1.0 or day_uneven == month_uneven:
-        return "day first", False
-    order = "day first" if day_uneven < month_uneven else "month first"
-    ends = sorted((day_uneven, month_uneven))
-    return order, steps_ >= 5 and ends[1] > 3 * ends[0]
-
-
-def _keep_zone(database: "Database", column: _Column) -> None:
-    """Keep the clock of the place where all moments name their zone and it is one, in summer and winter perhaps two."""
-    cell = column.cell
-    zones = f"select distinct regexp_extract({cell}, ':[0-9]{{2}}([.,][0-9]+)?{dates.ZONE}$', 0) from others where {cell} is not null limit 20"
-    offsets = {dates.offset_of(f"00{zone}" if zone else "") for (zone,) in _asked(database, zones)}
-    if None in offsets or offsets == {0}:
-        return
-    ends = sorted(offset for offset in offsets if offset is not None)
-    if ends[-1] - ends[0] > 60:
-        column.note = "moments of several zones, in UTC"
-        return
-    form = dates.in_zone(ends[0] if len(ends) == 1 else None)
-    column.forms = ((form, column.present),)

@@ -59,6 +59,11 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def asked(database: "duckdb.DuckDBPyConnection", question: str) -> list[Any]:
+    """The rows of an answer."""
+    return database.execute(question).fetchall()
+
+
 def first_line(problem: Exception) -> str:
     """What DuckDB complains of, in one line."""
     return str(problem).split("\n", maxsplit=1)[0].strip().rstrip(".")

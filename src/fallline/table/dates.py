@@ -102,10 +102,12 @@ def _month_name(pattern: str, day: int, month: int, year: int, form: str) -> For
             return f"regexp_extract({cell}, {quoted('^' + whole + '$')}, {which})"
 
         name = f"lower({group(month)})"
-        full = f"try_cast({group(year)} as int) + case when length({group(year)}) > 2 then 0 when try_cast({group(year)} as int) < 69 then 2000 else 1900 end"
+        number = f"try_cast({group(year)} as int)"
+        full = f"{number} + case when length({group(year)}) > 2 then 0 when {number} < 69 then 2000 else 1900 end"
         date = f"{full} || '-' || {_month_number(name)} || '-' || {group(day) if day else quoted('1')}"
         time = f"replace({group(clock)}, ',', '.')"
-        moment = f"case when {time} = '' then time '00:00' when {time} ilike '%m%' then {_half_day(time)}::time else try_cast({time} as time) end"
+        half, whole_day = f"{_half_day(time)}::time", f"try_cast({time} as time)"
+        moment = f"case when {time} = '' then time '00:00' when {time} ilike '%m%' then {half} else {whole_day} end"
         return f"case when regexp_matches({cell}, {quoted('^' + whole + '$')}) then try_cast({date} as date) + ({moment}) end"
 
     return Form("TIMESTAMP", whole, value, "dates with month names", {"as": "date", "form": form})
@@ -117,8 +119,9 @@ def _half_day(clock: str) -> str:
 
 def _duration(cell: str) -> str:
     parts = f"string_split(replace(regexp_replace({cell}, '^[+-]', ''), ',', '.'), ':')"
-    seconds = f"try_cast({parts}[1] as double) * 3600 + try_cast({parts}[2] as double) * 60 + coalesce(try_cast({parts}[3] as double), 0)"
-    return f"(case when {cell} like '-%' then -1 else 1 end) * ({seconds})"
+    hours, minutes, seconds = (f"try_cast({parts}[{i}] as double)" for i in (1, 2, 3))
+    total = f"{hours} * 3600 + {minutes} * 60 + coalesce({seconds}, 0)"
+    return f"(case when {cell} like '-%' then -1 else 1 end) * ({total})"
 
 
 def _days(cell: str) -> str:
@@ -138,6 +141,7 @@ def _minutes(cell: str) -> str:
     return _duration(f"('0:' || {cell})")
 
 
+_PART = r"\d+(?:[.,]\d+)?"
 _DURATION = {"as": "duration"}
 _SECONDS = "durations, as seconds"
 DATES = (  # by falling preference
@@ -156,19 +160,22 @@ DATES = (  # by falling preference
          "times of day", {"as": "date", "form": "half-day clock"}),
     Form("DOUBLE", r"[+-]?\d{1,4}:[0-5]\d:[0-5]\d([.,]\d+)?", _duration, _SECONDS, _DURATION | {"form": "clock"}),
     Form("DOUBLE", r"\d{1,4}:[0-5]\d([.,]\d+)?", _minutes, "minutes:seconds, as seconds", _DURATION | {"form": "minutes"}),
-    Form("DOUBLE", r"-?\d+ ?(?:days?|d|Tage?)(?:,? [+]?\d{1,2}:\d{2}:\d{2}([.,]\d+)?)?", _days, _SECONDS, _DURATION | {"form": "days"}),
-    Form("DOUBLE", r"P(?:\d+(?:[.,]\d+)?D)?(?:T(?:\d+(?:[.,]\d+)?H)?(?:\d+(?:[.,]\d+)?M)?(?:\d+(?:[.,]\d+)?S)?)?", _iso_duration, _SECONDS,
+    Form("DOUBLE", r"-?\d+ ?(?:days?|d|Tage?)(?:,? [+]?\d{1,2}:\d{2}:\d{2}([.,]\d+)?)?", _days, _SECONDS,
+         _DURATION | {"form": "days"}),
+    Form("DOUBLE", rf"P(?:{_PART}D)?(?:T(?:{_PART}H)?(?:{_PART}M)?(?:{_PART}S)?)?", _iso_duration, _SECONDS,
          _DURATION | {"form": "iso"}),
 )  # fmt: skip
 
+
+def _digits(cell: str) -> str:
+    day = rf"regexp_replace(substr({cell}, 1, 8), '^(....)(..)(..)$', '\1-\2-\3')"
+    clock = rf"regexp_replace(rpad(substr({cell}, 9), 6, '0'), '^(..)(..)(..)$', '\1:\2:\3')"
+    return f"try_cast({day} as timestamp) + coalesce(try_cast({clock} as time), time '00:00')"
+
+
 EIGHT_DIGITS = Form(
-    "TIMESTAMP", DIGITS,
-    lambda cell: (
-        f"try_cast(regexp_replace(substr({cell}, 1, 8), '^(....)(..)(..)$', '\\1-\\2-\\3') as timestamp) + "
-        f"coalesce(try_cast(regexp_replace(rpad(substr({cell}, 9), 6, '0'), '^(..)(..)(..)$', '\\1:\\2:\\3') as time), time '00:00')"
-    ),
-    "dates of eight digits (year, month, day)", {"as": "date", "form": "digits"},
-)  # fmt: skip
+    "TIMESTAMP", DIGITS, _digits, "dates of eight digits (year, month, day)", {"as": "date", "form": "digits"}
+)
 
 
 def as_asked(date_format: str) -> Form:

@@ -104,7 +104,7 @@ def _grouped(mark: str) -> str:
 
 
 def said_of(form: Form, mark: str, commas: bool) -> str:
-    """How numbers of this form are written, in a few words: the mark between thousands, if any, and whether decimals follow commas."""
+    """How numbers of this form are written: with which mark between thousands, if any, and whether decimals follow commas."""
     shown = "'" if mark == "’" else " " if mark.isspace() else mark
     words = []
     if mark:

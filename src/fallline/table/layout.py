@@ -15,14 +15,13 @@ from fallline.table.content import Source
 from fallline.table.dialect import Dialect
 from fallline.table.forms import MISSING, clothes
 from fallline.table.table import Notes
-from fallline.words import counted
+from fallline.words import counted, shortened
 
 _WORD = re.compile(r'"(?:[^"]|"")*"|[^ \t\n"][^ \t\n]*')
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _UNIT = re.compile(r"[\[(].*[\])]|[%‰°ºµμΩ€$£¥#-]|([%°µμΩ]|[^\W\d_]){1,4}([/·*^ ²³⁻¹]|[^\W\d_]|-?\d){0,10}|")
 _LOOKED_AT = 500  # records
 _COMMENT = ("#", "%", "//")
-_OPTIONS = "--skip N, --delimiter or --header"
 
 
 @dataclass
@@ -31,8 +30,9 @@ class Layout:
 
     ``separator`` of its fields (of words between blanks, " "); ``names`` of its columns as the header gives them, None where
     it has none; ``start``: the line, from 0, on which the first row begins, and ``header`` that of the header; ``loose``:
-    blanks may stand before a quotation mark; ``beside``: the names are not the one line above the rows; ``comments``: what begins a line that is no row. ``remarks`` say what was
-    found, ``doubts`` what may be otherwise, ``notes`` something of single columns.
+    blanks may stand before a quotation mark; ``beside``: the names are not the one line above the rows; ``comments``: what
+    begins a line that is no row. ``remarks`` say what was found, ``doubts`` what may be otherwise, ``notes`` something of
+    single columns.
     """
 
     separator: str
@@ -230,9 +230,9 @@ def _header(
     most = max(map(len, found.cells[at + 1 :]), default=found.widths[at])
     if found.widths[at] > most and dialect.header != 0:
         raise TableError(
-            f"The header of {name} has {found.widths[at]} fields ({_shown(', '.join(found.cells[at]))}), but no row has more than "
-            f"{most}: give each column one name, put names that hold the separator in quotation marks, or say "
-            f"how the file is written with {_OPTIONS}."
+            f"The header of {name} has {found.widths[at]} fields ({_shown(', '.join(found.cells[at]))}), but no row has more "
+            f"than {most}: "
+            + _said_otherwise("give each column one name, put names that hold the separator in quotation marks")
         )
     head = found.cells[at]
     layout = Layout(found.separator, max(width, len(head)), None, found.starts[at], found.starts[at], found.loose,
@@ -253,8 +253,8 @@ def _header(
         return layout
     if rows and len(head) < width and not _only_blank_beyond(rows, len(head)):
         raise TableError(
-            f"The header of {name} has {counted(len(head), 'field')} ({_shown(', '.join(head))}) and its rows have {width}: name every "
-            f"column, or say how the file is written with {_OPTIONS}."
+            f"The header of {name} has {counted(len(head), 'field')} ({_shown(', '.join(head))}) and its rows have {width}: "
+            + _said_otherwise("name every column")
         )
     layout.width = max(len(head), 1)
     layout.names = list(head)
@@ -324,8 +324,9 @@ def _row_names(name: str, layout: Layout, head: Sequence[str], rows: Sequence[Se
     counting = first == [str(i) for i in range(1, len(first) + 1)]
     if len(set(first)) < len(first) or not (counting or not any(map(is_plain, first))):
         raise TableError(
-            f"The header of {name} has {counted(len(head), 'field')} ({_shown(', '.join(head))}) and its rows have {len(head) + 1}, the "
-            f"first of which does not name or number the rows: name every column, or say how the file is written with {_OPTIONS}."
+            f"The header of {name} has {counted(len(head), 'field')} ({_shown(', '.join(head))}) and its rows have "
+            f"{len(head) + 1}, the first of which does not name or number the rows: "
+            + _said_otherwise("name every column")
         )
     layout.width, layout.beside = len(head) + 1, True
     layout.names = ["rownames", *head]
@@ -405,10 +406,14 @@ def _perhaps_a_row(
     years = all(re.fullmatch(r"(1[5-9]|20|21)\d\d", cell) for cell in given)
     if numeric and len(given) == len(numeric) and not years and all(map(_has_value, given)):
         layout.doubts.append(
-            f"The first line of {name} ({_shown(', '.join(head))}) was taken for the header, and may be a row: --header 0 makes it one."
+            f"The first line of {name} ({_shown(', '.join(head))}) was taken for the header, and may be a row: --header 0 "
+            "makes it one."
         )
 
 
 def _shown(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 48 else text[:47] + "…"
+    return shortened(" ".join(text.split()), 48)
+
+
+def _said_otherwise(what: str) -> str:
+    return f"{what}, or say how the file is written with --skip N, --delimiter or --header."

@@ -21,7 +21,7 @@ from fallline.table.dialect import Dialect
 from fallline.table.forms import MISSING, clothes
 from fallline.table.layout import Layout, is_blank, is_plain, layout_of, words_of
 from fallline.table.table import unique_names
-from fallline.words import counted
+from fallline.words import counted, shortened
 
 _TOTAL = re.compile(
     r"(?i)((grand |sub-?)?totals?|sums?|summe|gesamt(summe)?|somme|suma|totale|totaal|razem|average|avg|mean|mittelwert|moyenne|"
@@ -32,7 +32,7 @@ _FOOTNOTE = re.compile(r"(?i)([*†‡(\[]|sources?\b|quelle|notes?\b|anmerkung|
 
 @dataclass(frozen=True)
 class Text:
-    """The rows of a text file as they are written: the header's text, "" where it has none, and what gives the text of the rows."""
+    """The rows of a file as they are written: the text of the header, "" where it has none, and what gives that of the rows."""
 
     separator: str
     header: str
@@ -176,7 +176,9 @@ def _without_end(database: Any, name: str) -> tuple[list[str], list[str] | None]
         cells = [(cell or "").strip() for cell in last[1:]]
         filled = [cell for cell in cells if cell]
         if total is None and len(filled) == 1 and len(cells) > 2 and _FOOTNOTE.fullmatch(filled[0]):
-            said.insert(0, f"The last line of {name}, '{_short(filled[0])}', was left out: it is a remark, not a row.")
+            said.insert(
+                0, f"The last line of {name}, '{shortened(filled[0], 40)}', was left out: it is a remark, not a row."
+            )
         elif total is None and len(filled) > 1 and any(_TOTAL.fullmatch(cell) for cell in cells[:2]):
             total = cells
         else:
@@ -199,11 +201,11 @@ def _judged_total(name: str, total: Sequence[str], columns: Sequence[np.ndarray]
             abs(one - number) <= max(half, 1e-9 * abs(one)) for number, half in _readings(cell) for one in sums
         )
         right, wrong = right + agrees, wrong + (not agrees)
-    shown = _short(", ".join(filter(None, total)))
+    shown = shortened(", ".join(filter(None, total)), 40)
     if right and not wrong:
         return f"The last row of {name} ({shown}) holds the totals of the columns, and was left out."
     if columns[label].dtype.kind != "O":
-        return f"The last row of {name} ({shown}) calls itself a total, and was left out; its numbers are not all sums of the columns."
+        return f"The last row of {name} ({shown}) calls itself a total, and was left out; not all its numbers are."
     return (
         f"?The last row of {name} ({shown}) may be a total, and was read as a row: take it out of the file if it is none."
         if right
@@ -219,10 +221,6 @@ def _readings(cell: str) -> Iterator[tuple[float, float]]:
             yield float(bare), 0.5000001 * 10.0 ** -len(bare.partition(".")[2])
         except ValueError:
             continue
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _mended(name: str, text: str, layout: Layout) -> tuple[bytes, list[str]]:
@@ -256,7 +254,7 @@ def _mended(name: str, text: str, layout: Layout) -> tuple[bytes, list[str]]:
     if full < len(found):
         lines_ = counted(len(found) - full, "line")
         said = [
-            f"The last {lines_} of {name}, '{_short(found[full][0][0].strip())}', left out: no row has a single field."
+            f"The last {lines_} of {name}, '{shortened(found[full][0][0].strip(), 40)}', left out: no row has a single field."
         ]
     out = io.StringIO()
     writer = csv.writer(out, delimiter=separator, lineterminator="\n")

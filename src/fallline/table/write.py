@@ -19,11 +19,11 @@ _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,]*$).")
 
 
 def write_table(path: Path | str, columns: Mapping[str, np.ndarray], beside: Table | None = None) -> None:
-    """Write columns, all of one length, to a .csv or .parquet file, whole or not at all, ``beside`` the rows of a table read from a file.
+    """Write columns, all of one length, to a .csv or .parquet file, whole or not at all; ``beside`` the rows of a file.
 
     CSV is UTF-8 with commas; numbers are written so that reading gives back the same float64, dates in
     ISO form, missing values as empty cells (Parquet: null), and text that a spreadsheet would take for a formula behind an
-    apostrophe. A table that was read from a file keeps its rows letter by letter, its separator and its decimal mark; in
+    apostrophe. A table read from a file keeps its rows letter by letter, its separator and its decimal mark; in
     Parquet, where cells have types, as they were read, and as text where a number would lose digits.
     Raises TableError for another suffix, OutputError if the file cannot be written.
     """
