@@ -538,3 +538,14 @@ def test_classes_of_a_file_to_judge_by_may_be_spelled_otherwise(folder):
     done = run("fit", "fit.csv", "-t", "y", *QUICK, "--holdout", "new.csv")
     assert done.exit_code == 0, done.output
     assert re.search(r"held-out \(20\) +network +(0\.9|1\.0)", done.stdout)
+
+
+def test_what_the_target_follows_from_is_a_note_on_the_terminal_and_in_the_report(folder):
+    rows = [(at % 17 + at / 100, at * 7 % 23) for at in range(60)]
+    lines = (f"{a},{b},{3 * a + b * b / 9:.4f},{np.log(3 * a + b * b / 9 + 1):.6f}\n" for a, b in rows)
+    (folder / "t.csv").write_text("a,b,y,log y\n" + "".join(lines))
+    done = run("fit", "t.csv", "-t", "y", *QUICK)
+    note = "Where it is known only when `y` is, leave it out: --drop 'log y'."
+    assert note in done.stderr
+    assert numbers_of(folder / "t-y.html")["notes"][0].endswith(note)
+    assert "Note" not in run("fit", "t.csv", "-t", "y", *QUICK, "--drop", "log y").stderr

@@ -215,6 +215,7 @@ def fit(
     if not quiet:
         printing.print_table(printing.columns_table(column_lines(prepared.columns, prepared.notes)))
         printing.say("")
+    printing.note(prepared.columns.doubts)
     if isinstance(holdout, Path):
         tell(held_out, quiet)
         printing.note(read_otherwise(prepared.columns, source.reading, held_out))

@@ -28,13 +28,15 @@ class Columns:
 
     ``uses`` has one entry for every column of the table, in its order; ``plan`` holds, as plain JSON data,
     what encoding needs, one entry for every column that is an input. ``classes`` are those of the one target
-    where it is to be told by classes, in the order of their numbers; none where targets are numbers.
+    where it is to be told by classes, in the order of their numbers; none where targets are numbers. ``doubts`` are sentences
+    on what only a person can decide, with the option of ``fallline fit`` that does.
     """
 
     targets: tuple[str, ...]
     uses: tuple[ColumnUse, ...]
     plan: tuple[Entry, ...]
     classes: tuple[Class, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -62,7 +64,7 @@ class Columns:
             sums.add({**block, targets[0]: class_numbers(block[targets[0]], classes)} if classes else block)
         if not sums.columns:
             raise TableError("The table has no rows: at least two rows with a target value are needed.")
-        uses, plan = roles_of(sums, row_numbers)
+        uses, plan, doubts = roles_of(sums, row_numbers)
         if classes:
             says = f"{len(classes)} classes: {listed((cut(name, 24) for name in class_names(classes)), 6)}"
             says += (
@@ -71,7 +73,7 @@ class Columns:
                 else ""
             )
             uses = tuple(replace(use, says=says) if use.name == targets[0] else use for use in uses)
-        return cls(sums.targets, uses, plan, tuple(classes))
+        return cls(sums.targets, uses, plan, tuple(classes), doubts)
 
     @property
     def encoded_names(self) -> tuple[str, ...]:
@@ -160,7 +162,8 @@ class Columns:
         """All of it as plain data for JSON; ``from_dict`` makes the same ``Columns`` of it."""
         uses = [asdict(use) | {"encoded": list(use.encoded)} for use in self.uses]
         said = {"targets": list(self.targets), "uses": uses, "plan": [dict(entry) for entry in self.plan]}
-        return said | ({"classes": list(self.classes)} if self.classes else {})
+        more = {"classes": list(self.classes), "doubts": list(self.doubts)}
+        return said | {name: held for name, held in more.items() if held}
 
     @classmethod
     def from_dict(cls, data: Any) -> "Columns":
@@ -208,7 +211,9 @@ _ENTRIES: dict[str, dict[str, type]] = {
 def _read_back(data: Any) -> Columns:
     given = _object(data, _COLUMNS)
     uses = tuple(ColumnUse(**_object(item, _USE)) for item in given["uses"])
-    columns = Columns(given["targets"], uses, tuple(map(_entry, given["plan"])), _classes(data.get("classes", [])))
+    doubts = _object({"doubts": data.get("doubts", [])}, {"doubts": tuple})["doubts"]
+    plan = tuple(map(_entry, given["plan"]))
+    columns = Columns(given["targets"], uses, plan, _classes(data.get("classes", [])), doubts)
     _must(_different(columns.targets), "The columns' targets must be one name or more, each once.")
     _must(not columns.classes or len(columns.targets) == 1, f"{_DAMAGED} `classes` belong to one target.")
     for use in uses:

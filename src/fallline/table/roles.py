@@ -3,6 +3,7 @@
 import datetime
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 
 from fallline.exceptions import TableError
 from fallline.table.encoding import YEAR, Entry, alike, cut, encoded, short, spelled_boolean
+from fallline.table.follows import Follows, follows
 from fallline.table.sums import FEW, ColumnSums, TableSums
-from fallline.words import counted, free_name
+from fallline.words import counted, free_name, minus
 
 MOST_CATEGORIES = 50
 _ROW_NUMBER = re.compile(
@@ -48,15 +50,17 @@ class _Input:
         self.role, self.says = "dropped", f"dropped: {why}"
 
 
-def roles_of(sums: TableSums, row_numbers: np.ndarray | None) -> tuple[tuple[ColumnUse, ...], tuple[Entry, ...]]:
-    """The use of every column, and the plan for encoding the inputs among them.
+def roles_of(
+    sums: TableSums, row_numbers: np.ndarray | None
+) -> tuple[tuple[ColumnUse, ...], tuple[Entry, ...], tuple[str, ...]]:
+    """The use of every column, the plan for encoding the inputs among them, and sentences on what only a person can decide.
 
     Messages number the rows from 1, or by ``row_numbers``. Raises TableError where there is nothing to learn from.
     """
     _judge_targets(sums, row_numbers)
     inputs = {name: _judged(name, sums) for name in sums.inputs}
     _drop_row_numbers(inputs, sums)
-    _drop_leaks(inputs, sums)
+    doubts = _drop_leaks(inputs, sums)
     _name_copies(inputs, sums)
     if not inputs:
         raise TableError("The table has no column besides its targets: at least one input is needed.")
@@ -85,7 +89,7 @@ def roles_of(sums: TableSums, row_numbers: np.ndarray | None) -> tuple[tuple[Col
                 names.append(free_name(wanted, taken))
                 taken.add(names[-1])
         uses.append(ColumnUse(name, given.role, given.says, tuple(names)))
-    return tuple(uses), tuple(plan)
+    return tuple(uses), tuple(plan), doubts
 
 
 def _too_large(found: tuple[int, float], row_numbers: np.ndarray | None) -> str:
@@ -243,7 +247,8 @@ def _drop_row_numbers(inputs: Mapping[str, _Input], sums: TableSums) -> None:
             inputs[name].drop(f"row number, {_range(sums.columns[name])}")
 
 
-def _drop_leaks(inputs: Mapping[str, _Input], sums: TableSums) -> None:
+def _drop_leaks(inputs: Mapping[str, _Input], sums: TableSums) -> tuple[str, ...]:
+    """Drop inputs that are parts of a target; give sentences on those that the target follows from otherwise."""
     names = list(inputs)
     told: dict[str, str] = {}
     known: list[tuple[int, frozenset[int]]] = []
@@ -259,6 +264,12 @@ def _drop_leaks(inputs: Mapping[str, _Input], sums: TableSums) -> None:
         known.append((target, members))
         for name, _ in named:
             told.setdefault(name, _relation(named, sums.targets[target]))
+    left = [i for i, name in enumerate(names) if inputs[name].role in ("number", "boolean") and name not in told]
+    found = follows(sums.sample.rows[:, : len(names)], sums.sample.rows[:, len(names) :], left)
+    for each in found:
+        parts = [(names[i], times) for i, times in each.terms]
+        for name, _ in parts if each.certain else ():
+            told.setdefault(name, _relation(parts, sums.targets[each.target]))
     others = any(given.used and (name not in told or name in sums.keep) for name, given in inputs.items())
     for name, relation in told.items():
         if name in sums.keep:
@@ -267,9 +278,46 @@ def _drop_leaks(inputs: Mapping[str, _Input], sums: TableSums) -> None:
             inputs[name].drop(f"leaks the target, {relation}")
         else:
             inputs[name].says += f"; {relation}, kept because no other input is left"
+    used = {name for name, given in inputs.items() if given.used}
+    doubts = {each: [names[i] for i, _ in each.terms] for each in found if not each.certain}
+    return tuple(
+        _doubt(each, members, sums)
+        for each, members in doubts.items()
+        # What all inputs together say of the target is what there is to learn.
+        if used - set(members) and sums.keep.isdisjoint(members)
+    )
 
 
-def _relation(terms: Sequence[tuple[str, int]], target: str) -> str:
+def _doubt(relation: Follows, members: Sequence[str], sums: TableSums) -> str:
+    """That a target follows from inputs, and how to leave these out."""
+    target = f"`{sums.targets[relation.target]}`"
+    rows = counted(relation.rows, "row") + " drawn at random" * (relation.rows < sums.complete)
+    if relation.kind == "ranks":
+        same = "as" if relation.constant > 0 else "backwards, as"
+        correlation = minus(f"{relation.constant:.5f}")
+        says = f"`{members[0]}` sorts the rows {same} {target} does (rank correlation {correlation} in {rows})"
+    else:
+        says = f"{target} is {_formula(relation, members)} in {rows}, within rounding"
+    known, them = ("it is", "it") if len(members) == 1 else ("these are", "them")
+    options = " ".join(f"--drop {shlex.quote(name)}" for name in members)
+    return f"{says}. Where {known} known only when {target} is, leave {them} out: {options}."
+
+
+def _formula(relation: Follows, members: Sequence[str]) -> str:
+    """The right-hand side of a product or a sum: "100 · `a` / `b`", "2 `a` − 0.5 `b` + 3"."""
+    constant = relation.constant
+    terms = [(f"`{name}`", times) for name, (_, times) in zip(members, relation.terms, strict=True)]
+    if relation.kind == "product":
+        above = [short(constant)] * (abs(constant - 1) > 1e-3) + [name for name, power in terms if power > 0]
+        return " · ".join(above) + "".join(f" / {name}" for name, power in terms if power < 0)
+    if constant:
+        terms.append(("", constant))
+    shown = [(short(abs(times)), name, "−" if times < 0 else "+") for name, times in terms]
+    parts = [f"{sign} {name if times == '1' and name else f'{times} {name}'.strip()}" for times, name, sign in shown]
+    return " ".join(parts).removeprefix("+ ")
+
+
+def _relation(terms: Sequence[tuple[str, float]], target: str) -> str:
     if len(terms) == 1:
         [(name, sign)] = terms
         return f"`{name}` {'equals' if sign > 0 else 'is minus'} `{target}`"

@@ -16,6 +16,7 @@ from fallline.arrays import namespace, to_numpy
 from fallline.exceptions import TableError
 from fallline.table.encoding import DAY, Values, targets_of
 from fallline.table.leaks import Leaks
+from fallline.table.sample import Sample, mixed, numbered
 from fallline.words import nearest
 
 FEW = 5
@@ -43,6 +44,7 @@ class TableSums:
             inputs = [name for name in block if name not in self.targets]
             self.inputs = {name: place for place, name in enumerate(inputs)}
             self.leaks = Leaks(len(self.inputs), len(self.targets))
+            self.sample = Sample(len(self.inputs) + len(self.targets))
         if odd := sorted(self.columns.keys() ^ block.keys()):
             raise TableError(f"Column `{odd[0]}` is in some blocks of rows and not in others.")
         y = targets_of(block, self.targets)
@@ -55,6 +57,7 @@ class TableSums:
             if name in self.inputs and name not in self.drop and values.kind in ("number", "boolean"):
                 x[:, self.inputs[name]] = values.data[complete]
         self.leaks.add(x, y[complete])
+        self.sample.add(x, y[complete])
         self.target_values = [
             sorted({*known, *np.unique(column)[:FEW].tolist()})[:FEW]
             for known, column in zip(self.target_values, y[complete].T, strict=True)
@@ -215,11 +218,6 @@ class ColumnSums:
 
 
 def _fingerprint(values: np.ndarray, rows: np.ndarray) -> int:
-    """A sum over rows of a hash of row number and value (the finaliser of SplitMix64), modulo 2^64."""
+    """A sum over rows of a hash of row number and value, modulo 2^64."""
     bits = np.where(np.isnan(values), np.nan, values + 0.0).view(np.uint64)
-    with np.errstate(over="ignore"):
-        mixed = bits ^ ((rows.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
-        return int(mixed.sum(dtype=np.uint64))
+    return int(mixed(bits ^ numbered(rows)).sum(dtype=np.uint64))
