@@ -64,7 +64,7 @@ class Columns:
             sums.add({**block, targets[0]: class_numbers(block[targets[0]], classes)} if classes else block)
         if not sums.columns:
             raise TableError("The table has no rows: at least two rows with a target value are needed.")
-        uses, plan, doubts = roles_of(sums, row_numbers)
+        uses, plan, doubts = roles_of(sums, row_numbers, len(classes) < 3)
         if classes:
             says = f"{len(classes)} classes: {listed((cut(name, 24) for name in class_names(classes)), 6)}"
             says += (

@@ -4,17 +4,18 @@ import datetime
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fallline.exceptions import TableError
+from fallline.table.codes import LEAST, odd_as_quantity
 from fallline.table.encoding import YEAR, Entry, alike, cut, encoded, short, spelled_boolean
 from fallline.table.follows import Follows, follows
 from fallline.table.sums import FEW, ColumnSums, TableSums
-from fallline.words import counted, free_name, minus
+from fallline.words import counted, free_name, minus, written
 
 MOST_CATEGORIES = 50
 _ROW_NUMBER = re.compile(
@@ -51,16 +52,17 @@ class _Input:
 
 
 def roles_of(
-    sums: TableSums, row_numbers: np.ndarray | None
+    sums: TableSums, row_numbers: np.ndarray | None, by_size: bool = True
 ) -> tuple[tuple[ColumnUse, ...], tuple[Entry, ...], tuple[str, ...]]:
     """The use of every column, the plan for encoding the inputs among them, and sentences on what only a person can decide.
 
-    Messages number the rows from 1, or by ``row_numbers``. Raises TableError where there is nothing to learn from.
+    Messages number the rows from 1, or by ``row_numbers``. ``by_size``: a target's numbers are more or less of something, as
+    those of three classes are not. Raises TableError where there is nothing to learn from.
     """
     _judge_targets(sums, row_numbers)
     inputs = {name: _judged(name, sums) for name in sums.inputs}
     _drop_row_numbers(inputs, sums)
-    doubts = _drop_leaks(inputs, sums)
+    doubts = (*_drop_leaks(inputs, sums), *_unlike_quantities(inputs, sums, by_size))
     _name_copies(inputs, sums)
     if not inputs:
         raise TableError("The table has no column besides its targets: at least one input is needed.")
@@ -315,6 +317,27 @@ def _formula(relation: Follows, members: Sequence[str]) -> str:
     shown = [(short(abs(times)), name, "−" if times < 0 else "+") for name, times in terms]
     parts = [f"{sign} {name if times == '1' and name else f'{times} {name}'.strip()}" for times, name, sign in shown]
     return " ".join(parts).removeprefix("+ ")
+
+
+def _unlike_quantities(inputs: Mapping[str, _Input], sums: TableSums, by_size: bool) -> Iterator[str]:
+    """A sentence on each column of whole numbers that numbers the rows, or whose numbers are codes, as it seems."""
+    free = [name for name, given in inputs.items() if given.role == "number" and name not in sums.keep]
+    for name in free:
+        column, option, x = sums.columns[name], shlex.quote(name), sums.sample.rows[:, sums.inputs[name]]
+        if column.in_order and len(free) > 1 and len(np.unique(x)) >= 0.95 * len(x):
+            way = "rises" if column.rises > column.falls else "falls"
+            yield (
+                f"`{name}` {way} from row to row, {_range(column)}, and has hardly a number twice. Where it only says which row "
+                f"it is, leave it out: --drop {option}."
+            )
+        elif column.whole and by_size:
+            y = sums.sample.rows[:, len(inputs) :]
+            p, j = min((odd_as_quantity(x, values), j) for j, values in enumerate(y.T))
+            if p <= LEAST:
+                yield (
+                    f"The mean of `{sums.targets[j]}` goes up and down with `{name}` as with no quantity (p = {written(p, 2)}). "
+                    f"Where its numbers are codes, read them as categories: --category {option}."
+                )
 
 
 def _relation(terms: Sequence[tuple[str, float]], target: str) -> str:

@@ -20,6 +20,7 @@ from fallline.table.sample import Sample, mixed, numbered
 from fallline.words import nearest
 
 FEW = 5
+_ROWS_IN_ORDER = 20  # fewer are in order by chance, or on purpose
 _MOST_TEXTS = 50_000  # different texts remembered in one column; those that come later count as "more"
 
 
@@ -150,7 +151,7 @@ class ColumnSums:
         self.clock = Moments()  # microseconds since midnight
         self.weekdays = np.zeros(7, np.int64)  # rows on each day of the week
         self.whole = True
-        self.given, self.rises, self.rise, self.last = 0, 0, 0.0, math.nan  # from row to row, all rows
+        self.given, self.rises, self.falls, self.rise, self.last = 0, 0, 0, 0.0, math.nan  # from row to row, all rows
         self.too_large: tuple[int, float] | None = None  # the first row, from 1, with such a number
         self.texts: dict[str, int] = {}  # the first _MOST_TEXTS texts, and how often they occur
         self.more_texts = 0  # rows with other texts
@@ -166,6 +167,11 @@ class ColumnSums:
         """Whether it counts the rows, though some may be left out, and it may start again now and then."""
         falls = self.given - 1 - self.rises
         return self.whole and self.given > 2 and falls <= 0.05 * self.given and self.rise <= 2.5 * self.given
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it is whole numbers that rise, or fall, from row to row nearly everywhere, so that nearly all are different."""
+        return self.whole and self.given >= _ROWS_IN_ORDER and max(self.rises, self.falls) >= 0.95 * (self.given - 1)
 
     def add(self, name: str, values: Values, counts: np.ndarray, start: int, as_category: bool) -> None:
         """Take in the rows of a block that count, (n,) bool, the first of which is row ``start``."""
@@ -205,6 +211,7 @@ class ColumnSums:
             return
         steps = np.diff(values.data, prepend=self.last)
         self.rises += int(np.sum(steps > 0))
+        self.falls += int(np.sum(steps < 0))
         self.rise += float(steps[steps > 0].sum())
         self.last = float(values.data[-1])
 
