@@ -211,17 +211,49 @@ def test_names_with_spaces_and_letters_of_every_kind_are_no_trouble(folder):
         ("prices.2025.csv.gz", "y", "prices.2025-y"),  # prices.2026 must not replace it
         ("data", "Body Mass (g)", "data-Body_Mass_g"),
         ("t.CSV", "価格" * 60, "t-" + "価格" * 19 + "価"),  # 120 bytes, whole letters
+        ("t.csv", "../../x", "t-x"),
+        ("t.csv", "/etc/passwd", "t-etc_passwd"),
+        ("t.csv", r"C:\Users\x", "t-C_Users_x"),
+        ("t.csv", "..", "t-"),
+        ("t.csv", "a\u202eb\x1b[31m", "t-a_b_31m"),
+        (r"..\..\x:y?.csv", "y", "_.._x_y_-y"),
+        ("CON.2025.csv", "y", "_CON.2025-y"),
+        ("nul.csv", "y", "nul-y"),  # nothing but a dot may follow the name of a device
+        (".csv", "y", "y"),
+        (".csv", "%", "model"),
+        ("a\nb.csv", "y", "a_b-y"),
     ],
-    ids=["dots", "punctuation", "long"],
+    ids=[
+        *[
+            "dots",
+            "punctuation",
+            "long",
+            "folders",
+            "a path",
+            "a path of Windows",
+            "the folder above",
+            "signs that are not seen",
+        ],
+        *["a table with signs", "a device", "nearly a device", "no name", "no name at all", "lines"],
+    ],
 )
 def test_the_files_are_named_after_table_and_target(folder, table_name, target, stem):
     text = f"x,{target}\n" + "".join(f"{i},{i * i}\n" for i in range(60))
     content = text.encode()
     (folder / table_name).write_bytes(gzip.compress(content) if table_name.endswith("gz") else content)
-    done = run("fit", table_name, "-t", target, *QUICK)
+    done = run("fit", table_name, "-t", target, *QUICK, "-o", "here")
     assert done.exit_code == 0, done.output
-    assert (folder / f"{stem}.fallline").exists()
-    assert (folder / f"{stem}.html").exists()
+    assert sorted(path.name for path in (folder / "here").iterdir()) == sorted([f"{stem}.fallline", f"{stem}.html"])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["here", table_name])
+
+
+def test_a_name_that_is_no_text_is_refused_before_the_work(folder):
+    name = os.fsdecode(b"caf\xe9.csv")
+    (folder / name).write_text(line())
+    done = run("fit", name, "-t", "y", *QUICK)
+    assert done.exit_code == 1
+    assert r"the name 'caf\udce9.csv' is not UTF-8" in done.stderr
+    assert [path.name for path in folder.iterdir()] == [name]
 
 
 def test_what_a_table_holds_is_shown_as_it_is(folder):

@@ -110,3 +110,14 @@ def test_predictions_do_not_replace_the_table(folder):
     assert done.exit_code == 1
     assert "is the table itself, which stays as it is: give another file to --output" in done.stderr
     assert path.read_bytes() == before
+
+
+def test_a_class_that_a_spreadsheet_would_run_is_written_as_text_and_the_users_columns_as_they_are(folder):
+    rows = [f"{at % 20},{'=1+1' if at % 20 > 9 else '@sum'},=2+2" for at in range(60)]
+    (folder / "t.csv").write_text("\n".join(["x,y,note", *rows]) + "\n")
+    run("fit", "t.csv", "-t", "y", *QUICK, "-q")
+    done = run("predict", "t-y.fallline", "t.csv")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()[1:]
+    assert [line.rsplit(",", 3)[0] for line in lines] == rows
+    assert {line.split(",")[3] for line in lines} == {"'=1+1", "'@sum"}

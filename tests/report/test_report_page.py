@@ -1,13 +1,16 @@
 """The report in a browser: it stands alone, fits a phone, and knows the dark."""
 
+import csv
 import dataclasses
 import shutil
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import sync_playwright
 
 from fallline import Effect, Importance
+from fallline.cli.main import main
 from fallline.plot import OneInputFitDisplay
 from fallline.report import write_report
 
@@ -79,6 +82,52 @@ def test_the_page_never_scrolls_sideways(width, tab, url):
     tab.set_viewport_size({"width": width, "height": 800})
     tab.goto(url)
     assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+SCRIPTS = [
+    "<script>document.title='ran'</script>",
+    "<img src=x onerror=\"document.title='ran'\">",
+    "</script></title></style></svg><script>document.title='ran'</script>",
+    "'\" onload=alert(1) x='",
+    "javascript:alert(1)",
+    "<!--<script>",
+    "]]><script>alert(1)</script>",
+]
+
+
+@pytest.mark.parametrize("classes", [False, True], ids=["numbers", "classes"])
+@pytest.mark.parametrize(
+    "script", SCRIPTS, ids=["script", "image", "ends of elements", "attribute", "address", "comment", "CDATA"]
+)
+def test_no_script_runs_whatever_a_table_calls_its_columns_categories_and_itself(
+    script, classes, tab, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(0).normal(size=60)
+    columns = {
+        f"{script} column": values, f"{script} kind": np.resize([f"{script} a", f"{script} b", f"{script} c"], 60),
+        f"{script} target": np.where(values > 0, f"{script} yes", f"{script} no") if classes else values**2,
+    }  # fmt: skip
+    name = f"{script.replace('/', ' ')}.csv"
+    with (tmp_path / name).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    quick = ["--hidden", "2", "--starts", "1", "--max-iter", "5", "--alpha", "0.1", "-o", "out", "-q"]
+    done = CliRunner().invoke(main, ["fit", name, "--target", f"{script} target", *quick])
+    assert done.exit_code == 0, done.output
+    [report] = (tmp_path / "out").glob("*.html")
+    dialogs = []
+    tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    tab.goto(report.as_uri())
+    tab.wait_for_load_state("networkidle")
+    assert (dialogs, tab.said, tab.asked) == ([], [], [report.as_uri()])
+    assert tab.title() != "ran"
+    assert tab.evaluate("document.querySelectorAll('script').length") == 2  # the numbers, and the page's own
+    assert tab.evaluate("document.querySelectorAll('img, iframe, object, [onload], [onerror]').length") == 0
+    shown = tab.evaluate("document.body.textContent")
+    assert f"{script} kind" in shown
+    assert f"{script} target" in tab.evaluate("document.querySelector('h1').textContent")
 
 
 def test_long_names_do_not_make_a_phone_scroll_sideways(tab, remade, tmp_path):

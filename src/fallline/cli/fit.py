@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import re
 import shlex
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 120  # bytes of a file's name before its suffix: file systems count bytes
 _SUFFIXES = re.compile(r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|gz))+$", re.IGNORECASE)
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')  # on some system, in the name of a file
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])[.]", re.IGNORECASE)  # on Windows, whatever follows
 _BETWEEN, _ANOTHER = 0.05, 0.5  # seconds between two movements of the bar, before it goes to another start
 
 
@@ -288,9 +291,15 @@ def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, P
     from fallline.report import is_report
 
     check_writable(folder)
-    name = _SUFFIXES.sub("", table.name)
+    if str(table).encode(errors="replace").decode() != str(table):
+        raise OutputError(
+            f"the name {table.name!a} is not UTF-8, and the model file and the report could not hold it: rename the table."
+        )
+    # Names come from files: none leads out of the folder, and all may be carried to any system.
+    name = _FORBIDDEN.sub("_", _SUFFIXES.sub("", table.name))
     stem = "-".join([name, *(re.sub(r"\W+", "_", target).strip("_") for target in targets)])
-    stem = stem.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    stem = os.fsencode(stem)[:_LONGEST_NAME].decode(errors="ignore").lstrip("-. ") or "model"
+    stem = f"_{stem}" if _DEVICE.match(stem) else stem
     model, report = folder / f"{stem}{SUFFIX}", folder / f"{stem}.html"
     for path, ours in ((model, is_model_file), (report, is_report)):
         if path.exists() and not ours(path):
