@@ -16,7 +16,7 @@ def odd_as_quantity(x: np.ndarray, y: np.ndarray) -> float:
     of a quantity come from isotonic regression; what is left has a degree of freedom for each mean that was put together with
     another: Barlow, Bartholomew, Bremner & Brunk (1972), Statistical Inference under Order Restrictions.
     """
-    from scipy.stats import f
+    from scipy.special import fdtrc
 
     known = np.isfinite(x)
     values, counts = np.unique(x[known], return_counts=True)
@@ -31,7 +31,7 @@ def odd_as_quantity(x: np.ndarray, y: np.ndarray) -> float:
 
     def p(fit: np.ndarray, parameters: int) -> float:
         left, freedom, more = float(counts @ (means - fit) ** 2), k - parameters, len(y) - k
-        return float(f.sf(left / freedom / max(within / more, 1e-300), freedom, more)) if freedom and left else 1.0
+        return float(fdtrc(freedom, more, left / freedom / max(within / more, 1e-300))) if freedom and left else 1.0
 
     from_middle = values - values.mean()
     line = np.polyval(np.polyfit(from_middle, means, 1, w=np.sqrt(counts)), from_middle)

@@ -49,7 +49,9 @@ def follows(x: np.ndarray, y: np.ndarray, inputs: Sequence[int]) -> list[Follows
     """
     found: list[Follows] = []
     x = np.where(np.abs(x) <= LARGEST, x, np.nan)
-    varied = [i for i in inputs if np.unique(x[np.isfinite(x[:, i]), i]).size > 1]
+    known = np.isfinite(x)
+    low, high = (end(x, axis=0, where=known, initial=start) for end, start in ((np.min, np.inf), (np.max, -np.inf)))
+    varied = [i for i in inputs if low[i] < high[i]]
     halves = {i: _half(x[:, i]) for i in varied} if len(varied) <= _MOST_INPUTS else {}
     for target, values in enumerate(y.T):
         few = len(np.unique(values)) < _FEW
@@ -91,19 +93,24 @@ def _explained(off: np.ndarray, bound: np.ndarray, y: np.ndarray, share: float, 
 
 
 def _by_ranks(seen: _Seen, inputs: Sequence[int]) -> Iterator[Follows]:
-    from scipy.stats import rankdata
-
+    of_all = _ranks(seen.y)
     for i in inputs:
         known = np.isfinite(seen.x[:, i])
         x, y = seen.x[known, i], seen.y[known]
         if len(x) < seen.fewest or np.ptp(x) == 0 or np.ptp(y) == 0:
             continue
-        correlation = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+        correlation = float(np.corrcoef(_ranks(x), of_all if known.all() else _ranks(y))[0, 1])
         steps = np.sign(correlation) * np.diff(y[np.argsort(x, kind="stable")])
         # Equal targets have the same rank, but a place each where rows were numbered in their order.
         places = np.all(steps >= 0) and np.unique(x).size >= np.unique(y).size >= _VALUES_OF_PLACES
         if abs(correlation) >= _RANKS or places:
             yield Follows("ranks", seen.target, ((i, 1.0),), correlation, len(x))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """The place of each value among all, counted from 0; equal ones have their mean place."""
+    _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - 0.5 * (counts + 1))[at])
 
 
 def _products(seen: _Seen, inputs: Sequence[int]) -> Iterator[Follows]:
@@ -169,6 +176,8 @@ def _sum(seen: _Seen, inputs: Sequence[int]) -> Follows | None:
         off = np.abs(x[:, used] @ times + constant - y)
         return _explained(off, seen.half_y + np.abs(times) @ half[used], y, share, anyhow)
 
+    if not _may_add_up(x, y):
+        return None
     used = np.arange(len(members))
     times, constant = _least_squares(x, y)
     if not right(used, times, constant, _PLAIN):
@@ -191,6 +200,14 @@ def _sum(seen: _Seen, inputs: Sequence[int]) -> Follows | None:
         constant = 0.0
     terms = tuple((members[i], float(each)) for i, each in zip(used, times, strict=True))
     return Follows("sum", seen.target, terms, constant, len(y))
+
+
+def _may_add_up(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether the best plane leaves so little that a sum is possible, by the normal equations: a fraction of the time of QR."""
+    z = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1)
+    gram, of_y = z.T @ z, z.T @ (y - y.mean())
+    times = np.linalg.solve(gram + 1e-10 * len(y) * np.eye(len(gram)), of_y)
+    return bool(np.std(y - z @ times) <= 2 * _PLAIN * np.std(y))
 
 
 def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
