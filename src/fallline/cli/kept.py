@@ -16,8 +16,9 @@ from fallline.cli.rows import column_lines
 from fallline.cli.table_fit import TableFit
 from fallline.descent import words_of
 from fallline.model_file import SavedModel
-from fallline.report import FitReport, figures
+from fallline.report import FitReport, RowSet, figures
 from fallline.table.classes import class_names
+from fallline.words import counted, listed, written
 
 
 def saved_of(
@@ -43,6 +44,7 @@ def about(
         # Relative: an absolute path is nobody's business, and projects move.
         source["from_model"] = Path(os.path.relpath(table.resolve(), model.parent.resolve())).as_posix()
     told = {"starts": sentences.starts(fit), "verdict": sentences.verdict(fit), "matters": sentences.matters(fit)}
+    told["alone"] = _alone(fit)
     told["comparison"] = " ".join(filter(None, sentences.comparisons(fit)))
     return {
         "command": command,
@@ -62,6 +64,25 @@ def about(
         "versions": versions(),
         **{name: words for name, words in told.items() if words},
     }
+
+
+def _alone(fit: TableFit) -> str:
+    """How far off the one network of a combination is that `fallline export --single` writes; "" where there is only one."""
+    held, fitted = fit.rowsets[-1], fit.fitted
+    if (
+        not fitted.parts
+        or fitted.alone().network == fitted.network
+        or not isinstance(held, RowSet)
+        or held.name != "held-out"
+    ):
+        return ""
+    off = [
+        np.sqrt(np.mean((held.actual - found) ** 2, axis=0))
+        for found in (fitted.alone().predict(fit.prepared.held_x), held.predicted)
+    ]
+    pairs = zip(fit.prepared.columns.targets, *off, strict=True)
+    errors = listed(f"{target} {written(one)} (all combined: {written(all_)})" for target, one, all_ in pairs)
+    return f"By itself it has an RMSE of {errors} on the {counted(held.rows, 'held-out row')}."
 
 
 def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()) -> FitReport:
