@@ -24,6 +24,15 @@ def test_the_decay_grows_with_the_noise(random):
     assert found[0] <= 0.1 < 1.0 <= found[1]
 
 
+def test_the_search_says_what_it_tries(random):
+    said = []
+    found = decided(QUICK, *rows(random, 0.35), told=said.append).alpha
+    tried = [float(words.rpartition(" ")[2]) for words in said]
+    assert all(words.startswith("choosing the weight decay") for words in said)
+    assert tried == list(module._DECAYS[3 : 3 + len(tried)])
+    assert found in tried[-2:]  # the one after it was no better, or there is none
+
+
 @pytest.mark.parametrize(
     ("alpha", "judged", "n", "expected"),
     [(0.7, False, 120, 0.7), ("evidence", False, 120, "evidence"), ("auto", True, 120, 0.1), ("auto", False, 15, 0.1)],

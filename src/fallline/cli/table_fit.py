@@ -112,7 +112,7 @@ def fit_table(
         **((OF_CLASSES if by_classes else {}) | settings),
     )  # fmt: skip
     chosen = by_classes and asked.alpha == "auto"
-    asked = decided(asked, prepared.x, prepared.y) if by_classes else asked
+    asked = decided(asked, prepared.x, prepared.y, told=phase) if by_classes else asked
     how = {"intervals": intervals and not by_classes, "compare": compare}
     fits = fits_of(prepared, asked, phase, watched=held, progress=progress, **how)
     fitted, path = fits.fitted, fits.path

@@ -12,6 +12,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,8 +48,9 @@ _LINE_DECAYS, _MOST_LINE = [float(10 ** (k / 4)) for k in range(10, -7, -1)], 1e
 
 
 def decided(
-    settings: Settings, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None, judged: bool = False
-) -> Settings:
+    settings: Settings, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None, judged: bool = False,
+    told: Callable[[str], Any] = lambda words: None,
+) -> Settings:  # fmt: skip
     """The settings of a fit to x (n, inputs) and columns y (n, k) of 0 and 1, with a number for an ``alpha`` of "auto".
 
     Looked for from 0.1 on to stronger candidates, for as long as the Brier score over five folds falls by more than half its
@@ -57,93 +59,120 @@ def decided(
     fold alone. With fewer than 20 rows, or where rows that are ``judged`` by stop the descent, it is 0.1. A width that nobody
     chose is 10 hidden units, 50 where the fit is large; ``line`` is then the decay under which logistic regression has the lowest
     score, unless the networks alone have a lower one than both together, by more than its standard error. Of ``max_seconds`` the
-    search takes at most half; the settings returned have the rest.
+    search takes at most half; the settings returned have the rest. ``told`` is called with what is tried next, in words.
     Raises KeyboardInterrupt at Ctrl-C.
     """
     began, end = time.perf_counter(), end_of(settings.max_seconds)
-    half = began + (end - began) / 2
-    usual = settings.finds_width and settings.average and settings.bias and settings.scale
-    usual = usual and settings.output_activation == "logistic" and not is_large(len(x), settings)
-    has_line = usual and len(x) * x.shape[1] ** 2 * y.shape[1] <= _MOST_LINE
+    has_line = _bears_line(settings, x, y)
     large = not choose("auto", settings.network(x.shape[1], y.shape[1]), len(x))[0].finds_penalty
     if settings.finds_width and settings.alpha != "evidence":
         settings = dataclasses.replace(settings, hidden_layer_sizes=_WIDE if large else _NARROW)
     if settings.alpha != "auto":
         return settings
-    number = class_numbers_of(y)
-    counts = np.ones(len(x)) if sample_weight is None else sample_weight
-    at = np.flatnonzero(counts > 0)
-    if judged or counts.sum() < _FEWEST_ROWS:
+    if judged or (len(x) if sample_weight is None else sample_weight.sum()) < _FEWEST_ROWS:
         return dataclasses.replace(settings, alpha=LIGHT_DECAY)
-    seed = 0 if settings.seed is None else settings.seed
-    keys = content_keys(x[at], y[at], 0)
-    if len(different := np.unique(keys)) > _MOST_ROWS:
-        some = keys < different[_MOST_ROWS]
-        at, keys = at[some], keys[some]
-    fold = _folds(keys, number[at])
-    x, y, number, counts = x[at], y[at], number[at], counts[at]
-    asked = dataclasses.replace(settings, seed=seed, n_starts=_STARTS, n_jobs=1, **NEARLY)
-    folds = [fold == k for k in range(1 if large else _FOLDS) if (fold == k).any() and (fold != k).any()]
+    search = _Search(settings, x, y, sample_weight, 1 if large else _FOLDS, began + (end - began) / 2, told)
+    decay = search.decay()
+    line = search.line() if has_line and not search.is_over() else None
+    if settings.max_seconds is not None:
+        left = max(settings.max_seconds - (time.perf_counter() - began), 1e-3)
+        settings = dataclasses.replace(settings, max_seconds=left)
+    return dataclasses.replace(settings, alpha=decay, line=line)
 
-    def score(outputs: np.ndarray, left: np.ndarray) -> np.ndarray:
-        """The Brier score of each row that was left out, by the outputs for them."""
-        p = probabilities(outputs)
-        return ((p - np.eye(p.shape[1])[number[left]]) ** 2).sum(axis=1)
 
-    def without(left: np.ndarray, decay: float, before: FittedNetwork | None) -> tuple[FittedNetwork, np.ndarray]:
-        """A fit without the rows that are left out, and the Brier score of each of these."""
-        weights = None if sample_weight is None else counts[~left]
-        seconds = None if half == math.inf else max(half - time.perf_counter(), 1e-3)
-        fitted, _ = fit_network(
-            x[~left], y[~left], asked, sample_weight=weights, before=before, alpha=decay, max_seconds=seconds
-        )
-        return fitted, score(fitted.predict(x[left]), left)
+def _bears_line(settings: Settings, x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether logistic regression may stand beside the networks: a usual fit, and rows of which it is quick."""
+    usual = settings.finds_width and settings.average and settings.bias and settings.scale
+    usual = usual and settings.output_activation == "logistic" and not is_large(len(x), settings)
+    return usual and len(x) * x.shape[1] ** 2 * y.shape[1] <= _MOST_LINE
 
-    def scored(place: int, before: Sequence[FittedNetwork | None]) -> tuple[list[FittedNetwork], np.ndarray]:
+
+class _Search:
+    """The rows that choose, the folds of them that are left out, and the best fits so far without each.
+
+    ``until``: when its time is over, as ``time.perf_counter()`` reads then.
+    """
+
+    def __init__(
+        self, settings: Settings, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None, count: int, until: float,
+        told: Callable[[str], Any],
+    ) -> None:  # fmt: skip
+        seed = 0 if settings.seed is None else settings.seed
+        self.asked = dataclasses.replace(settings, seed=seed, n_starts=_STARTS, n_jobs=1, **NEARLY)
+        self.n_jobs, self.weighted, self.until, self.told = settings.n_jobs, sample_weight is not None, until, told
+        counts = np.ones(len(x)) if sample_weight is None else sample_weight
+        at = np.flatnonzero(counts > 0)
+        keys = content_keys(x[at], y[at], 0)
+        if len(different := np.unique(keys)) > _MOST_ROWS:
+            some = keys < different[_MOST_ROWS]
+            at, keys = at[some], keys[some]
+        self.x, self.y, self.counts, self.number = x[at], y[at], counts[at], class_numbers_of(y)[at]
+        fold = _folds(keys, self.number)
+        self.folds = [fold == k for k in range(count) if (fold == k).any() and (fold != k).any()]
+        self.often = np.concatenate([self.counts[left] for left in self.folds])
+        self.fits: list[FittedNetwork] = []
+        self.scores = np.empty(0)
+
+    def is_over(self) -> bool:
+        """Whether its time is."""
+        return time.perf_counter() >= self.until
+
+    def decay(self) -> float:
+        """The decay of the lowest score, as far as steps prove to be worth it; ``fits`` and ``scores`` are then its own."""
+        place = _FIRST
+        self.fits, self.scores = self._under(place, [None] * len(self.folds))
+        for step in (1, -1):
+            while 0 <= place + step < len(_DECAYS):
+                fits, scores = self._under(place + step, self.fits)
+                if self.is_over() or not _lower(scores, self.scores, self.often, _ENOUGH[step]):
+                    break
+                self.fits, self.scores, place = fits, scores, place + step
+            if place != _FIRST:
+                break
+        return _DECAYS[place]
+
+    def line(self) -> float | None:
+        """The decay of logistic regression beside the fits; None where these are better alone."""
+        self.told("trying logistic regression beside the network")
+        tasks = [functools.partial(self._beside, near, left) for near, left in zip(self.fits, self.folds, strict=True)]
+        alone, beside = np.concatenate(side_by_side(tasks, self.n_jobs), axis=2)
+        mean = int(np.argmin(alone @ self.often))
+        return None if _lower(self.scores, beside[mean], self.often, _ENOUGH_ALONE) else _LINE_DECAYS[mean]
+
+    def _under(self, place: int, before: Sequence[FittedNetwork | None]) -> tuple[list[FittedNetwork], np.ndarray]:
         """The fits without each fold under a decay, going on from others, and the score of each row, fold by fold."""
-        each = zip(folds, before, strict=True)
-        tasks = [functools.partial(without, left, _DECAYS[place], near) for left, near in each]
-        fits, scores = zip(*side_by_side(tasks, settings.n_jobs), strict=True)
+        self.told(f"choosing the weight decay by rows left out: trying {_DECAYS[place]:g}")
+        each = zip(self.folds, before, strict=True)
+        tasks = [functools.partial(self._without, left, _DECAYS[place], near) for left, near in each]
+        fits, scores = zip(*side_by_side(tasks, self.n_jobs), strict=True)
         return list(fits), np.concatenate(scores)
 
-    often = np.concatenate([counts[left] for left in folds])
-    best, place = scored(_FIRST, [None] * len(folds)), _FIRST
-    for step in (1, -1):
-        while 0 <= place + step < len(_DECAYS):
-            further = scored(place + step, best[0])
-            if time.perf_counter() >= half or not _lower(further[1], best[1], often, _ENOUGH[step]):
-                break
-            best, place = further, place + step
-        if place != _FIRST:
-            break
-    line = None
-    if has_line and time.perf_counter() < half:
-        tasks = [
-            functools.partial(_beside, near, x, y, counts, left, score)
-            for near, left in zip(best[0], folds, strict=True)
-        ]
-        alone, beside = np.concatenate(side_by_side(tasks, settings.n_jobs), axis=2)
-        mean = int(np.argmin(alone @ often))
-        line = None if _lower(best[1], beside[mean], often, _ENOUGH_ALONE) else _LINE_DECAYS[mean]
-    if settings.max_seconds is not None:
-        settings = dataclasses.replace(
-            settings, max_seconds=max(settings.max_seconds - (time.perf_counter() - began), 1e-3)
-        )
-    return dataclasses.replace(settings, alpha=_DECAYS[place], line=line)
+    def _without(
+        self, left: np.ndarray, decay: float, before: FittedNetwork | None
+    ) -> tuple[FittedNetwork, np.ndarray]:
+        """A fit without the rows that are left out, and the Brier score of each of these."""
+        weights = self.counts[~left] if self.weighted else None
+        seconds = None if self.until == math.inf else max(self.until - time.perf_counter(), 1e-3)
+        fitted, _ = fit_network(
+            self.x[~left], self.y[~left], self.asked,
+            sample_weight=weights, before=before, alpha=decay, max_seconds=seconds,
+        )  # fmt: skip
+        return fitted, self._score(fitted.predict(self.x[left]), left)
 
+    def _beside(self, fitted: FittedNetwork, left: np.ndarray) -> np.ndarray:
+        """Scores (2, decays, rows) of the rows left out, by logistic regression alone and in the mean with a fit without them."""
+        seen, new = fitted.scaling.x(self.x[~left]), fitted.scaling.x(self.x[left])
+        enters = dataclasses.replace(fitted.network, output_activation="identity").predict(fitted.weights, new)
+        value, scores = ACTIVATIONS["logistic"].value, []
+        for line in lines(seen, self.y[~left], self.counts[~left], _LINE_DECAYS):
+            z = new @ line.coef + line.intercept
+            scores.append([self._score(value(each, np), left) for each in (z, SHARE * z + (1 - SHARE) * enters)])
+        return np.stack(scores, axis=1)
 
-def _beside(
-    fitted: FittedNetwork, x: np.ndarray, y: np.ndarray, counts: np.ndarray, left: np.ndarray,
-    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:  # fmt: skip
-    """Scores (2, decays, rows) of the rows ``left`` out, by logistic regression alone and in the mean with a fit without them."""
-    seen, new = fitted.scaling.x(x[~left]), fitted.scaling.x(x[left])
-    enters = dataclasses.replace(fitted.network, output_activation="identity").predict(fitted.weights, new)
-    value, scores = ACTIVATIONS["logistic"].value, []
-    for line in lines(seen, y[~left], counts[~left], _LINE_DECAYS):
-        z = new @ line.coef + line.intercept
-        scores.append([score(value(each, np), left) for each in (z, SHARE * z + (1 - SHARE) * enters)])
-    return np.stack(scores, axis=1)
+    def _score(self, outputs: np.ndarray, left: np.ndarray) -> np.ndarray:
+        """The Brier score of each row that was left out, by the outputs for them."""
+        p = probabilities(outputs)
+        return np.asarray(((p - np.eye(p.shape[1])[self.number[left]]) ** 2).sum(axis=1))
 
 
 def _lower(scores: np.ndarray, than: np.ndarray, often: np.ndarray, errors: float) -> bool:
