@@ -235,20 +235,49 @@ def test_the_number_of_threads_changes_no_bit(random, monkeypatch):
     one, two = (fit_network(x, y, n_jobs=n_jobs, **QUICK)[0] for n_jobs in (1, 2))
     assert one.weights.tobytes() == two.weights.tobytes()
     assert one.left_out.tobytes() == two.left_out.tobytes()
+    assert one.passes == two.passes
+
+
+def test_threads_have_all_widths_before_the_first_is_waited_for(random, monkeypatch):
+    monkeypatch.setattr(widths, "_PROBED_FROM", 0.0)
+    given, waited, task, results = [], [], widths._Run.task, widths._Run.results
+    monkeypatch.setattr(
+        widths._Run,
+        "task",
+        lambda self, network, *a, **k: given.append(network.hidden[0]) or task(self, network, *a, **k),
+    )
+    monkeypatch.setattr(widths._Run, "results", lambda self, tasks: waited.append(list(given)) or results(self, tasks))
+    fit_network(*waves(random, 200, noise=0.3), **QUICK)
+    # Of the first every fold, of the others two that say whether they are worth it.
+    assert waited[0] == [2] * 10 + [width for width in widths.WIDTHS[1:] for _ in range(2)]
+
+
+def test_only_the_walk_shown_goes_further_than_a_hundred_steps(random):
+    fitted, path = fit_network(*waves(random, noise=0.02), seed=0, tol=1e-7)
+    steps = [start.steps for part in fitted.parts for start in part.starts]
+    assert path.n_iter == steps[0] > 100
+    assert max(steps[1:]) == 100
 
 
 def test_a_width_that_two_folds_give_no_share_is_left_out_with_all_wider_ones(random, monkeypatch):
     monkeypatch.setattr(widths, "_PROBED_FROM", 0.0)
-    tried, whole = [], widths._Run._tried
+    tried, dropped, whole, drop = [], [], widths._Trial.candidate, widths._Trial.drop
 
-    def noted(self, network, *others, **bent):
-        tried.append((network.hidden[0], found := whole(self, network, *others, **bent)))
+    def noted(self, others):
+        tried.append((self.network.hidden[0], found := whole(self, others)))
         return found
 
-    monkeypatch.setattr(widths._Run, "_tried", noted)
+    def all_over(self):
+        drop(self)
+        dropped.extend(task.over for task in self.given)
+
+    monkeypatch.setattr(widths._Trial, "candidate", noted)
+    monkeypatch.setattr(widths._Trial, "drop", all_over)
     x, y = lines(random, 300)
     fitted, _ = fit_network(x, y, **QUICK)
     assert tried[-1][1] is None
+    assert len(dropped) >= 2 * (len(widths.WIDTHS) - len(tried))
+    assert all(dropped)
     assert [width for width, _ in tried] == list(widths.WIDTHS[: len(tried)])
     assert all(part.starts.network.hidden < (tried[-1][0],) for part in fitted.parts)
 
@@ -370,7 +399,7 @@ def test_no_fold_stays_at_the_mean_where_others_find_a_curve(random):
 
 
 def test_tries_cut_short_are_not_taken_for_those_of_other_folds(random, monkeypatch):
-    results, tried, walk = widths._Run._results, widths._Run._tried, walks.Fit.walk
+    results, tried, walk = widths._Run.results, widths._Trial.candidate, walks.Fit.walk
     fold_of, cut, found = {}, [], []
 
     def walked(self, *args, number, **others):
@@ -385,13 +414,13 @@ def test_tries_cut_short_are_not_taken_for_those_of_other_folds(random, monkeypa
             return [cut[-1], *paths[1:]]
         return paths
 
-    def noted(self, *args, **bent):
-        found.append(tried(self, *args, **bent))
+    def noted(self, others):
+        found.append(tried(self, others))
         return found[-1]
 
     monkeypatch.setattr(walks.Fit, "walk", walked)
-    monkeypatch.setattr(widths._Run, "_results", first_is_cut)
-    monkeypatch.setattr(widths._Run, "_tried", noted)
+    monkeypatch.setattr(widths._Run, "results", first_is_cut)
+    monkeypatch.setattr(widths._Trial, "candidate", noted)
     monkeypatch.setattr(widths, "_NARROW", 40)
     monkeypatch.setattr(widths, "LOWER", 0.0)
     fit_network(*waves(random, noise=0.3), n_jobs=1, **QUICK)

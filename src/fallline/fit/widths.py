@@ -12,6 +12,7 @@ Where inputs are many the networks see scores of them (``scores.py``), found ane
 """
 
 import functools
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -40,8 +41,7 @@ from fallline.words import counted
 WIDTHS = (2, 5, 10, 20, 40)
 _MOST_WORK = 3e9  # products of a pass
 _MOST_SHARE = 1.2  # weights to a value of the targets; the narrowest is tried in any case
-# Steps of fits without a fold, and of those that go on from there, at most (benchmarks/README.md).
-_FOLD_STEPS, _FURTHER_STEPS = 100, 300
+_STEPS = 100  # of every walk but that shown, at most (benchmarks/README.md)
 _LEAST_FOLDS, _RIDGE_FOLDS, _LEAST_SHARE = 3, 10, 0.01
 # A width whose folds take more than so many products a pass is tried on two of them first, and left out with all wider ones
 # where these two give it less than that share.
@@ -75,7 +75,7 @@ class Table(NamedTuple):
 
 class _Begin(NamedTuple):
     """Where a walk begins: weights, and the penalty that evidence begins from; ``nearly``: whether it need not arrive
-    to the last digit."""
+    to the last digit, nor go far."""
 
     weights: np.ndarray
     first: float
@@ -119,8 +119,9 @@ def fit_widths(fit: Fit, table: Table) -> tuple[FittedNetwork, DescentPath]:
     shares[shares < _LEAST_SHARE] = 0.0
     shares /= shares.sum()
     left_out = run.predicted(entering, shares)
-    plans = [run.plan(each, share) for each, share in zip(candidates, shares, strict=False) if share]
-    fitted, path = run.mixture(_in_order(plans), float(shares[-1]) if run.ridge else 0.0)
+    chosen = _in_order([(each, share) for each, share in zip(candidates, shares, strict=False) if share])
+    plans = [run.plan(*each, shown=not at) for at, each in enumerate(chosen)]
+    fitted, path = run.mixture(plans, float(shares[-1]) if run.ridge else 0.0)
     return replace(fitted, left_out=fit.scaling.unscale_y(left_out)), path
 
 
@@ -151,7 +152,7 @@ class _Run:
         keys = content_keys(np.round(table.x, _DIGITS), np.round(table.y, _DIGITS), fit.settings.seed)
         different = np.unique(keys[table.s > 0])  # rows that do not count stand beside others
         self.different, self._place = len(different), np.searchsorted(different[1:], keys, "right")
-        self._without = functools.cache(self._rows_without)
+        self.without = functools.cache(self._rows_without)
         self.ridge = [self._ridge_without()] if self.output_activation == "identity" and fit.settings.bias else []
 
     def entering(self, candidates: Sequence[_Candidate]) -> np.ndarray:
@@ -168,24 +169,35 @@ class _Run:
         return shares_of(entering[seen], table.y[seen], table.s[seen], self.output_activation)
 
     def candidates(self) -> list[_Candidate]:
-        """The widths worth trying, as far as there is time."""
+        """The widths worth trying, as far as there is time.
+
+        The wide ones are given to threads first of all, so that these do not wait while the one that waits walks for the
+        narrow ones; whoever turns out not to be worth it is dropped.
+        """
+        trials = [_Trial(self, network, first=not at) for at, network in enumerate(self._networks())]
         found: list[_Candidate] = []
-        inputs, outputs = self.table.x.shape[1], self.table.y.shape[1]
-        inputs = inputs if self.table.scores is None else self.table.scores.shape[1]
-        most = min(MOST_WEIGHTS, _MOST_SHARE * self.table.s.sum() * outputs)
-        for width in WIDTHS[:-1] if self.fit.settings.quick else WIDTHS:
-            network = self.fit.settings.network(inputs, outputs, (width,))
-            if found and (network.n_weights > most or self.fit.work(network) > _MOST_WORK):
-                break
-            candidate = self._tried(network, found)
+        for trial in trials:
+            candidate = trial.candidate(found)
             if candidate is None:
                 break
             found.append(candidate)
+        for trial in trials[len(found) :]:
+            trial.drop()
         if found and self._explained(found) < _COLLAPSED and not self.fit.is_over():
             known = {each.network.hidden[0]: each.network for each in found}
-            bent = self._tried(known.get(_BENT_UNITS, found[-1].network), found, bent=_BENT)
+            bent = _Trial(self, known.get(_BENT_UNITS, found[-1].network), bent=_BENT).candidate(found)
             found += [] if bent is None else [bent]
         return found
+
+    def _networks(self) -> list[Network]:
+        """The narrowest width, and wider ones as long as rows and passes allow."""
+        inputs, outputs = self.table.x.shape[1], self.table.y.shape[1]
+        inputs = inputs if self.table.scores is None else self.table.scores.shape[1]
+        most = min(MOST_WEIGHTS, _MOST_SHARE * self.table.s.sum() * outputs)
+        widths = WIDTHS[:-1] if self.fit.settings.quick else WIDTHS
+        first, *wider = [self.fit.settings.network(inputs, outputs, (width,)) for width in widths]
+        few = itertools.takewhile(lambda each: each.n_weights <= most and self.fit.work(each) <= _MOST_WORK, wider)
+        return [first, *few]
 
     def _explained(self, found: Sequence[_Candidate]) -> float:
         """The share of the targets' spread that the mixture explains in rows left out."""
@@ -193,94 +205,41 @@ class _Run:
         residual = self.table.y - self.predicted(entering, self.shares(entering))
         return 1.0 - 0.5 * float((self.table.s @ residual**2).sum()) / self.fit.rows.error_of_mean
 
-    def _tried(self, network: Network, others: Sequence[_Candidate], bent: float = 1.0) -> _Candidate | None:
-        """A width, by a walk without each fold; None where it is not worth it, or the fit is to stop.
-
-        bent: what the weights of the first layer are multiplied by where walks begin.
-        """
-        fit, settings = self.fit, self.fit.settings
-        asked = max(starts_asked(settings, network, fit.descent, len(fit.rows)), _LEAST_FOLDS)
-        count = min(asked, self.different)
-        penalties = [LIGHT] if bent != 1 else FIRST
-        into = np.where(network.units() < network.hidden[0], bent, 1.0)
-        weights = begins_of(network, settings.seed, _TRIES * count)
-        # A fold that walks again begins from the other penalty: from a strong one a walk may see nothing of a curve.
-        turns = [penalties[(at % count + at // count) % len(penalties)] for at in range(len(weights))]
-        begins = [_Begin(into * each, first, True) for each, first in zip(weights, turns, strict=True)]
-        paths: list[DescentPath] = []
-        entering = np.full(self.table.y.shape, np.nan)
-
-        def walked(some: Sequence[int], turn: int = 0) -> list[DescentPath]:
-            tasks = [self._task(network, begins[turn * count + k], k, count, fold=True) for k in some]
-            return [path for path in self._results(tasks) if path.stop not in CUT_SHORT]
-
-        tried: list[list[DescentPath]] = [[] for _ in range(count)]
-        narrow, cheap = network.hidden[0] <= _NARROW, fit.work(network) * count <= _CHEAP and not settings.quick
-        lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
-
-        def keep(k: int, path: DescentPath) -> None:
-            tried[k].append(path)
-            least = max(map(_evidence, tried[k])) - lower
-            _, out, scores = self._without(count, k)
-            x = self.table.x[out] if scores is None else self.table.x[out] @ scores
-            plain = replace(network, output_activation="identity")
-            each = [plain.predict(path.best_weights, x) for path in tried[k] if _evidence(path) >= least]
-            entering[out] = np.mean(each, axis=0)
-
-        probes = min(_PROBES, count) if others and fit.work(network) * count > _PROBED_FROM else count
-        for some in filter(len, (range(probes), range(probes, count))):
-            paths += walked(some)
-            if len(paths) < some.stop:
-                return None
-            for k in some:
-                keep(k, paths[k])
-            if some.stop < count and not self._is_worth_it(entering, others):
-                return None
-        for turn in range(1, _TRIES if narrow or cheap else 2):
-            least = math.inf if cheap else max(map(_evidence, paths)) - lower
-            lost = [k for k, path in enumerate(paths) if _evidence(path) < least]
-            again = walked(lost, turn)
-            if len(again) < len(lost):  # cut short: whose they are is not known
-                break
-            for k, path in zip(lost, again, strict=True):
-                keep(k, path)
-                if _evidence(path) > _evidence(paths[k]):
-                    paths[k], begins[k] = path, begins[turn * count + k]
-        return _Candidate(network, begins[:count], paths, entering)
-
-    def _is_worth_it(self, entering: np.ndarray, others: Sequence[_Candidate]) -> bool:
+    def is_worth_it(self, entering: np.ndarray, others: Sequence[_Candidate]) -> bool:
         """Whether a width has a share worth its time, by the rows that it is known for."""
         seen = np.isfinite(entering).all(axis=1)
         known = np.concatenate([entering[..., None], self.entering(others)], axis=2)
         return bool(self.shares(known, seen)[0] >= _WORTH)
 
-    def plan(self, candidate: _Candidate, share: float) -> _Plan:
+    def plan(self, candidate: _Candidate, share: float, *, shown: bool) -> _Plan:
         """What is to be walked for a width: the first from its beginning, the others on from where they are.
 
-        With scores all walk from their beginning: without a fold there are others.
+        With scores all walk from their beginning: without a fold there are others. Only the first of the width shown has to
+        arrive at its minimum.
         """
         settings = self.fit.settings
         most = QUICK_STARTS if settings.quick else _MEMBERS
         count = math.ceil(most * share) if settings.n_starts == "auto" else int(settings.n_starts)
         count = count if settings.average else 1
-        order = np.argsort([-_evidence(path) for path in candidate.paths], kind="stable").tolist()
-        begins = [candidate.begins[at]._replace(nearly=False) for at in order]
-        paths = [candidate.paths[at] for at in order]
+        order = np.argsort([-_evidence(path) for path in candidate.paths], kind="stable").tolist()[:count]
+        first, *begins = [candidate.begins[at] for at in order]
+        first = first._replace(nearly=not shown)
         if self.table.scores is not None:
-            return _Plan(candidate.network, share, begins[:count], [])
+            return _Plan(candidate.network, share, [first, *begins], [])
+        paths = [candidate.paths[at] for at in order]
         further = [_Begin(path.best_weights, first_of(path.strength, path.n_rows), True) for path in paths[1:]]
-        return _Plan(candidate.network, share, [begins[0], *further][:count], paths[:count])
+        return _Plan(candidate.network, share, [first, *further], paths)
 
     def mixture(self, plans: Sequence[_Plan], line: float) -> tuple[FittedNetwork, DescentPath]:
         """The fit that these plans make, with ridge regression by the share ``line``, and the path shown."""
         fit, parts, missing = self.fit, list[Part](), 0
         shown: DescentPath | None = None
         given = [
-            [self._task(plan.network, begin, at, len(plan.begins)) for at, begin in enumerate(plan.begins)]
+            [self.task(plan.network, begin, at, len(plan.begins)) for at, begin in enumerate(plan.begins)]
             for plan in plans
         ]
         for plan, tasks in zip(plans, given, strict=True):
-            paths = self._results(tasks)
+            paths = self.results(tasks)
             arrived = [path for path in paths if path.stop not in CUT_SHORT]
             missing += len(tasks) - len(arrived)
             sound = sound_of(arrived) or plan.instead or paths[:1]
@@ -290,7 +249,7 @@ class _Run:
                 # The walk from the beginning ended in a worse minimum: shown is one that goes on from the best of the others.
                 best = max(sound, key=_evidence)
                 begin = _Begin(best.best_weights, first_of(best.strength, best.n_rows))
-                paths = self._results([self._task(plan.network, begin, 0, 1)])
+                paths = self.results([self.task(plan.network, begin, 0, 1)])
                 sound = [*paths, *(path for path in sound if path is not best)]
             ends = starts_of(plan.network, fit.rows, sound)
             at = 0 if paths and sound[0] is paths[0] else ends.shown
@@ -309,16 +268,15 @@ class _Run:
         scores = self.table.scores if parts[0].starts.network.hidden else None
         return replace(mixture_of(parts, fit.scaling, scores), passes=self.passes), shown
 
-    def _task(
+    def task(
         self, network: Network, begin: _Begin, at: int, count: int, *, fold: bool = False
     ) -> Task[DescentPath | None]:
         """A walk over all rows, or over those without the fold ``at`` of ``count``."""
         fit = self.fit
 
         def walk() -> DescentPath:
-            rows, _, scores = self._without(count, at) if fold else (None, None, self.table.scores)
-            steps = _FOLD_STEPS if fold else _FURTHER_STEPS
-            walk = NEARLY | {"max_iter": min(fit.settings.max_iter, steps)} if begin.nearly else {}
+            rows, _, scores = self.without(count, at) if fold else (None, None, self.table.scores)
+            walk = NEARLY | {"max_iter": min(fit.settings.max_iter, _STEPS)} if begin.nearly else {}
             scaling = fit.scaling if scores is None else replace(fit.scaling, scores=scores)
             return fit.walk(
                 network, begin.weights, begin.first, number=at + 1, count=count, rows=rows, **walk,
@@ -328,7 +286,7 @@ class _Run:
 
         return fit.task(network, walk)
 
-    def _results(self, tasks: Sequence[Task[DescentPath | None]]) -> list[DescentPath]:
+    def results(self, tasks: Sequence[Task[DescentPath | None]]) -> list[DescentPath]:
         """The paths that tasks led to, without those that did not begin."""
         paths = [path for path in map(self.fit.result, tasks) if path is not None]
         self.passes += sum(path.n_passes for path in paths)
@@ -373,12 +331,91 @@ class _Run:
         return Part(starts_of(network, rows, [path]), share), path if walked else None
 
 
-def _in_order(plans: Sequence[_Plan]) -> list[_Plan]:
+class _Trial:
+    """A width on trial: its walks without each fold, and what these predict for the rows that they have not seen.
+
+    first: whether no width was tried before; bent: what the weights of the first layer are multiplied by where walks begin.
+    """
+
+    def __init__(self, run: _Run, network: Network, *, first: bool = False, bent: float = 1.0) -> None:
+        fit, settings = run.fit, run.fit.settings
+        asked = max(starts_asked(settings, network, fit.descent, len(fit.rows)), _LEAST_FOLDS)
+        self.run, self.network, self.count = run, network, min(asked, run.different)
+        work, narrow = fit.work(network) * self.count, network.hidden[0] <= _NARROW
+        cheap = work <= _CHEAP and not settings.quick
+        self.lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
+        self.accepted = (
+            -math.inf if cheap else self.lower
+        )  # by how much evidence a fold may be lower and not walk again
+        self.turns = _TRIES if narrow or cheap else 2
+        penalties = [LIGHT] if bent != 1 else FIRST
+        into = np.where(network.units() < network.hidden[0], bent, 1.0)
+        self.begins: list[_Begin] = []
+        for at, weights in enumerate(begins_of(network, settings.seed, _TRIES * self.count)):
+            # A fold that walks again begins from the other penalty: from a strong one a walk may see nothing of a curve.
+            penalty = penalties[(at % self.count + at // self.count) % len(penalties)]
+            self.begins.append(_Begin(into * weights, penalty, True))
+        self.walked: list[list[tuple[_Begin, DescentPath]]] = [[] for _ in range(self.count)]
+        self.entering = np.full(run.table.y.shape, np.nan)
+        probed = not first and work > _PROBED_FROM
+        self.probes = range(min(_PROBES, self.count) if probed else self.count)
+        self.given = self._give(self.probes)
+
+    def candidate(self, others: Sequence[_Candidate]) -> _Candidate | None:
+        """The width as a candidate beside others; None where it is not worth it, or the fit is to stop."""
+        rest = range(len(self.probes), self.count)
+        if not self._arrived(self.probes, self.given):
+            return None
+        if rest and not (self.run.is_worth_it(self.entering, others) and self._arrived(rest, self._give(rest))):
+            return None
+        for turn in range(1, self.turns):
+            evidence = [_evidence(self._best(k)[1]) for k in range(self.count)]
+            lost = [k for k, found in enumerate(evidence) if found < max(evidence) - self.accepted]
+            if not self._arrived(lost, self._give(lost, turn), turn):
+                break
+        begins, paths = zip(*map(self._best, range(self.count)), strict=True)
+        return _Candidate(self.network, list(begins), list(paths), self.entering)
+
+    def drop(self) -> None:
+        """Nobody asks what becomes of it any more."""
+        for task in self.given:
+            task.drop()
+
+    def _give(self, folds: Sequence[int], turn: int = 0) -> list[Task[DescentPath | None]]:
+        """Have walks without these folds made, from the begins of a turn."""
+        own = self.begins[turn * self.count :]
+        return [self.run.task(self.network, own[k], k, self.count, fold=True) for k in folds]
+
+    def _arrived(self, folds: Sequence[int], tasks: list[Task[DescentPath | None]], turn: int = 0) -> bool:
+        """Wait for these walks, and predict the rows of their folds; False where the fit is to stop before all arrived."""
+        paths = [path for path in self.run.results(tasks) if path.stop not in CUT_SHORT]
+        if len(paths) < len(folds):  # whose they are is not known
+            return False
+        for k, path in zip(folds, paths, strict=True):
+            self.walked[k].append((self.begins[turn * self.count + k], path))
+            self._predict(k)
+        return True
+
+    def _best(self, k: int) -> tuple[_Begin, DescentPath]:
+        """The walk without a fold that found the highest evidence, and where it began."""
+        return max(self.walked[k], key=lambda each: _evidence(each[1]))
+
+    def _predict(self, k: int) -> None:
+        """The rows of a fold, by the mean of the walks without it whose evidence is near the highest."""
+        _, out, scores = self.run.without(self.count, k)
+        x = self.run.table.x[out] if scores is None else self.run.table.x[out] @ scores
+        least = _evidence(self._best(k)[1]) - self.lower
+        plain = replace(self.network, output_activation="identity")
+        sound = [path for _, path in self.walked[k] if _evidence(path) >= least]
+        self.entering[out] = np.mean([plain.predict(path.best_weights, x) for path in sound], axis=0)
+
+
+def _in_order(chosen: Sequence[tuple[_Candidate, float]]) -> list[tuple[_Candidate, float]]:
     """The one shown first: the narrowest with at least half the largest share, the easiest to look at. Then the longest walks."""
-    least = _SHOWN * max((plan.share for plan in plans), default=0.0)
-    longest = sorted(plans, key=lambda plan: -plan.network.n_weights)
-    shown = [plan for plan in longest if plan.share >= least][-1:]
-    return shown + [plan for plan in longest if plan is not shown[0]]
+    least = _SHOWN * max((share for _, share in chosen), default=0.0)
+    longest = sorted(chosen, key=lambda each: -each[0].network.n_weights)
+    shown = [each for each in longest if each[1] >= least][-1:]
+    return shown + [each for each in longest if each is not shown[0]]
 
 
 def _evidence(path: DescentPath) -> float:
