@@ -252,11 +252,11 @@ def test_threads_have_all_widths_before_the_first_is_waited_for(random, monkeypa
     assert waited[0] == [2] * 10 + [width for width in widths.WIDTHS[1:] for _ in range(2)]
 
 
-def test_only_the_walk_shown_goes_further_than_a_hundred_steps(random):
+def test_only_the_walk_shown_goes_further_than_two_hundred_steps(random):
     fitted, path = fit_network(*waves(random, noise=0.02), seed=0, tol=1e-7)
     steps = [start.steps for part in fitted.parts for start in part.starts]
-    assert path.n_iter == steps[0] > 100
-    assert max(steps[1:]) == 100
+    assert path.n_iter == steps[0] > 200
+    assert 100 < max(steps[1:]) <= 200
 
 
 def test_a_width_that_two_folds_give_no_share_is_left_out_with_all_wider_ones(random, monkeypatch):

@@ -39,9 +39,10 @@ from fallline.walk.path import DescentPath
 from fallline.words import counted
 
 WIDTHS = (2, 5, 10, 20, 40)
-_MOST_WORK = 3e9  # products of a pass
+_MOST_WORK = 1e9  # products of a pass
 _MOST_SHARE = 1.2  # weights to a value of the targets; the narrowest is tried in any case
-_STEPS = 100  # of every walk but that shown, at most (benchmarks/README.md)
+# Steps of fits without a fold, and of those with all rows but the one shown, at most (benchmarks/README.md).
+_FOLD_STEPS, _FURTHER_STEPS = 100, 200
 _LEAST_FOLDS, _RIDGE_FOLDS, _LEAST_SHARE = 3, 10, 0.01
 # A width whose folds take more than so many products a pass is tried on two of them first, and left out with all wider ones
 # where these two give it less than that share.
@@ -50,7 +51,7 @@ _MEMBERS = 10  # in all, each width as many as its share; more are hardly nearer
 # Networks as narrow as these have minima far apart: a fold whose log evidence a row is lower than the best's by more than folds
 # differ by chance, 1/√n, walks again from other weights.
 _NARROW, _TRIES = 5, 3
-# Where folds take fewer products a pass, each is walked without three times: the fit is a mean, and so is what is judged.
+# Where folds take fewer products a pass, each is walked without twice: the fit is a mean, and so is what is judged.
 _CHEAP = 3e7
 # Where a mixture explains less than so much of rows left out, one width tries from units that are bent so much more: small
 # weights see nothing of a curve that goes up and down many times, and a walk from them ends at the mean.
@@ -74,12 +75,12 @@ class Table(NamedTuple):
 
 
 class _Begin(NamedTuple):
-    """Where a walk begins: weights, and the penalty that evidence begins from; ``nearly``: whether it need not arrive
-    to the last digit, nor go far."""
+    """Where a walk begins: weights, and the penalty that evidence begins from; ``steps``: how many it takes at most, and then
+    it need not arrive to the last digit, or None for as many as the settings say."""
 
     weights: np.ndarray
     first: float
-    nearly: bool = False
+    steps: int | None = None
 
 
 class _Candidate(NamedTuple):
@@ -223,11 +224,13 @@ class _Run:
         count = count if settings.average else 1
         order = np.argsort([-_evidence(path) for path in candidate.paths], kind="stable").tolist()[:count]
         first, *begins = [candidate.begins[at] for at in order]
-        first = first._replace(nearly=not shown)
+        first = first._replace(steps=None if shown else _FURTHER_STEPS)
         if self.table.scores is not None:
             return _Plan(candidate.network, share, [first, *begins], [])
         paths = [candidate.paths[at] for at in order]
-        further = [_Begin(path.best_weights, first_of(path.strength, path.n_rows), True) for path in paths[1:]]
+        further = [
+            _Begin(path.best_weights, first_of(path.strength, path.n_rows), _FURTHER_STEPS) for path in paths[1:]
+        ]
         return _Plan(candidate.network, share, [first, *further], paths)
 
     def mixture(self, plans: Sequence[_Plan], line: float) -> tuple[FittedNetwork, DescentPath]:
@@ -276,7 +279,7 @@ class _Run:
 
         def walk() -> DescentPath:
             rows, _, scores = self.without(count, at) if fold else (None, None, self.table.scores)
-            walk = NEARLY | {"max_iter": min(fit.settings.max_iter, _STEPS)} if begin.nearly else {}
+            walk = {} if begin.steps is None else NEARLY | {"max_iter": min(fit.settings.max_iter, begin.steps)}
             scaling = fit.scaling if scores is None else replace(fit.scaling, scores=scores)
             return fit.walk(
                 network, begin.weights, begin.first, number=at + 1, count=count, rows=rows, **walk,
@@ -344,17 +347,16 @@ class _Trial:
         work, narrow = fit.work(network) * self.count, network.hidden[0] <= _NARROW
         cheap = work <= _CHEAP and not settings.quick
         self.lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
-        self.accepted = (
-            -math.inf if cheap else self.lower
-        )  # by how much evidence a fold may be lower and not walk again
-        self.turns = _TRIES if narrow or cheap else 2
+        # By how much a fold may be lower and not walk again.
+        self.accepted = -math.inf if cheap else self.lower
+        self.turns = _TRIES if narrow and not cheap else 2
         penalties = [LIGHT] if bent != 1 else FIRST
         into = np.where(network.units() < network.hidden[0], bent, 1.0)
         self.begins: list[_Begin] = []
         for at, weights in enumerate(begins_of(network, settings.seed, _TRIES * self.count)):
             # A fold that walks again begins from the other penalty: from a strong one a walk may see nothing of a curve.
             penalty = penalties[(at % self.count + at // self.count) % len(penalties)]
-            self.begins.append(_Begin(into * weights, penalty, True))
+            self.begins.append(_Begin(into * weights, penalty, _FOLD_STEPS))
         self.walked: list[list[tuple[_Begin, DescentPath]]] = [[] for _ in range(self.count)]
         self.entering = np.full(run.table.y.shape, np.nan)
         probed = not first and work > _PROBED_FROM
