@@ -349,7 +349,7 @@ class _Trial:
         self.lower = 1 / math.sqrt(fit.rows.count) if narrow else LOWER
         # By how much a fold may be lower and not walk again.
         self.accepted = -math.inf if cheap else self.lower
-        self.turns = _TRIES if narrow and not cheap else 2
+        self.turns = _TRIES if narrow and not cheap else min(2, _TRIES)
         penalties = [LIGHT] if bent != 1 else FIRST
         into = np.where(network.units() < network.hidden[0], bent, 1.0)
         self.begins: list[_Begin] = []
