@@ -17,11 +17,23 @@ from fallline.table.forms import MISSING, clothes
 from fallline.table.table import Notes
 from fallline.words import counted, shortened
 
-_WORD = re.compile(r'"(?:[^"]|"")*"|[^ \t\n"][^ \t\n]*')
+_WORD = re.compile(r'"(?:[^"]|"")*"(?=[ \t]|$)|[^ \t\n]+')
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
-_UNIT = re.compile(r"[\[(].*[\])]|[%‰°ºµμΩ€$£¥#-]|([%°µμΩ]|[^\W\d_]){1,4}([/·*^ ²³⁻¹]|[^\W\d_]|-?\d){0,10}|")
+_PART = (
+    r"(?:[%°µμΩ]?[^\W\d_]{0,4}|degrees?|percent|celsius|kelvin|met(?:er|re)s?|seconds?|minutes?|hours?|months?|years?|volts?|watts?"
+    r"|pascals?)"
+)
+_UNIT = re.compile(rf"[\[(].*[\])]|[%‰°ºµμΩ€$£¥#-]|{_PART}(?:[/·*^ ²³⁻¹.-]+{_PART}|-?\d)*", re.IGNORECASE)
+_YEAR = re.compile(r"(1[5-9]|20|21)\d\d")
+_DATE = re.compile(
+    r"(\d{1,4}[-/.] ?\d{1,2}[-/.] ?\d{1,4}|\d{1,2}[.]?(?: de)?[- /][^\W\d_]+[.]?(?: de)?[- /]\d{2,4}"
+    r"|[^\W\d_]+[.]?(?: de)?[- /](\d{1,2},? )?\d{4})([ T,]+[\d:.,]+.{0,10})?|\d{1,4}(:\d{2})+([.,]\d+)?( ?[ap][.]?m[.]?)?",
+    re.IGNORECASE,
+)
+_TWO_NUMBERS = re.compile(r"\d \d{1,2}(?!\d)|\d \d{4}|\d{4} \d")  # no marks between thousands
 _LOOKED_AT = 500  # records
 _COMMENT = ("#", "%", "//")
+_ERRORS = tuple(mark for mark in MISSING if mark.startswith("#"))
 
 
 @dataclass
@@ -96,14 +108,15 @@ def layout_of(source: Source, dialect: Dialect) -> Layout:
     if dialect.skip is None and (said := re.match(r'"?sep=(.)"?[;,\t]*\n', text)):
         skipped, given = 1, given or said[1]
     text = _after(text, skipped)
-    comments = next((sign for sign in _COMMENT if text.lstrip("\n").startswith(sign)), "")
-    found = _separated(source, text, given, comments)
+    comments = next((sign for sign in _COMMENT if is_comment(text.lstrip("\n"), sign)), "")
+    found, other = _separated(source, text, given, comments)
     if comments and not found.cells:
         raise TableError(f"{name} holds comments alone: a header line and rows of values were expected.")
     comment, lines = _comment_header(text, comments, found)
     if lines:
         remarks.append(
-            f"{counted(lines, 'line')} of {name} that {'begins' if lines == 1 else 'begin'} with {comments} left out."
+            f"{counted(lines, 'line')} of {name} that {'begins' if lines == 1 else 'begin'} with {comments} "
+            f"{'was' if lines == 1 else 'were'} left out."
         )
     layout = _header(name, found, dialect, comment, lambda: _read(source, text, found.separator, comments, loose=True))
     layout.start, layout.header, layout.comments = (
@@ -112,50 +125,99 @@ def layout_of(source: Source, dialect: Dialect) -> Layout:
         comments if lines else "",
     )
     layout.remarks[:0] = remarks
+    if other:
+        layout.doubts.append(
+            f"The fields of {name} were parted at {_sign(found.separator)}; {_sign(other)} would part them as well: "
+            f"--delimiter {_sign(other)}."
+        )
+    if layout.width == 1 and given is None and (line := _with_signs(found)):
+        layout.doubts.append(
+            f"{name} was read as one column, with cells such as '{line}': if a sign parts its fields, --delimiter SIGN; "
+            "--skip N leaves out lines above the header."
+        )
     return layout
+
+
+def _sign(separator: str) -> str:
+    return {" ": "space", "\t": "tab"}.get(separator, separator)
+
+
+def is_comment(line: str, sign: str) -> bool:
+    """Whether a line begins with this sign of comments, "" for none, and not with a mark such as #N/A."""
+    return bool(sign) and line.startswith(sign) and not line.startswith(_ERRORS)
+
+
+def _with_signs(found: _Records) -> str:
+    """A line of those that hold signs which separate fields elsewhere, "" where most do not."""
+    lines = [found.separator.join(record).strip() for record in found.cells]
+    having = [line for line in lines if re.search(r"\S[,;|\t ]", line)]
+    return _shown(having[-1]) if 2 * len(having) > len(lines) else ""
 
 
 def _after(text: str, lines: int) -> str:
     return text.split("\n", lines)[-1] if text.count("\n") >= lines else ""
 
 
-def _separated(source: Source, text: str, given: str | None, comments: str) -> _Records:
-    """The first records, under the separator asked for or under that which makes the most even and plainest fields."""
-    best, best_score = _read(source, text, given or ",", comments), (0.0, 0, 0.0)
+def _separated(source: Source, text: str, given: str | None, comments: str) -> tuple[_Records, str]:
+    """The first records, under the separator asked for or under that which makes the most even and plainest fields.
+
+    And another separator under which all fields are plain as well, "" where there is none.
+    """
     if given:
-        return best
+        return _read(source, text, given, comments), ""
+    tried = []
     for separator in (",", ";", "\t", "|", " "):
         try:
             found = _read(source, text, separator, comments)
         except csv.Error:
             continue
-        if not found.cells or max(found.widths) < 2:
-            continue
-        width = _width(found)
-        rest = found.widths[1:] or found.widths
-        # A separator may end the lines and not the header.
-        share = sum(own == width for own in rest) / len(rest)
-        if width < 2 or (separator == " " and share < 0.9):
-            continue  # words of a sentence
-        fits = 2 if found.widths[0] == width else int(found.widths[0] == width - 1)
-        even = [record for record, own in zip(found.cells[1:], found.widths[1:], strict=True) if own == width]
-        cells = [cell.strip() for record in even for cell in record[:width]]
-        plain = sum(map(_has_value, cells)) / max(1, len(cells))
-        score = (round(share, 1), fits, plain)
-        if score > best_score:
-            best, best_score = found, score
-    return best
+        if found.cells and max(found.widths) > 1 and (score := _score(found))[0]:
+            tried.append((score, found))
+    if not tried:
+        return _read(source, text, ",", comments), ""
+    (score, best), *others = sorted(tried, key=lambda pair: pair[0], reverse=True)
+    as_good = [found.separator for (*fits, _, plain), found in others if all(fits) and plain >= 0.99]
+    doubt = as_good[0] if as_good and score[-1] >= 0.99 else ""
+    return best, doubt
+
+
+def _score(found: _Records) -> tuple[bool, bool, bool, float, float]:
+    """How well a separator parts the records, if at all: evenly from the first to the last even one, with a header, into plain
+    cells; and which share of the cells is plain.
+    """
+    width = _width(found)
+    at = [i for i, record in enumerate(found.cells) if _is_even(record, width)]
+    rows = [found.cells[i] for i in at[1:]] or [found.cells[at[0]]]
+    share = len(at) / (1 + at[-1] - at[0])
+    if width < 2 or (found.separator == " " and share < 0.9):
+        return False, False, False, 0.0, 0.0  # words of a sentence
+    cells = [record[i].strip() in MISSING or bool(_kind(record, i)) for record in rows for i in range(width)]
+    plain = sum(cells) / len(cells)
+    # Lines above the header are no rows. A separator may end the lines and not the header, and row names may have no name.
+    headed = at[0] == 0 or not _may_be_a_row(found.cells[at[0]], rows, width)
+    short = (
+        at[0] > 0 and found.widths[at[0] - 1] == width - 1 and (width > 2 or _count_rows([found.cells[at[0]], *rows]))
+    )
+    fits = 1.0 if headed else 0.5 * short
+    # Blanks part words of a cell, too; tabs hardly ever stand in one.
+    prior = {" ": -0.3, "\t": 0.2}.get(found.separator, 0.0) + 0.02 * min(width, 10)
+    return True, share > 0.85, fits > 0, plain + 0.4 * fits + 0.5 * len(at) / len(found.cells) + prior, plain
 
 
 def _has_value(cell: str) -> bool:
-    return is_plain(cell) or clothes(cell) is not None
+    return is_plain(cell) or (clothes(cell) is not None and not _TWO_NUMBERS.search(cell))
 
 
 def _width(found: _Records) -> int:
-    """How many fields the rows have: as many as most of them."""
-    counts = Counter(found.widths[1:] or found.widths)
-    head = found.widths[0]
-    return max(counts, key=lambda width: (counts[width] + 0.5 * (width == head), width))
+    """How many fields the rows have: as many as most of them, without a last one that is empty in all."""
+    rows, head = found.cells[1:] or found.cells, len(found.cells[0])
+    counts = Counter(map(len, rows))
+    width = max(counts, key=lambda width: (counts[width] + 0.5 * (width == head), width))
+    return width - (width > 1 and not any(row[-1].strip() for row in rows if len(row) == width))
+
+
+def _is_even(record: Sequence[str], width: int) -> bool:
+    return _filled(record) <= width <= len(record)
 
 
 def _read(source: Source, text: str, separator: str, comments: str, loose: bool = False) -> _Records:
@@ -167,7 +229,7 @@ def _read(source: Source, text: str, separator: str, comments: str, loose: bool 
         read = records(text, separator, loose)
     taken = []
     for found in read:
-        if not (comments and found[0][0].startswith(comments)):
+        if not is_comment(found[0][0], comments) and any(map(str.strip, found[0])):
             taken.append(found)
         if len(taken) == _LOOKED_AT:
             break
@@ -190,8 +252,8 @@ def _comment_header(text: str, comments: str, found: _Records) -> tuple[list[str
     """The names in the last comment before the rows, where they have no other header; and how many lines are comments."""
     if not comments or not found.cells:
         return None, 0
-    lines = [line for line in text.split("\n")[: found.starts[0]] if line.startswith(comments)]
-    more = sum(line.startswith(comments) for line in text.split("\n")[found.starts[0] :])
+    lines = [line for line in text.split("\n")[: found.starts[0]] if is_comment(line, comments)]
+    more = sum(is_comment(line, comments) for line in text.split("\n")[found.starts[0] :])
     if not lines or not all(map(is_plain, map(str.strip, found.cells[0]))):
         return None, len(lines) + more
     last = lines[-1].removeprefix(comments).strip()
@@ -212,61 +274,47 @@ def _header(
     width = _width(found)
     if comment is not None and dialect.header is None:
         return Layout(found.separator, width, comment, found.starts[0], max(0, found.starts[0] - 1), beside=True)
-    widths = found.widths
-    remarks: list[str] = []
-    at = 0
-    if dialect.skip is None and dialect.header != 0:
-        at = _first_of_table(found, width)
-    if at:
-        lines = found.starts[at]
-        first = _shown(" ".join(found.cells[0]))
-        before = f"{counted(lines, 'line')} before the header of {name}"
-        remarks.append(f"The {before}, the first of them '{first}', {'was' if lines == 1 else 'were'} left out.")
-    if widths[at] != width:
+    at = _first_of_table(found, width) if dialect.skip is None and dialect.header != 0 else 0
+    if not _is_even(found.cells[at], width):
         # A quotation mark after a blank is text to a strict reader: `a, "b, c"` are three fields.
         loose = loosely()
-        if len(loose.cells) > at and loose.widths[at] == _width(loose):
+        if len(loose.cells) > at and _is_even(loose.cells[at], _width(loose)):
             found, width = loose, _width(loose)
-    most = max(map(len, found.cells[at + 1 :]), default=found.widths[at])
-    if found.widths[at] > most and dialect.header != 0:
-        raise TableError(
-            f"The header of {name} has {found.widths[at]} fields ({_shown(', '.join(found.cells[at]))}), but no row has more "
-            f"than {most}: "
-            + _said_otherwise("give each column one name, put names that hold the separator in quotation marks")
-        )
-    head = found.cells[at]
-    layout = Layout(found.separator, max(width, len(head)), None, found.starts[at], found.starts[at], found.loose,
-                    remarks=remarks)  # fmt: skip
-    rows = found.cells[at + 1 :]
-    headless = dialect.header == 0 or (dialect.header is None and _is_row(head))
-    if headless:
-        layout.width = width
+    head, rows = found.cells[at], found.cells[at + 1 :]
+    layout = Layout(found.separator, width, None, found.starts[at], found.starts[at], found.loose)
+    if at:
+        first, lines = _shown(" ".join(found.cells[0])), counted(found.starts[at], "line")
+        were = "was" if found.starts[at] == 1 else "were"
+        layout.remarks.append(f"The {lines} before the header of {name}, the first of them '{first}', {were} left out.")
+    if dialect.header == 0 or (dialect.header is None and _is_row(head, rows, width)):
         return layout
     layout.start = found.ends[at]
-    if (
-        rows
-        and len(head) == width - 1
-        and all(len(record) == width for record in rows)
-        and not _only_blank_beyond(rows, len(head))
-    ):
-        _row_names(name, layout, head, rows)
-        return layout
     if rows and len(head) < width and not _only_blank_beyond(rows, len(head)):
-        raise TableError(
-            f"The header of {name} has {counted(len(head), 'field')} ({_shown(', '.join(head))}) and its rows have {width}: "
-            + _said_otherwise("name every column")
+        _short_header(name, layout, head, rows)
+        return layout
+    _must_not_be_wider(name, head, rows)
+    layout.width, layout.names = max(len(head), 1), list(head)
+    last = at + {None: 2, 2: 1}.get(dialect.header, 0)
+    while at < last and _further_line(
+        name, layout, found.cells[at + 1 :], found.ends[min(at + 1, len(found.ends) - 1)], dialect
+    ):
+        at += 1
+    if dialect.header is None and not layout.beside and _may_be_a_row(head, rows, layout.width):
+        layout.doubts.append(
+            f"The first line of {name} ({_shown(', '.join(head))}) was taken for the header, and may be a row: --header 0 "
+            "makes it one."
         )
-    layout.width = max(len(head), 1)
-    layout.names = list(head)
-    _second_line(name, layout, found, at, dialect)
-    if layout.start == found.ends[at]:
-        _perhaps_a_row(name, layout, head, rows, dialect)
     return layout
 
 
-def _is_row(record: Sequence[str]) -> bool:
-    cells = [cell.strip() for cell in record]
-    return any(cells) and all(cell and is_plain(cell) for cell in cells)
+def _must_not_be_wider(name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Raise TableError where the header has more fields than any row."""
+    most = max(map(len, rows), default=len(head))
+    if _filled(head) > most:
+        raise TableError(
+            f"The header of {name} has {_filled(head)} fields ({_shown(', '.join(head))}), but no row has more than {most}: "
+            + _said_otherwise("give each column one name, put names that hold the separator in quotation marks")
+        )
 
 
 def _first_of_table(found: _Records, width: int) -> int:
@@ -275,140 +323,163 @@ def _first_of_table(found: _Records, width: int) -> int:
         return 0
 
     def before(i: int) -> bool:
-        record = [cell for cell in found.cells[i] if cell.strip()]
-        return found.widths[i] < width - 1 or (len(record) == 1 and width > 2) or (width == 2 and found.widths[i] < 2)
+        record = found.cells[i]
+        words = [cell for cell in record if cell.strip()]
+        single = width > 2 and len(words) == 1 and not _has_value(words[0].strip())
+        return len(record) < max(2, width - 1) or single
 
-    at = 0
-    while at < len(found.cells) - 1 and before(at):
+    at, last = 0, len(found.cells) - 1
+    while at < last and before(at):
         at += 1
-    if at and not (sum(not before(i) for i in range(at, len(found.cells))) > 0.8 * (len(found.cells) - at)):
+    if at and sum(map(before, range(at, last + 1))) >= 0.2 * (last + 1 - at):
         return 0
     # A header that lacks names is one, and the lines before it are none, where numbers follow at once.
-    if at and _is_row(found.cells[at]) and sum(bool(cell.strip()) for cell in found.cells[at - 1]) > 1:
+    if at and _is_row(found.cells[at], found.cells[at + 1 :], width) and _words_in(found.cells[at - 1]) > 1:
         return at - 1
     # Words and numbers side by side, above a line that names the columns of numbers below it.
-    while at < len(found.cells) - 2 and _names_follow(found, at, width):
+    while at < last - 1 and _names_follow(found, at, width):
         at += 1
     return at
 
 
+def _words_in(record: Sequence[str]) -> int:
+    return sum(bool(cell.strip()) for cell in record)
+
+
 def _names_follow(found: _Records, at: int, width: int) -> bool:
-    """Whether this line has a number where the next has a word and all others have numbers: then the next is the header."""
-    of = _numeric(found.cells[at + 2 :], width)
+    """Whether the next line names the columns of values below it, and this one is narrower or has a value where those have."""
+    kinds = _kinds(_lower_half(found.cells[at + 2 :]), width)
     this, after = found.cells[at], found.cells[at + 1]
-    return bool(of) and any(_valued(this, i) for i in of) and all(_worded(after, i) for i in of) and len(after) == width
+    other = len(this) < width or _words_in(this) < 2 or any(_kind(this, i) for i in kinds)
+    return other and bool(kinds) and len(after) == width and all(_is_word(after, i) for i in kinds)
 
 
-def _numeric(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The columns that hold numbers, and nothing else, in these rows."""
-    columns = []
+def _kind(row: Sequence[str], i: int) -> str:
+    """ "number", "date", "boolean" or "" for any other cell, for none, and for one that says that nothing was recorded."""
+    cell = row[i].strip() if i < len(row) else ""
+    if cell in MISSING:
+        return ""
+    if _DATE.fullmatch(cell):
+        return "date"
+    if cell.lower() in ("true", "false"):
+        return "boolean"
+    return "number" if _has_value(cell) or re.fullmatch("[+-]?inf(inity)?", cell, re.IGNORECASE) else ""
+
+
+def _is_word(row: Sequence[str], i: int) -> bool:
+    return i < len(row) and row[i].strip() not in MISSING and not _kind(row, i)
+
+
+def _lower_half(rows: Sequence[list[str]]) -> Sequence[list[str]]:
+    """The rows among which there is hardly a line that belongs to the header."""
+    return rows[len(rows) // 2 :]
+
+
+def _kinds(rows: Sequence[Sequence[str]], width: int) -> dict[int, str]:
+    """The columns that hold numbers, or dates, and hardly anything else, in these rows."""
+    kinds = {}
     for i in range(width):
-        cells = [cell for row in rows if i < len(row) and (cell := row[i].strip()) and cell not in MISSING]
-        good = sum(_has_value(cell) for cell in cells)
-        if cells and good >= 0.9 * len(cells):
-            columns.append(i)
-    return columns
+        counts = Counter(_kind(row, i) for row in rows if i < len(row) and row[i].strip() not in MISSING)
+        if counts and (most := counts.most_common(1)[0])[0] and most[1] >= 0.9 * counts.total():
+            kinds[i] = most[0]
+    return kinds
 
 
-def _valued(row: Sequence[str], i: int) -> bool:
-    return i < len(row) and row[i].strip() not in MISSING and _has_value(row[i].strip())
+def _is_row(record: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether a first record is a row: all its cells are values as those below, or words that stand below, too."""
+    cells = [cell.strip() for cell in record]
+    if all(cell and is_plain(cell) for cell in cells):
+        return True
+    below = [{row[i].strip() for row in rows if i < len(row)} for i in range(width)]
+    words = (cell in below[i] for i, cell in enumerate(cells[:width]) if _is_word(record, i))
+    return _may_be_a_row(record, rows, width) and all(words)
 
 
-def _worded(row: Sequence[str], i: int) -> bool:
-    return i < len(row) and row[i].strip() not in MISSING and not _has_value(row[i].strip())
+def _may_be_a_row(record: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether a first record has values where the columns have; years, and numbers that count, may name columns."""
+    kinds = _kinds(rows, width)
+    words = sum(_is_word(record, i) for i in kinds)
+    given = [i for i in kinds if _kind(record, i) == kinds[i]]
+    cells = [record[i].strip() for i in given]
+    names = [str(i) for i in range(1, len(cells) + 1)]
+    years = all(map(_YEAR.fullmatch, cells)) and not all(
+        _YEAR.fullmatch(row[i].strip()) for row in rows for i in given if i < len(row)
+    )
+    return len(rows) > 1 and len(given) > 2 * words and not years and cells != names
 
 
-def _row_names(name: str, layout: Layout, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _short_header(name: str, layout: Layout, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A header one name short, as R writes it beside the names of its rows. Raises TableError where these are none."""
+    width = layout.width
     first = [row[0].strip() for row in rows]
-    counting = first == [str(i) for i in range(1, len(first) + 1)]
-    if len(set(first)) < len(first) or not (counting or not any(map(is_plain, first))):
+    distinct = len(set(first)) == len(first) and all(len(row) == width for row in rows)
+    if len(head) < width - 1 or not distinct or not (_count_rows(rows) or not any(map(is_plain, first))):
         raise TableError(
-            f"The header of {name} has {counted(len(head), 'field')} ({_shown(', '.join(head))}) and its rows have "
-            f"{len(head) + 1}, the first of which does not name or number the rows: "
-            + _said_otherwise("name every column")
+            f"The header of {name} has {counted(len(head), 'field')} ({_shown(', '.join(head))}) and its rows have {width}, "
+            "the first of which does not name or number the rows: " + _said_otherwise("name every column")
         )
-    layout.width, layout.beside = len(head) + 1, True
-    layout.names = ["rownames", *head]
+    layout.beside, layout.names = True, ["rownames", *head]
     layout.remarks.append(
         f"The header of {name} is one name short, so the first column was taken for names of rows, `rownames`."
     )
+
+
+def _count_rows(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first fields number the rows."""
+    return all(row[0].strip() == str(i) for i, row in enumerate(rows, 1))
 
 
 def _only_blank_beyond(rows: Sequence[Sequence[str]], width: int) -> bool:
     return not any(cell.strip() for row in rows for cell in row[width:])
 
 
-def _second_line(name: str, layout: Layout, found: _Records, at: int, dialect: Dialect) -> None:
-    """A row of units under the header, or a header of two lines."""
-    rows = found.cells[at + 1 :]
+def _further_line(name: str, layout: Layout, rows: Sequence[list[str]], end: int, dialect: Dialect) -> bool:
+    """Whether the first of the records below the header is one of units, or goes on with the header; ``end``: where it ends."""
     assert layout.names is not None
-    if dialect.header == 1 or len(rows) < (2 if dialect.header == 2 else 3) or len(layout.names) < 2:
-        return
-    second, width = rows[0], layout.width
-    numeric = _numeric(rows[1:], width)
-    worded = [i for i in numeric if _worded(second, i)]
-    units = all(_UNIT.fullmatch(cell.strip()) for cell in second)
-    plainly = dialect.header == 2 or (
-        bool(worded)
-        and not any(_valued(second, i) for i in numeric)
-        and (
-            len(worded) > 1
-            or (
-                units
-                and all(
-                    not second[i].strip() or i in worded or _UNIT.fullmatch(second[i].strip())
-                    for i in range(len(second))
-                )
-            )
-        )
-        and (2 * len(worded) > len(numeric))
-    )
-    if not plainly:
-        return
-    layout.start, layout.beside = found.ends[at + 1], True
-    said = [" ".join(cell.split()) for cell in second] + [""] * width
-    full = all(cell.strip() for cell in layout.names) and len({cell.strip() for cell in layout.names}) == len(
-        layout.names
-    )
-    shown = _shown(", ".join(filter(None, said)))
-    if full and (units or dialect.header is None):
-        for given, unit in zip(layout.names, said, strict=False):
-            if unit:
-                layout.notes[given.strip()] = (
-                    f"in {unit.strip('[]()')}" if units else f"second line of the header: {unit}"
-                )
-        sentence = f"The line under the header of {name} ({shown}) was taken for units"
-        if units:
-            layout.remarks.append(f"{sentence}.")
-        else:
-            layout.doubts.append(
-                f"{sentence} or remarks, not for a row: --header 1 makes it a row, --skip N begins the table further down."
-            )
-        return
-    above = ""
-    joined = []
-    for given, more in zip(layout.names, said, strict=False):
-        above = given.strip() or above
-        joined.append(" ".join(dict.fromkeys(filter(None, (above, more)))))
-    layout.names = joined
-    layout.remarks.append(f"The header of {name} has two lines, which were joined: {_shown(', '.join(joined))}.")
-
-
-def _perhaps_a_row(
-    name: str, layout: Layout, head: Sequence[str], rows: Sequence[Sequence[str]], dialect: Dialect
-) -> None:
-    """Say so where the first line holds numbers in all the columns of numbers: it may be a row, and no header."""
-    if dialect.header is not None or len(rows) < 2:
-        return
-    numeric = _numeric(rows, layout.width)
-    given = [head[i].strip() for i in numeric if i < len(head)]
-    years = all(re.fullmatch(r"(1[5-9]|20|21)\d\d", cell) for cell in given)
-    if numeric and len(given) == len(numeric) and not years and all(map(_has_value, given)):
+    if len(rows) < (2 if dialect.header == 2 else 3) or not 1 < layout.width == len(rows[0]):
+        return False
+    line = ["" if cell.strip() in MISSING else " ".join(cell.split()) for cell in rows[0]]
+    units = all(map(_UNIT.fullmatch, line))
+    if dialect.header != 2 and not _is_no_row(line, rows[1:], layout.width, units):
+        return False
+    layout.start, layout.beside = end, True
+    line += [""] * layout.width
+    names = [given.strip() for given in layout.names]
+    if not all(names) or len(set(names)) < len(names) or (dialect.header == 2 and not units):
+        layout.names = _joined(names, line)
+        shown = _shown(", ".join(layout.names))
+        layout.remarks.append(f"The header of {name} has two lines, which were joined: {shown}.")
+        return True
+    for given, cell in zip(names, line, strict=False):
+        if cell:
+            said = f"in {cell.strip('[]()')}" if units else f"under its name: {cell}"
+            layout.notes[given] = f"{layout.notes[given]}; {said}" if given in layout.notes else said
+    sentence = f"The line under the header of {name} ({_shown(', '.join(filter(None, line)))}) was taken for units"
+    if units:
+        layout.remarks.append(f"{sentence}.")
+    else:
         layout.doubts.append(
-            f"The first line of {name} ({_shown(', '.join(head))}) was taken for the header, and may be a row: --header 0 "
-            "makes it one."
+            f"{sentence} or remarks, not for a row: --header 1 makes it a row, --skip N begins the table further down."
         )
+    return True
+
+
+def _is_no_row(line: Sequence[str], rows: Sequence[list[str]], width: int, units: bool) -> bool:
+    """Whether the line under the header has words where the lines further below have values."""
+    kinds = _kinds(_lower_half(rows), width)
+    worded = [i for i in kinds if _is_word(line, i)]
+    alone = units and all(i in worded for i, cell in enumerate(line) if cell)
+    most = (len(worded) > 1 or units) and 2 * len(worded) > len(kinds)
+    return bool(worded) and not any(_kind(line, i) for i in kinds) and (alone or most)
+
+
+def _joined(names: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Names of two lines; one that is left empty above goes on from its left."""
+    above, joined = "", []
+    for given, more in zip(names, second, strict=False):
+        above = given or above
+        joined.append(" ".join(dict.fromkeys(filter(None, (above, more)))))
+    return joined
 
 
 def _shown(text: str) -> str:

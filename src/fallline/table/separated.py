@@ -19,7 +19,7 @@ from fallline.table.content import Source
 from fallline.table.database import first_line, opened, quoted
 from fallline.table.dialect import Dialect
 from fallline.table.forms import MISSING, clothes
-from fallline.table.layout import Layout, is_blank, is_plain, layout_of, words_of
+from fallline.table.layout import Layout, is_blank, is_comment, is_plain, layout_of, words_of
 from fallline.table.table import unique_names
 from fallline.words import counted, shortened
 
@@ -112,10 +112,10 @@ def _rows(source: Source, layout: Layout) -> bytes:
     lines = source.whole().split(b"\n", layout.start)
     content = lines[-1] if len(lines) > layout.start else b""
     if layout.comments:
-        mark = layout.comments.encode()
-        content = b"\n".join(line for line in content.split(b"\n") if not line.startswith(mark))
+        kept = (line for line in content.decode().split("\n") if not is_comment(line, layout.comments))
+        content = "\n".join(kept).encode()
     if layout.separator == " ":
-        content = "\n".join("\t".join(words_of(line)) for line in content.decode().split("\n")).encode()
+        content = "\n".join(as_text(words_of(line), "\t") for line in content.decode().split("\n")).encode()
     if layout.width == 1:
         # A blank line is no row: with one column, DuckDB would take it for a missing value.
         content = re.sub(rb"\n[ \t]*(?=\n|\Z)", b"", b"\n" + content).lstrip(b"\n")
@@ -175,7 +175,8 @@ def _without_end(database: Any, name: str) -> tuple[list[str], list[str] | None]
             return said, total
         cells = [(cell or "").strip() for cell in last[1:]]
         filled = [cell for cell in cells if cell]
-        if total is None and len(filled) == 1 and len(cells) > 2 and _FOOTNOTE.fullmatch(filled[0]):
+        remark = len(filled) == 1 and len(cells) > 2 and (_FOOTNOTE.fullmatch(filled[0]) or _TOTAL.fullmatch(filled[0]))
+        if total is None and remark:
             said.insert(
                 0, f"The last line of {name}, '{shortened(filled[0], 40)}', was left out: it is a remark, not a row."
             )
@@ -252,9 +253,11 @@ def _mended(name: str, text: str, layout: Layout) -> tuple[bytes, list[str]]:
     while full > 1 and width > 1 and _is_remark(found[full - 1][0]):
         full -= 1
     if full < len(found):
-        lines_ = counted(len(found) - full, "line")
+        many = len(found) - full
+        lines_ = "last line" if many == 1 else f"last {many} lines"
         said = [
-            f"The last {lines_} of {name}, '{shortened(found[full][0][0].strip(), 40)}', left out: no row has a single field."
+            f"The {lines_} of {name}, '{shortened(found[full][0][0].strip(), 40)}', "
+            f"{'was' if many == 1 else 'were'} left out: no row has a single field."
         ]
     out = io.StringIO()
     writer = csv.writer(out, delimiter=separator, lineterminator="\n")
@@ -295,5 +298,6 @@ def _never_closed(text: str, line: int, separator: str) -> bool:
 def _ragged(name: str, line: int, fields: int, width: int) -> TableError:
     return TableError(
         f"Line {line} of {name} has {counted(fields, 'field')}, but {width} are expected, as in its first line. "
-        "Correct the line, or put text that holds the separator in quotation marks."
+        "Correct the line, put text that holds the separator in quotation marks, or say with --skip N where the table begins and "
+        "with --delimiter what separates its fields."
     )
