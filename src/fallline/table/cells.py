@@ -181,17 +181,20 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
         return
     worn = Counter(filter(None, map(clothes, sample)))
     dialect = hints.dialect
-    candidates = [BOOLEAN] if dialect.decimal == "," else [BOOLEAN, PLAIN]
+    candidates = [BOOLEAN, dates.EIGHT_DIGITS] + ([] if dialect.decimal == "," else [PLAIN])
     if worn:
         (before, after), _ = worn.most_common(1)[0]
         if not after:  # a currency may be left out
             before = next((pair[0] for pair, _ in worn.most_common() if pair[0] and not pair[1]), "")
         column.worn = (before, after)
-        candidates += [
+        numbers = [
             number(decimal, before, after, dialect) for decimal in ((dialect.decimal,) if dialect.decimal else ".,")
         ]
+    else:
+        numbers = []
     candidates += [dates.as_asked(dialect.date_format)] if dialect.date_format else []
-    candidates += [dates.EIGHT_DIGITS, *dates.DATES]
+    # Dates first: of "22. August 2002", the month is no unit.
+    candidates += [*dates.DATES, *numbers]
     enough = 0.5 * len(sample)
     likely = [form for form in candidates if sum(_matches(form, text) for text in sample) >= enough]
     questions = ", ".join(

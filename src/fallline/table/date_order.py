@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from fallline.table.cells import _Column
 
 
+_ENOUGH = 8  # steps from row to row that leave no doubt
+
+
 def date_orders(database: "Database", columns: "Sequence[_Column]") -> list[str]:
     """Settle whether the day or the month comes first where both could be, by the other columns and by the order of the rows.
 
@@ -27,14 +30,13 @@ def date_orders(database: "Database", columns: "Sequence[_Column]") -> list[str]
         if column.known or not column.forms:
             continue
         best = max(count for _, count in column.forms)
-        orders = {form.order for form, count in column.forms if count == best and form.order}
-        if {"day first", "month first"} <= orders:
+        fitting = [form for form, count in column.forms if count == best]
+        orders = {form.order for form in fitting}
+        if orders == {"day first", "month first"}:
             unsettled.append(column)
-        else:
+        elif "" not in orders:
             sure |= orders
-        if best == column.present and any(
-            form.spelled.get("form") == "iso" and count == best for form, count in column.forms
-        ):
+        if best == column.present and any(form.spelled.get("form") == "iso" for form in fitting):
             _keep_zone(database, column)
     for column in unsettled:
         order, certain = (next(iter(sure)), True) if len(sure) == 1 else _order_of_rows(database, column)
@@ -57,12 +59,13 @@ def date_orders(database: "Database", columns: "Sequence[_Column]") -> list[str]
 
 
 def _order_of_rows(database: "Database", column: "_Column") -> tuple[str, bool]:
-    """Under which reading the rows go forward or backward in time, or in even steps; and whether that leaves no doubt."""
+    """Under which reading the rows go forward or backward in time, or in even steps; and whether that leaves no doubt.
+
+    Rows in no order go forward by chance: one way of reading n of them does with a probability of 2 / n!.
+    """
     cell = column.cell
-    if asked(database, f"select bool_or({cell} ilike '%m' or {cell} ilike '%m.') from others")[0][0]:
-        return "month first", True  # AM and PM go with month/day/year
     if asked(database, f"select bool_and(regexp_matches({cell}, '^[0-9]+[.]')) from others")[0][0]:
-        return "day first", True  # points do, too, with day.month.year
+        return "day first", True  # points go with day.month.year
     found = {}
     for order in ("day first", "month first"):
         form = next(form for form, _ in column.forms if form.order == order)
@@ -73,15 +76,16 @@ def _order_of_rows(database: "Database", column: "_Column") -> tuple[str, bool]:
         along = max(np.mean(steps > 0), np.mean(steps < 0)) if len(steps) else 0.0
         uneven = float(np.std(steps) / abs(np.mean(steps))) if along == 1.0 else np.inf
         found[order] = along, uneven, len(steps)
-    (day, day_uneven, steps_), (month, month_uneven, _) = found["day first"], found["month first"]
+    (day, day_uneven, many), (month, month_uneven, _) = found["day first"], found["month first"]
     if day != month:
-        order = "day first" if day > month else "month first"
-        return order, max(day, month) > 0.99 and min(day, month) < 0.95 and steps_ >= 3
-    if day < 1.0 or day_uneven == month_uneven:
-        return "day first", False
-    order = "day first" if day_uneven < month_uneven else "month first"
-    ends = sorted((day_uneven, month_uneven))
-    return order, steps_ >= 5 and ends[1] > 3 * ends[0]
+        return "day first" if day > month else "month first", max(day, month) > 0.99 > min(
+            day, month
+        ) + 0.04 and many >= _ENOUGH
+    if day == 1.0 and day_uneven != month_uneven:
+        even, other = sorted((day_uneven, month_uneven))
+        return "day first" if day_uneven == even else "month first", many >= _ENOUGH and even < 0.1 and other > 1.0
+    half_days = asked(database, f"select bool_or({cell} ilike '%m' or {cell} ilike '%m.') from others")[0][0]
+    return "month first" if half_days else "day first", False  # AM and PM go with month/day/year as a rule
 
 
 def _keep_zone(database: "Database", column: "_Column") -> None:

@@ -1,16 +1,20 @@
 """The ways to write dates, times of day and durations."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 
+from fallline.exceptions import SettingsError
 from fallline.table.database import quoted
+from fallline.table.dialect import Dialect
 from fallline.table.forms import Form
 
 _CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?"
 _HALF_DAY = r"( ?[AaPp][.]?[Mm][.]?)"
 _HALF_DAY_CLOCK = rf"(,?[ T]+{_CLOCK}{_HALF_DAY}?)?"
 ZONE = r" ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)"
-_ISO = rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([ T]{_CLOCK}({ZONE})?)?"
+_ISO_DAY = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}"
+_ISO = rf"{_ISO_DAY}([ T]{_CLOCK}({ZONE})?)?"
 # Years of two and of four digits are forms apart: %Y would read 31/01/20 as in the year 20.
 _LONG_YEAR = rf"\d{{1,2}}[-/.] ?\d{{1,2}}[-/.] ?\d{{4}}{_HALF_DAY_CLOCK}"
 _SHORT_YEAR = rf"\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2}}{_HALF_DAY_CLOCK}"
@@ -28,6 +32,11 @@ def _strptime(cell: str, dates: Sequence[str], clocks: Sequence[str]) -> str:
 def _iso(cell: str) -> str:
     dashes = rf"regexp_replace({cell}, '^(\d{{4}})[/.](\d{{1,2}})[/.]', '\1-\2-')"
     return f"try_cast(replace(replace({dashes}, ',', '.'), 'GMT', 'UTC') as timestamptz)::timestamp"
+
+
+def _iso_half_day(cell: str) -> str:
+    dashes = rf"regexp_replace({cell}, '^(\d{{4}})[-/.](\d{{1,2}})[-/.](\d{{1,2}}),? ', '\1-\2-\3 ')"
+    return _strptime(f"replace({dashes}, '.', '')", ["%Y-%m-%d"], _HALF_DAYS)
 
 
 def _written(cell: str) -> str:
@@ -146,6 +155,7 @@ _DURATION = {"as": "duration"}
 _SECONDS = "durations, as seconds"
 DATES = (  # by falling preference
     Form("TIMESTAMP", _ISO, _iso, spelled={"as": "date", "form": "iso"}),
+    Form("TIMESTAMP", rf"{_ISO_DAY},? {_CLOCK}{_HALF_DAY}", _iso_half_day, spelled={"as": "date", "form": "iso half day"}),
     Form("TIMESTAMP", r"\d{4}[-/]\d{2}", lambda cell: _iso(f"(replace({cell}, '/', '-') || '-01')"), "year-month dates",
          {"as": "date", "form": "month"}),
     *_in_order("day first", "day/month/year", r"\3-\2-\1 ", "%d/%m/%y"),
@@ -170,7 +180,7 @@ DATES = (  # by falling preference
 def _digits(cell: str) -> str:
     day = rf"regexp_replace(substr({cell}, 1, 8), '^(....)(..)(..)$', '\1-\2-\3')"
     clock = rf"regexp_replace(rpad(substr({cell}, 9), 6, '0'), '^(..)(..)(..)$', '\1:\2:\3')"
-    return f"try_cast({day} as timestamp) + coalesce(try_cast({clock} as time), time '00:00')"
+    return f"try_cast({day} as date) + coalesce(try_cast({clock} as time), time '00:00')"
 
 
 EIGHT_DIGITS = Form(
@@ -219,7 +229,9 @@ def same(spelled: object) -> Iterator[Form]:
     if not isinstance(spelled, dict):
         return
     if isinstance(asked := spelled.get("format"), str) and len(asked) < 40:
-        yield as_asked(asked)
+        with contextlib.suppress(SettingsError):
+            Dialect(date_format=asked)
+            yield as_asked(asked)
     if spelled.get("form") == "zone" and (spelled.get("zone") is None or type(spelled["zone"]) is int):
         yield in_zone(spelled["zone"])
     if spelled.get("form") == "digits":

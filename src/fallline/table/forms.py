@@ -50,7 +50,7 @@ BOOLEAN = Form("BOOLEAN", r"(?i:true|false)", lambda cell: f"(lower({cell}) = 't
 _SIGN = "[+\\-−–]?"
 _ISO_CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|BRL|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RUB|TRY|ZAR|MXN|KRW|SGD|HKD"
 CURRENCY = rf"(?:(?:US|CA|A|C|R|NZ|HK|S)?\$|[€£¥₹₽₩₺₪฿₫₴]|{_ISO_CODES}|Rs[.]?|kr[.]?|Fr[.]?|zł|Kč|Ft)"
-_UNIT = r"(?:[%‰°ºµμΩ$€£¥₹][\w/²³°^·%]{0,9}|[^\W\d_][\w/²³°^·%. \-]{0,14}[\w²³°%.]|[^\W\d_])"
+_UNIT = r"(?:[%‰°ºµμΩ$€£¥₹](?!\d)[\w/²³°^·%]{0,9}|[^\W\d_][\w/²³°^·%. \-]{0,14}[\w²³°%.]|[^\W\d_])"
 _DIGITS = "\\d(?:[\\d.,'’ \u00a0\u2007\u202f]*\\d)?[.,]?|[.,]\\d+"
 _DRESSED = re.compile(
     rf"\(?{_SIGN} ?(?P<before>{CURRENCY})?\s*{_SIGN}(?:{_DIGITS})(?:[eE][+-]?\d+)?\s*(?P<after>{_UNIT})?-?\)?"
@@ -77,7 +77,7 @@ def number(decimal: str, before: str = "", after: str = "", dialect: Dialect | N
     money = re.fullmatch(CURRENCY, after) is not None
     last = rf"(?: ?{_literal(after)}){'?' if money else ''}" if after else ""
     core = rf"{_SIGN} ?{first} ?{_SIGN}(?:{body})(?:[eE][+-]?[0-9]+)?{last}"
-    pattern = rf"{core}|{first} ?(?:{body}){last}[−-]|{first} ?\({first} ?(?:{body}){last}\){last}"
+    pattern = rf"{core}|{first} ?(?:{body}){last}[−-]|{first} ?\({first} ?(?:{body})(?:{last}\)|\){last})"
 
     def value(cell: str) -> str:
         bare = cell
