@@ -15,7 +15,8 @@ from fallline.descent.lbfgs import LBFGS
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.model.curve import Curve
 from fallline.rows.memory import InMemory
-from fallline.sure.curve_fit import find_start, fit_curve
+from fallline.sure.curve_fit import fit_curve
+from fallline.sure.curve_start import find_start
 
 NIST = json.loads((Path(__file__).parents[1] / "data" / "nist.json").read_text())
 

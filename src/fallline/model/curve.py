@@ -134,6 +134,11 @@ class Curve:
             way = replace(self)._decided(self.initial(), made_up)
         return "exact" if isinstance(way, Formula) or way == "jax" else way
 
+    def formula(self, weights: np.ndarray, x: np.ndarray) -> Formula | None:
+        """The curve as a formula: its text, or what its function makes of names; None of a function that makes none."""
+        way = self._decided(weights, x)
+        return way if isinstance(way, Formula) else None
+
     def by_differences(self) -> Self:
         """The same curve, its function differentiated by central differences."""
         curve = replace(self)
@@ -171,7 +176,7 @@ class Curve:
         with np.errstate(all="ignore"):
             way = self._decided(weights, x)
             if isinstance(way, Formula):
-                parts = way.slopes_along(self._values(weights, x), self.free, direction)
+                parts = way.slopes_along(self.named(weights, x), self.free, direction)
                 return as_columns(parts, len(x))[:, None, :]
             if way == "jax":
                 return _in_jax(self)(weights, x, direction)[:, None, :]
@@ -191,15 +196,15 @@ class Curve:
             )
         return np.asarray(weights, np.float64), np.asarray(x, np.float64)
 
-    def _values(self, weights: Any, x: Any) -> dict[str, Any]:
-        """What each name stands for. Given parameters are the same in all rows: the first row's will do."""
+    def named(self, weights: Any, x: Any) -> dict[str, Any]:
+        """What each name of the formula stands for. Given parameters are the same in all rows: the first row's will do."""
         given = x[0, len(self.columns) :] if len(x) else np.ones(len(self.given))
         names = (*self.columns, *self.free, *self.given)
         return dict(zip(names, (*x.T[: len(self.columns)], *weights, *given), strict=True))
 
     def _said(self, weights: Any, x: Any, xp: Any = np) -> Any:
         """What the function makes of arrays of the namespace ``xp``."""
-        values, inputs = self._values(weights, x), x[:, : len(self.columns)]
+        values, inputs = self.named(weights, x), x[:, : len(self.columns)]
         if isinstance(self.function, Formula):
             return self.function(values)
         parameters = [values[name] for name in self.names]
@@ -240,7 +245,7 @@ class Curve:
         """∂ŷ/∂w (n, n_weights)."""
         way = self._decided(weights, x)
         if isinstance(way, Formula):
-            return as_columns(way.slopes(self._values(weights, x), self.free), len(x))
+            return as_columns(way.slopes(self.named(weights, x), self.free), len(x))
         if way == "jax":
             return _in_jax(self)(weights, x)
         return (by_complex_step if way == "complex step" else by_differences)(self._at(x), weights)
@@ -272,7 +277,7 @@ class Curve:
             formula = formula_of(self.function(unknown[0] if k == 1 else unknown[:k], *unknown[k:]))
             said = self._called(weights, x)
             rounding = 1e-9 * np.max(np.abs(said), where=np.isfinite(said), initial=0.0)
-            again = formula(self._values(weights, x))
+            again = formula(self.named(weights, x))
             same = np.allclose(again, said, rtol=0.0, atol=rounding, equal_nan=True)
         except Exception:  # whatever a function may have against such numbers: others will do
             return None

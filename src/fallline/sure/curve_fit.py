@@ -11,24 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from fallline.descent import Descent, Stop
+from fallline.descent import Descent
 from fallline.descent.choose import choose
 from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.transformation import wrapped
-from fallline.error.sums import Block
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.model.curve import Curve, check_names
 from fallline.rows.memory import InMemory
+from fallline.sure.curve_start import find_start
 from fallline.sure.uncertainty import Uncertainty, uncertainty_of
-from fallline.threads import one_blas_thread
 from fallline.walk.loop import descend
 from fallline.walk.path import DescentPath
 
-# Where to start, if nobody says: so many points are tried, the best few of them descended from for so many steps.
-_CANDIDATES, _DESCENDED, _FIRST_STEPS = 512, 8, 60
-_ROWS_TRIED = 256
-_DECADES = 2.0  # to either side of what the inputs suggest
-_SAME = 1e-8  # relative change of a column that is rounding
 # Profile likelihood: an end is found to this share of a standard error; further out than so many it is nowhere.
 _EXACT, _DOUBLINGS = 1e-7, 12
 
@@ -370,108 +364,3 @@ def _descent(descent: Any, model: Curve, n: int, box: tuple[np.ndarray, np.ndarr
         )
     lower, upper = (tuple(side.tolist()) for side in box)
     return dataclasses.replace(found, lower=lower, upper=upper)
-
-
-def find_start(
-    model: Curve,
-    rows: InMemory,
-    descent: Descent,
-    known: Mapping[str, float | None],
-    box: tuple[np.ndarray, np.ndarray],
-    seed: int = 0,
-) -> np.ndarray:
-    """Weights to start from (n_weights,): those that are known, the others where they can be found.
-
-    Parameters that are linear in ŷ follow from the others by least squares. The others are drawn over some decades around
-    1, the size of the inputs and its inverse, or evenly between two bounds; the best points are descended from for a
-    while, and the one with the lowest end is the start. Where all unknown ones are linear nothing is drawn.
-    """
-    unknown = np.array([known[name] is None for name in model.free])
-    first = np.clip(model.initial(), *box)
-    first = np.where(unknown, first, [known[name] or 0.0 for name in model.free])
-    if not unknown.any():
-        return first
-    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _ROWS_TRIED)).astype(int))
-    block = next(rows.batches(some, len(some)))
-    x, drawn = block.x, _drawn(np.random.default_rng(seed), block.x[:, : len(model.columns)], box)
-    candidates = np.where(unknown, drawn, first)
-    candidates[0] = first
-    with one_blas_thread(), np.errstate(all="ignore"):
-        linear = _linear(model, candidates, unknown, x)
-        if (linear == unknown).all():
-            candidates = candidates[:1]
-        candidates, errors = _solved(model, candidates, linear, box, block)
-    order = np.argsort(errors, kind="stable")[:_DESCENDED]
-    order = order[np.isfinite(errors[order])]
-    if not len(order):
-        return first
-    if len(candidates) == 1:
-        return candidates[0]
-    ends = []
-    for at in order:
-        path = descend(model, rows, descent, weights=candidates[at], max_iter=_FIRST_STEPS)
-        if path.stop == Stop.INTERRUPTED:
-            raise KeyboardInterrupt
-        ends.append((float(path.penalised_error.min()), at))
-    return candidates[min(ends)[1]]
-
-
-def _drawn(random: np.random.Generator, x: np.ndarray, box: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Points (m, p) to try: of any size about 1, that of the inputs and its inverse, or between two bounds."""
-    lower, upper = box
-    sizes = np.median(np.abs(x), axis=0)
-    sizes = sizes[sizes > 0]
-    scales = np.concatenate([[1.0], sizes, 1.0 / sizes])
-    shape = (_CANDIDATES, len(lower))
-    values = random.choice(scales, shape) * 10.0 ** random.uniform(-_DECADES, _DECADES, shape)
-    # Curves are written so that most parameters are positive.
-    values *= random.choice([1.0, 1.0, -1.0], shape)
-    both = np.isfinite(lower) & np.isfinite(upper)
-    low, wide = np.where(both, lower, 0.0), np.where(both, upper - np.where(both, lower, 0.0), 0.0)
-    values = np.where(both, low + wide * random.uniform(size=shape), values)
-    # Past a bound on one side: as far on the other side of it.
-    values = np.where(values < lower, 2.0 * lower - values, values)
-    values = np.where(values > upper, 2.0 * upper - values, values)
-    return np.clip(values, lower, upper)
-
-
-def _linear(model: Curve, candidates: np.ndarray, unknown: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Which unknown parameters are linear in ŷ together, (p,) bool: where the columns of none change with any.
-
-    Read off points where ŷ is finite, not off the formula, so that it holds for a function too.
-    """
-
-    def columns(points: np.ndarray) -> np.ndarray:
-        return np.stack([model.jacobian(point, x)[:, 0] for point in points])
-
-    linear = np.zeros(len(unknown), bool)
-    points = candidates[:64]
-    here = columns(points)
-    for i in np.flatnonzero(unknown):
-        tried = linear.copy()
-        tried[i] = True
-        there = columns(np.where(tried, np.roll(points, 1, axis=0), points))[:, :, tried]
-        size = np.abs(here[:, :, tried]).max(axis=1, keepdims=True)
-        sound = (np.isfinite(here[:, :, tried]) & np.isfinite(there)).all(axis=(1, 2))
-        same = np.abs(here[:, :, tried] - there) <= _SAME * size
-        linear[i] = sound.sum() >= 3 and bool(same[sound].all())
-    return linear
-
-
-def _solved(
-    model: Curve, candidates: np.ndarray, linear: np.ndarray, box: tuple[np.ndarray, np.ndarray], block: Block
-) -> tuple[np.ndarray, np.ndarray]:
-    """The points with their linear parameters by least squares, within bounds, and E of each, ∞ where it is no number."""
-    y, root = block.y[:, 0], 1.0 if block.s is None else np.sqrt(block.s)
-    solved, errors = candidates.copy(), np.full(len(candidates), np.inf)
-    for k, point in enumerate(np.where(linear, 0.0, candidates)):
-        residual = root * (y - model.predict(point, block.x)[:, 0])
-        part = (root * model.jacobian(point, block.x)[:, 0, linear].T).T
-        if not (np.isfinite(residual).all() and np.isfinite(part).all()):
-            continue
-        size = np.linalg.norm(part, axis=0)
-        size = np.where(size > 0, size, 1.0)
-        found = np.linalg.lstsq(part / size, residual, rcond=None)[0] / size
-        solved[k, linear] = np.clip(found, box[0][linear], box[1][linear])
-        errors[k] = 0.5 * np.sum((residual - part @ solved[k, linear]) ** 2)
-    return solved, np.where(np.isfinite(errors), errors, np.inf)
