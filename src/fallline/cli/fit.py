@@ -2,11 +2,9 @@
 
 import contextlib
 import math
-import os
-import re
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +16,6 @@ from fallline.cli.reading import read, reading_options, tell
 if TYPE_CHECKING:
     from fallline.cli.table_fit import TableFit
 
-_LONGEST_NAME = 120  # bytes of a file's name before its suffix: file systems count bytes
-_SUFFIXES = re.compile(r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|gz))+$", re.IGNORECASE)
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')  # on some system, in the name of a file
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])[.]", re.IGNORECASE)  # on Windows, whatever follows
 _BETWEEN, _ANOTHER = 0.05, 0.5  # seconds between two movements of the bar, before it goes to another start
 
 
@@ -198,7 +192,10 @@ def fit(
     \b
     fallline fit examples/concrete.csv --target strength
     """
+    from fallline.cli.outputs import output_at
     from fallline.cli.rows import column_lines, prepare, prepare_folds, read_otherwise
+    from fallline.model_file import SUFFIX, is_model_file
+    from fallline.report import is_report
     from fallline.table.read import read_table
 
     if folds is not None and _given("holdout"):
@@ -214,7 +211,7 @@ def fit(
         prepared = prepare(source, targets, holdout=held_out, seed=seed, **columns)
     else:
         prepared, parts = prepare_folds(source, targets, folds, seed=seed, **columns)
-    model_path, report_path = _outputs(output, table, targets)
+    model_path, report_path = output_at(output, table, targets, {SUFFIX: is_model_file, ".html": is_report}).values()
     if not quiet:
         printing.print_table(printing.columns_table(column_lines(prepared.columns, prepared.notes)))
         printing.say("")
@@ -281,32 +278,6 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
         "descent": descent,
         **{key: value for key, value in given.items() if value is not None},
     }
-
-
-def _outputs(folder: Path, table: Path, targets: Sequence[str]) -> tuple[Path, Path]:
-    """Where model and report go; complaints about the folder come before the work, not after it."""
-    from fallline.exceptions import OutputError
-    from fallline.files import check_writable
-    from fallline.model_file import SUFFIX, is_model_file
-    from fallline.report import is_report
-
-    check_writable(folder)
-    if str(table).encode(errors="replace").decode() != str(table):
-        raise OutputError(
-            f"the name {table.name!a} is not UTF-8, and the model file and the report could not hold it: rename the table."
-        )
-    # Names come from files: none leads out of the folder, and all may be carried to any system.
-    name = _FORBIDDEN.sub("_", _SUFFIXES.sub("", table.name))
-    stem = "-".join([name, *(re.sub(r"\W+", "_", target).strip("_") for target in targets)])
-    stem = os.fsencode(stem)[:_LONGEST_NAME].decode(errors="ignore").lstrip("-. ") or "model"
-    stem = f"_{stem}" if _DEVICE.match(stem) else stem
-    model, report = folder / f"{stem}{SUFFIX}", folder / f"{stem}.html"
-    for path, ours in ((model, is_model_file), (report, is_report)):
-        if path.exists() and not ours(path):
-            raise OutputError(
-                f"{path} exists and was not written by fallline: move it away, or choose another folder with --output."
-            )
-    return model, report
 
 
 @contextlib.contextmanager

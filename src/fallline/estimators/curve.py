@@ -1,5 +1,6 @@
 """The scikit-learn face of curves: validates, calls ``curve_fit.py`` and stores what it found."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -9,11 +10,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fallline.estimators.common import store, warn_of
-from fallline.exceptions import SettingsError, TableError
+from fallline.exceptions import DescentWarning, SettingsError, TableError
 from fallline.model.curve import Curve
 from fallline.model.formula import Formula, read_formula
 from fallline.sure.curve_fit import fit_curve
 from fallline.table.frames import table_if_frame
+from fallline.words import did_you_mean
 
 
 class CurveRegressor(RegressorMixin, BaseEstimator):
@@ -36,6 +38,12 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
     bounds : dict, pair or None, default=None
         {name: (lower, upper)}, None for no bound; or (lower, upper) as ``curve_fit`` has them. Bounds are kept at every
         step; a parameter may end at one, and is then named in ``at_bound_``.
+    groups : str, int or None, default=None
+        The column of X that says to which group a row belongs: its name in a data frame, its number in an array. Every group has
+        a curve of its own, all fitted together; the parameter rate of group b is called ``rate[b]``. In ``start``, ``fixed`` and
+        ``bounds``, ``rate`` stands for those of all groups.
+    shared : sequence of str, default=()
+        Parameters that are the same in all groups.
     absolute_sigma : bool, default=False
         Whether ``sigma`` is the noise itself; otherwise only its ratios count, and its size is found from the residuals.
     descent : "auto", the name of a descent, or a descent, default="auto"
@@ -54,6 +62,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
     degrees_of_freedom_ : int, rows less the parameters that they determine
     derivatives_ : "exact"; or, of a function from which no formula can be read, "complex step" (exact to rounding) or
         "numerical" (central differences)
+    r2_ : float, R², weighted by 1/σ²; aic_, bic_ : float, n ln(χ²/n) + 2k and + k ln n, k free parameters (see ``CurveFit.aic``)
+    doubts_ : tuple of str, sentences on a poor fit, a pattern in the residuals, an alias; () where there is nothing to doubt
     at_bound_ : tuple of str; curve_ : Curve; fit_ : CurveFit, all of it in one
     start_ : ndarray, where the free parameters started; path_ : DescentPath, their way from there
     n_iter_ : int, steps; n_passes_ : int, sums over the rows; stop_reason_ : str
@@ -80,6 +90,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         descent: Any = "auto",
         max_iter: int = 1000,
         random_state: Any = None,
+        groups: Any = None,
+        shared: Any = (),
     ) -> None:
         store(locals())
 
@@ -87,37 +99,47 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         """Find the parameters for rows X (n, columns) and y (n,).
 
         sigma (n,): the noise of each row, a standard deviation; 1 by default. Warns with ConvergenceWarning where
-        ``max_iter`` ended the descent, with DescentWarning where it diverged or was interrupted.
+        ``max_iter`` ended the descent, with DescentWarning where it diverged or was interrupted, and where the fit is poor or
+        an alias.
         Raises ValueError, in a sentence, for data, a curve or settings that do not fit.
         """
         frame = _frame_columns(X)
         if frame is None:
             x, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
             self._columns: Sequence[str] | None = None
+            x, labels = self._apart(x)
             curve, _ = _curve_on(self.curve, _array_columns(self.curve, x.shape[1]))
         else:
             validate_data(self, X, skip_check_array=True)
             y = validate_data(self, X="no_validation", y=y, y_numeric=True)
-            curve, self._columns = _curve_on(self.curve, tuple(frame), named=True)
+            labels = self._labels(frame)
+            curve, self._columns = _curve_on(
+                self.curve, tuple(name for name in frame if self.groups is None or name != self.groups), named=True
+            )
             self.feature_names_in_ = np.array(list(frame), dtype=object)
             self.n_features_in_ = len(frame)
             x = _numbers(frame, self._columns)
         seed = 0 if self.random_state is None else check_random_state(self.random_state).randint(2**31 - 1)
         fit = fit_curve(
             curve, x, y, start=self.start, fixed=self.fixed, bounds=self.bounds, sigma=sigma, seed=seed,
-            absolute_sigma=self.absolute_sigma, descent=self.descent, max_iter=self.max_iter,
+            absolute_sigma=self.absolute_sigma, descent=self.descent, max_iter=self.max_iter, groups=labels,
+            shared=self.shared,
         )  # fmt: skip
         self.fit_, self.curve_, self.names_ = fit, fit.curve, fit.curve.names
         self.weights_, self.covariance_ = fit.values, fit.covariance
         self.parameters_ = dict(zip(self.names_, fit.values.tolist(), strict=True))
         self.standard_errors_, self.correlations_ = fit.standard_errors, fit.correlations
         self.noise_, self.degrees_of_freedom_ = fit.noise, fit.freedom
+        self.r2_, self.aic_, self.bic_ = fit.r2, fit.aic, fit.bic
+        self.doubts_ = (*fit.doubts.severe, *fit.doubts.mild)
         self.derivatives_, self.at_bound_ = fit.derivatives, fit.at_bound
         self.start_, self.path_ = fit.start, fit.path
         self.n_iter_, self.n_passes_ = max(fit.path.n_iter, 1), fit.path.n_passes
         self.stop_reason_ = fit.said
         self._weighted = sigma is not None
         warn_of(fit.path.stop, fit.said, 2)
+        if fit.doubts.severe:
+            warnings.warn(" ".join(fit.doubts.severe), DescentWarning, stacklevel=2)
         return self
 
     def predict(
@@ -137,8 +159,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         Raises NotFittedError before ``fit``, ValueError where columns, values or settings do not fit.
         """
         check_is_fitted(self)
-        x = self._rows(X)
-        predicted = self.fit_.predict(x)
+        x, groups = self._rows(X)
+        predicted = self.fit_.predict(x, groups)
         if not return_std and return_interval is None:
             return predicted
         if band not in ("prediction", "confidence"):
@@ -149,7 +171,7 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
                 "or band='confidence' for where the curve is."
             )
         new_row = None if band == "confidence" else 1.0 if sigma is None else sigma
-        spread = self.fit_.spread(x, new_row)
+        spread = self.fit_.spread(x, new_row, groups)
         if return_interval is None:
             return predicted, spread
         reach = self.fit_.quantile(return_interval) * spread
@@ -170,16 +192,35 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
             return self.fit_.profile_intervals(coverage)
         raise SettingsError(f"method={method!r} is not possible: expected 'standard' or 'profile'.")
 
-    def _rows(self, X: Any) -> np.ndarray:
-        """x (n, columns) as the curve takes it."""
+    def _rows(self, X: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """x (n, columns) as the curve takes it, and the group of each row, if there are groups."""
         if self._columns is None:
-            return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+            return self._apart(np.asarray(validate_data(self, X, dtype=np.float64, reset=False)))
         frame = _frame_columns(X)
         if frame is None:
             raise TableError(
                 f"this curve was fitted to a data frame: pass one with the columns {', '.join(self._columns)}."
             )
-        return _numbers(frame, self._columns)
+        return _numbers(frame, self._columns), self._labels(frame)
+
+    def _apart(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """An array without the column of its groups, and these."""
+        if self.groups is None:
+            return x, None
+        k = x.shape[1]
+        if isinstance(self.groups, str) or not -k <= self.groups < k or k < 2:
+            raise SettingsError(f"groups={self.groups!r} is no column of an array of {k}: give its number, from 0.")
+        return np.delete(x, self.groups, axis=1), x[:, self.groups]
+
+    def _labels(self, frame: dict[str, np.ndarray]) -> np.ndarray | None:
+        """The group of each row of a data frame. Raises SettingsError for a column that is not there."""
+        if self.groups is None:
+            return None
+        if self.groups not in frame:
+            raise SettingsError(
+                f"groups={self.groups!r}: there is no such column in X{did_you_mean(self.groups, map(str, frame))}"
+            )
+        return np.asarray(frame[self.groups])
 
 
 def _frame_columns(X: Any) -> dict[str, np.ndarray] | None:

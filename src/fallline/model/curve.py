@@ -13,7 +13,7 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -138,6 +138,14 @@ class Curve:
         """The curve as a formula: its text, or what its function makes of names; None of a function that makes none."""
         way = self._decided(weights, x)
         return way if isinstance(way, Formula) else None
+
+    def parts(self, weights: np.ndarray, x: np.ndarray) -> "Iterator[tuple[str, Curve, np.ndarray, np.ndarray]]":
+        """What a ``GroupedCurve`` has several of: a name, a curve, its weights and its rows."""
+        yield "", self, weights, np.arange(len(x))
+
+    def afresh(self) -> Self:
+        """The same curve, of which nobody knows yet how it is differentiated."""
+        return replace(self)
 
     def by_differences(self) -> Self:
         """The same curve, its function differentiated by central differences."""

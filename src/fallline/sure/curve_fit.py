@@ -6,7 +6,7 @@ shown is the business of the faces.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,16 @@ from fallline.descent.levenberg_marquardt import LevenbergMarquardt
 from fallline.descent.transformation import wrapped
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.model.curve import Curve, check_names
+from fallline.model.grouped_curve import GroupedCurve
 from fallline.rows.memory import InMemory
-from fallline.sure.curve_start import find_start
+from fallline.sure.curve_doubts import Doubts, doubts_of
+from fallline.sure.curve_start import find_group_start, find_start
 from fallline.sure.uncertainty import Uncertainty, uncertainty_of
 from fallline.walk.loop import descend
 from fallline.walk.path import DescentPath
+from fallline.words import counted, did_you_mean, listed, written, written_share
 
+_SEARCHES, _LOWER = 3, 1e-6  # for a start, where the end is poor; the share of E that makes an end a better one
 # Profile likelihood: an end is found to this share of a standard error; further out than so many it is nowhere.
 _EXACT, _DOUBLINGS = 1e-7, 12
 
@@ -40,6 +44,7 @@ class CurveFit:
     curve: the curve; values (p,) its parameters, in its order. path: the way of the free ones. uncertainty: what the rows
     say of these, None where no row is left to see the noise by. rows: as they were descended on, fixed parameters
     as further inputs, 1/σ² as row weights. freedom: n less the directions that the rows determine. start: where it began.
+    doubts: sentences on a poor fit, a pattern in the residuals, an alias. spread_of_y: Σ ((y − ȳ)/σ)², ȳ weighted by 1/σ².
     refitted: whether a first fit, by the complex step, ended where differences said otherwise, and was thrown away.
     """
 
@@ -53,6 +58,9 @@ class CurveFit:
     lower: np.ndarray
     upper: np.ndarray
     refitted: bool = False
+    doubts: Doubts = field(default_factory=Doubts)
+    spread_of_y: float = float("nan")
+    absolute_sigma: bool = False
 
     @property
     def model(self) -> Curve:
@@ -93,9 +101,56 @@ class CurveFit:
         at = self.free & ((self.values <= self.lower) | (self.values >= self.upper))
         return tuple(name for name, is_at in zip(self.curve.names, at, strict=True) if is_at)
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """ŷ (n,) of rows x (n, inputs)."""
-        return self.curve.evaluate(self.values, x)[:, 0]
+    @property
+    def r2(self) -> float:
+        """R² = 1 − Σ ((y − ŷ)/σ)² / Σ ((y − ȳ)/σ)²; NaN where all y are equal."""
+        return float(1.0 - 2.0 * self.path.error[-1] / self.spread_of_y) if self.spread_of_y > 0 else float("nan")
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion, n ln(χ²/n) + 2k, or χ² + 2k where σ is the noise itself; χ² = Σ ((y − ŷ)/σ)².
+
+        k counts the free parameters, not the variance of the noise; terms that are the same for every curve through these
+        rows are left out. So it is lmfit's, and n (1 + ln 2π) + 2 Σ ln σ below −2 ln L + 2k. Lower is better.
+        """
+        return self._criterion(2.0)
+
+    @property
+    def bic(self) -> float:
+        """The Bayesian (Schwarz's) criterion: as ``aic``, with k ln n in the place of 2k."""
+        return self._criterion(float(np.log(len(self.rows))))
+
+    def _criterion(self, each: float) -> float:
+        chi, n = 2.0 * float(self.path.error[-1]), len(self.rows)
+        with np.errstate(divide="ignore"):
+            fits = chi if self.absolute_sigma else n * float(np.log(chi / n))
+        return fits + each * int(self.free.sum())
+
+    @property
+    def figures_said(self) -> str:
+        """R², AIC and BIC, with what they are made of."""
+        fits = "χ²" if self.absolute_sigma else "n ln(χ²/n)"
+        return (
+            f"R² {written_share(self.r2)}; AIC {written(self.aic, 6)} and BIC {written(self.bic, 6)} ({fits} + 2k and {fits} + "
+            f"k ln n, lower is better; k = {counted(int(self.free.sum()), 'free parameter')})."
+        )
+
+    def with_groups(self, x: np.ndarray, groups: Any = None) -> np.ndarray:
+        """Rows x (n, columns) as the curve takes them: for a fit in groups with the number of each row's group (n,) beside them.
+
+        Raises SettingsError where groups are missing, not wanted or not among those of the fit.
+        """
+        if not isinstance(self.curve, GroupedCurve):
+            if groups is not None:
+                raise SettingsError("this curve was fitted without groups: leave groups out.")
+            return x
+        if groups is None:
+            raise SettingsError("this curve was fitted to groups: give the group of each row, groups=….")
+        return np.column_stack([x, _numbers_of(groups, self.curve.groups, len(x))])
+
+    def predict(self, x: np.ndarray, groups: Any = None) -> np.ndarray:
+        """ŷ (n,) of rows x (n, columns); of a fit in groups, with the group of each row (n,)."""
+        return self.curve.evaluate(self.values, self.with_groups(x, groups))[:, 0]
 
     def as_descended(self, x: np.ndarray) -> np.ndarray:
         """Rows x (n, inputs) with the fixed parameters as further columns."""
@@ -114,6 +169,11 @@ class CurveFit:
 
     @property
     def said(self) -> str:
+        """How it ended, and what is doubtful about it."""
+        return " ".join([self.ending, *self.doubts.severe, *self.doubts.mild])
+
+    @property
+    def ending(self) -> str:
         """Why the descent ended, how slopes were found, what the rows leave undetermined, which parameters are at a bound."""
         parts = [self.path.stop_message, *_DERIVATIVES[self.derivatives]]
         if self.refitted:
@@ -127,14 +187,14 @@ class CurveFit:
             parts.append(f"At a bound: {', '.join(self.at_bound)}; standard errors mean little there.")
         return " ".join(parts)
 
-    def spread(self, x: np.ndarray, sigma: Any = None) -> np.ndarray:
+    def spread(self, x: np.ndarray, sigma: Any = None, groups: Any = None) -> np.ndarray:
         """Standard error (n,) of ŷ at rows x, or, with ``sigma`` (n,) or a number, of y of a new row whose noise that is.
 
         In units in which the rows of the fit had theirs: s σ is the noise of a row.
         """
         if self.uncertainty is None:
             return np.full(len(x), np.inf)
-        mean = self.uncertainty.mean_error(self.as_descended(x))[:, 0]
+        mean = self.uncertainty.mean_error(self.as_descended(self.with_groups(x, groups)))[:, 0]
         if sigma is None:
             return mean
         return np.sqrt(mean**2 + self.uncertainty.noise_variance[0] * np.asarray(sigma, np.float64) ** 2)
@@ -226,6 +286,8 @@ def fit_curve(
     descent: Any = "auto",
     max_iter: int = 1000,
     seed: int = 0,
+    groups: Any = None,
+    shared: Sequence[str] = (),
 ) -> CurveFit:
     """Fit ``curve`` to rows x (n, inputs) and y (n,), nothing scaled: E = ½ Σ ((ŷ − y)/σ)².
 
@@ -233,8 +295,19 @@ def fit_curve(
     parameters that stay at a value. bounds: {name: (lower, upper)}, or two of numbers or sequences, as ``curve_fit`` has them.
     sigma (n,): the noise of each row, 1 by default; only its ratios count unless ``absolute_sigma``. descent: settings,
     ``"auto"`` for ``LevenbergMarquardt.for_curves()``; bounds need a ``LevenbergMarquardt``.
+    groups (n,): the group of each row. Every group has a curve of its own but for the parameters ``shared``; all are fitted
+    together, as a ``GroupedCurve`` with parameters such as ``rate[b]``. Start values, fixed ones and bounds of ``rate`` are
+    for all groups, those of ``rate[b]`` for one.
     Raises SettingsError, ShapeError or TableError, in a sentence.
     """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    if groups is not None:
+        labels = sorted(set(_labels(groups)), key=_in_order)
+        curve = GroupedCurve.of(curve, labels, shared)
+        start, fixed, bounds = (curve.named_as_groups(each) for each in (start, fixed, bounds))
+        x = np.column_stack([x, _numbers_of(groups, labels, len(x))])
+    elif len(shared):
+        raise SettingsError(f"shared={shared!r} needs groups: say to which group each row belongs, groups=….")
     names = curve.names
     held = dict(fixed or {})
     check_names(held, names)
@@ -247,7 +320,6 @@ def fit_curve(
             raise SettingsError(
                 f"{name} = {value:g} lies outside its bounds, {lower[at]:g} to {upper[at]:g}: start within them."
             )
-    y = np.asarray(y, np.float64)
     given = np.array([values[name] for name in model.given])
     inputs = np.column_stack([x, np.broadcast_to(given, (len(x), len(given)))])
     rows = InMemory(inputs, y.reshape(len(y), -1), _row_weights(sigma, len(y)), np.float64)
@@ -258,18 +330,69 @@ def fit_curve(
     with np.errstate(all="ignore"):
         model.evaluate(np.clip(model.initial(), *box), inputs[:2])
     known = {name: values.get(name) for name in model.free}
-    # On a copy: how slopes are found is decided where the descent begins.
-    begin = find_start(dataclasses.replace(model), rows, descent, known, box, seed)
-    path = descend(model, rows, descent, weights=begin, max_iter=max_iter)
-    refitted = not model.slopes_agree(path.best_weights, inputs)
-    if refitted:
-        model = model.by_differences()
-        begin = find_start(model, rows, descent, known, box, seed)
+    noise = np.ones(len(y)) if sigma is None else np.broadcast_to(np.asarray(sigma, np.float64), (len(y),))
+
+    def descended(model: Curve, seed: int) -> tuple[Curve, DescentPath, np.ndarray, bool]:
+        """The curve as it was differentiated, its way, where that began, and whether it was gone anew, by differences."""
+        find: Any = find_group_start if isinstance(model, GroupedCurve) else find_start
+        # On a copy: how slopes are found is decided where the descent begins.
+        begin = find(model.afresh(), rows, descent, known, box, seed)
         path = descend(model, rows, descent, weights=begin, max_iter=max_iter)
+        refitted = not model.slopes_agree(path.best_weights, inputs)
+        if refitted:
+            model = model.by_differences()
+            begin = find(model, rows, descent, known, box, seed)
+            path = descend(model, rows, descent, weights=begin, max_iter=max_iter)
+        return model, path, begin, refitted
+
+    found = descended(model, seed)
+    doubts = doubts_of(found[0], found[1].best_weights, inputs, y, noise)
+    # A poor end may be the fault of the search: twice more, by other draws.
+    for again in range(1, _SEARCHES if None in known.values() else 1):
+        if not doubts.severe:
+            break
+        other = descended(model.afresh(), seed + again)
+        if other[1].error[-1] < (1.0 - _LOWER) * found[1].error[-1]:
+            found = other
+            doubts = doubts_of(found[0], found[1].best_weights, inputs, y, noise)
+    model, path, begin, refitted = found
     whole = np.empty(len(names))
     whole[free], whole[~free] = path.best_weights, given
     uncertainty, freedom = _what_rows_say(model, path, rows, absolute_sigma)
-    return CurveFit(curve, whole, path, rows, uncertainty, freedom, begin, lower, upper, refitted)
+    mean = np.average(y, weights=noise**-2.0)
+    spread = float(np.sum(((y - mean) / noise) ** 2))
+    return CurveFit(
+        curve, whole, path, rows, uncertainty, freedom, begin, lower, upper, refitted, doubts, spread, absolute_sigma
+    )  # fmt: skip
+
+
+def _in_order(label: str) -> tuple[float, str]:
+    """Numbers by their size, then words by their letters."""
+    try:
+        return float(label), label
+    except ValueError:
+        return np.inf, label
+
+
+def _labels(groups: Any) -> list[str]:
+    """The group of each row in words. Raises TableError where one is missing."""
+    said = np.asarray(groups).ravel().tolist()
+    if missing := sum(each is None or each != each for each in said):
+        raise TableError(f"{counted(missing, 'row')} of {len(said):,} have no group: every row needs one.")
+    return [f"{each:.15g}" if isinstance(each, float) else str(each) for each in said]
+
+
+def _numbers_of(groups: Any, names: Sequence[str], n: int) -> np.ndarray:
+    """The number of each row's group (n,). Raises ShapeError or SettingsError where they do not fit."""
+    said = _labels(groups)
+    if len(said) != n:
+        raise ShapeError(f"groups are {len(said)}: expected the group of each of the {n} rows, ({n},).")
+    numbers = {name: i for i, name in enumerate(names)}
+    if unknown := sorted(set(said) - set(numbers)):
+        raise SettingsError(
+            f"the group {unknown[0]!r} is none of those of the fit: {listed(names, 9)}{did_you_mean(unknown[0], names)}"
+        )
+    return np.array([numbers[each] for each in said], np.float64)
 
 
 def _what_rows_say(
