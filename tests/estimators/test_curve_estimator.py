@@ -9,7 +9,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fallline import Curve, CurveRegressor
-from fallline.exceptions import SettingsError, TableError
+from fallline.exceptions import DescentWarning, SettingsError, TableError
 
 
 # Where there is no fifth column x5 is one more parameter: nothing determines b5 and x5 apart then.
@@ -112,3 +112,39 @@ def test_what_does_not_fit_is_refused(call, message, line):
 def test_before_fit_there_is_nothing_to_predict():
     with pytest.raises(NotFittedError):
         CurveRegressor("a*x").predict(np.ones((2, 1)))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "array"])
+def test_groups_are_a_column_of_x(kind, random):
+    x, g = random.uniform(0, 3, 60), np.repeat([7, 8], 30)
+    y = np.where(g == 7, 2.0, 5.0) * x + 1 + 0.1 * random.normal(size=60)
+    data = {"time": x, "kind": np.where(g == 7, "a", "b"), "other": x}
+    X = {"pandas": pd.DataFrame(data), "polars": pl.DataFrame(data), "array": np.column_stack([x, g])}[kind]
+    names = ("7", "8") if kind == "array" else ("a", "b")
+    model = CurveRegressor(
+        "rate*x + start" if kind == "array" else "rate*time + start",
+        groups=1 if kind == "array" else "kind",
+        shared="start",
+    )
+    fit = model.fit(X, y)
+    design = np.column_stack([x * (g == 7), x * (g == 8), np.ones(60)])
+    expected = np.linalg.lstsq(design, y, rcond=None)[0]
+    assert fit.names_ == (f"rate[{names[0]}]", f"rate[{names[1]}]", "start")
+    np.testing.assert_allclose(fit.weights_, expected, rtol=1e-8)
+    np.testing.assert_allclose(fit.predict(X[:5]), design[:5] @ expected, rtol=1e-8)
+    predicted, lower, upper = fit.predict(X[:5], return_interval=0.95)
+    assert ((lower < predicted) & (predicted < upper)).all()
+    assert (fit.r2_, fit.doubts_) == (pytest.approx(fit.score(X, y)), ())
+
+
+def test_a_poor_fit_is_a_warning(random):
+    x = np.linspace(0, 10, 100)
+    with pytest.warns(DescentWarning, match="A poor fit: R² is .* would reach 0.9"):
+        CurveRegressor("a*sin(w*x)", start={"w": 9.3}).fit(x[:, None], np.sin(x) + 0.1 * random.normal(size=100))
+
+
+def test_groups_that_are_no_column_are_a_sentence():
+    with pytest.raises(SettingsError, match="groups='kid': there is no such column in X; did you mean 'kind'"):
+        CurveRegressor("a*x", groups="kid").fit(pd.DataFrame({"x": [1.0, 2], "kind": ["a", "b"]}), [1.0, 2.0])
+    with pytest.raises(SettingsError, match="groups=5 is no column of an array of 2"):
+        CurveRegressor("a*x", groups=5).fit(np.ones((3, 2)), [1.0, 2.0, 3.0])

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fallline.descent import Stop
 from fallline.estimators.common import store, warn_of
 from fallline.exceptions import DescentWarning, SettingsError, TableError
 from fallline.model.curve import Curve
@@ -138,7 +139,7 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         self.stop_reason_ = fit.said
         self._weighted = sigma is not None
         warn_of(fit.path.stop, fit.said, 2)
-        if fit.doubts.severe:
+        if fit.doubts.severe and fit.path.stop not in (Stop.MAX_ITER, Stop.INTERRUPTED, Stop.DIVERGED):
             warnings.warn(" ".join(fit.doubts.severe), DescentWarning, stacklevel=2)
         return self
 

@@ -11,7 +11,7 @@ from fallline.words import percent, written, written_share
 _FEWEST = 8  # rows: fewer say nothing of a pattern
 _ROUNDING = 1e-9  # residuals that are this share of the spread of y are no noise
 _ALIKE, _CHANCE = 0.2, 3.0  # correlation of neighbouring residuals, and how many standard errors of it
-_WORSE = 0.05  # of R² that a smooth line would reach more: a poor fit
+_WORSE = 0.1  # of R² that a smooth line would reach more: a poor fit
 _TURNING, _FALSE_ALARM = 0.3, 1e-4  # share of the residuals that a sine takes away, and how likely it is of noise
 
 
@@ -59,7 +59,7 @@ def _doubts(
     share = 1.0 - total / spread if spread > 0 else 1.0
     reached = 1.0 - smooth * (1.0 - share)
     if alike > max(_ALIKE, _CHANCE / np.sqrt(n)):
-        if reached - share > _WORSE:
+        if one and reached - share > _WORSE and not _is_linear(model, weights, x):
             severe.append(
                 f"A poor fit: R² is {written_share(share)}, where a smooth line through neighbouring rows would reach "
                 f"{written_share(reached)}. The descent ended elsewhere than is meant, or the formula does not suit: give "
@@ -73,6 +73,11 @@ def _doubts(
     elif one and (turning := _still_turning(model, weights, x, residuals)):
         severe.append(turning)
     return severe, mild
+
+
+def _is_linear(model: Curve, weights: np.ndarray, x: np.ndarray) -> bool:
+    """Whether the slopes are the same at other weights: then there is one minimum, and it has been found."""
+    return np.allclose(model.jacobian(weights, x), model.jacobian(1.1 * weights + 0.1, x), rtol=1e-6, atol=0.0)
 
 
 def _turns(model: Curve, weights: np.ndarray, x: np.ndarray) -> dict[str, float]:

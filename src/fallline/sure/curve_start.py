@@ -26,7 +26,7 @@ from fallline.walk.loop import descend
 # So many points are tried; a few of the best are changed in part, some times over; the best few, none like another, are
 # descended from for so many steps.
 _CANDIDATES, _PARENTS, _CHANGED, _ROUNDS, _DESCENDED, _FIRST_STEPS = 384, 16, 8, 3, 8, 60
-_OPAQUE = 4  # times as many of a function that no formula can be read from
+_OPAQUE = 2  # times as many of a function that no formula can be read from
 _ROWS_TRIED, _ROWS_TIMED = 1024, 512
 _DECADES = 2.0  # to either side of what is suggested
 _BLIND = 0.25  # share of the points drawn without regard to the formula
@@ -83,7 +83,7 @@ def find_start(
     if not len(points):
         raise SettingsError(
             "no start was found at which the curve is a number in every row, such as no logarithm of 0 is: say where to start, "
-            f"start={{{', '.join(f'{name!r}: …' for name in np.array(model.free)[unknown])}}}, or give bounds."
+            f"start={{{', '.join(f'{name!r}: …' for name, at in zip(model.free, unknown, strict=True) if at)}}}, or give bounds."
         )
     few = rows if len(some) == len(rows) else InMemory(block.x, block.y, block.s, np.float64)
     ends = []
