@@ -23,7 +23,9 @@ def output_at(
 
     check_writable(folder)
     if str(table).encode(errors="replace").decode() != str(table):
-        raise OutputError(f"the name {table.name!a} is not UTF-8, and what is written could not hold it: rename the table.")
+        raise OutputError(
+            f"the name {table.name!a} is not UTF-8, and what is written could not hold it: rename the table."
+        )
     # Names come from files: none leads out of the folder, and all may be carried to any system.
     name = _FORBIDDEN.sub("_", _SUFFIXES.sub("", table.name))
     stem = "-".join([name, *(re.sub(r"\W+", "_", part).strip("_") for part in parts)])
