@@ -13,7 +13,7 @@ import fallline
 SOURCE = Path(fallline.__file__).parent
 LEAVES = ("exceptions", "arrays", "words", "files", "threads", "native")
 ROOMS = ("model", "error", "table", "rows", "descent", "walk", "fit", "sure", "landscape")
-FACES = ("model_file", "export", "plot", "report", "estimators", "cli", "__init__", "__main__")
+FACES = ("model_file", "export", "plot", "report", "estimators", "cli", "explore", "__init__", "__main__")
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 

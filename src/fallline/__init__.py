@@ -47,6 +47,7 @@ _HOME = {
     "descend": "fallline.walk.loop",
     "descend_from": "fallline.walk.starts",
     "error_surface": "fallline.landscape.surface",
+    "explore": "fallline.explore",
     "extreme_eigenvectors": "fallline.landscape.hessian",
     "fit_curve": "fallline.sure.curve_fit",
     "find_basins": "fallline.landscape.minima",

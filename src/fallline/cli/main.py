@@ -13,6 +13,7 @@ import click
 
 from fallline import __version__
 from fallline.cli.curve import curve
+from fallline.cli.explore import explore
 from fallline.cli.export import export
 from fallline.cli.fit import fit
 from fallline.cli.minima import minima
@@ -59,7 +60,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[fit, predict, show, surface, minima, curve, export],
+    commands=[fit, predict, show, surface, minima, curve, export, explore],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="fallline")

@@ -69,7 +69,7 @@ def minima(model: Path, table: Path | None, starts: int, output: Path | None, **
     if placed.found.minima:
         printing.print_table(_listing(placed, saved.columns.targets))
         printing.say("")
-    for sentence in _judged(placed, saved.columns.targets):
+    for sentence in judged(placed, saved.columns.targets):
         printing.say(sentence)
     if output is None:
         return
@@ -181,7 +181,7 @@ def _listing(placed: PlacedMinima, targets: Sequence[str]) -> "Table":
     return table
 
 
-def _judged(placed: PlacedMinima, targets: Sequence[str]) -> Iterator[str]:
+def judged(placed: PlacedMinima, targets: Sequence[str]) -> Iterator[str]:
     """What the minima say of the model, and what to do, a sentence or two each."""
     from fallline.words import counted, percent, written
 

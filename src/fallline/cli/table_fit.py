@@ -86,6 +86,7 @@ def fit_table(
     seed: int = 0,
     progress: Callable[..., Any] | None = None,
     arrived: Phase | None = None,
+    every_step: bool = False,
     intervals: bool = True,
     compare: bool = False,
     folds: Sequence[Callable[[], Prepared]] = (),
@@ -96,7 +97,7 @@ def fit_table(
     intervals: whether to find out how far predictions may be off, which takes up to twice the time of the fit; probabilities
     of classes have none, and stand beside logistic regression alone. compare: gradient boosting too, which raises SettingsError
     for classes. folds: each is fitted as well and judged by the rows it leaves out (``prepare_folds``). ``arrived`` is
-    called when the descent has ended, and with each thing that is done after it.
+    called when the descent has ended, and with each thing that is done after it. every_step: ``progress`` hears of every step.
     """
     began = time.perf_counter()
     phase: Phase = arrived or (lambda words: None)
@@ -114,7 +115,7 @@ def fit_table(
     chosen = by_classes and asked.alpha == "auto"
     asked = decided(asked, prepared.x, prepared.y, told=phase) if by_classes else asked
     how = {"intervals": intervals and not by_classes, "compare": compare}
-    fits = fits_of(prepared, asked, phase, watched=held, progress=progress, **how)
+    fits = fits_of(prepared, asked, phase, watched=held, progress=progress, every_step=every_step, **how)
     fitted, path = fits.fitted, fits.path
     why = choose("auto", fitted.alone().network, len(prepared.x))[1] if descent == "auto" else ""
     rowsets: list[RowSet | ClassRows] = []
