@@ -54,7 +54,7 @@ def opened(of: Any, target: str | None = None) -> Opened:
     if of is None or isinstance(of, (str, Path)):
         return Opened.of(None if of is None else Path(of), target)
     if isinstance(of, SavedModel):
-        table = read_table(table_of(of, Path("model.fallline")))
+        table = read_table(table_of(of, Path("model.fallline")), like=of.about.get("reading"))
         return Opened(table.name, table, of, found_in(of, table), of.columns.targets[0])
     if hasattr(of, "_fitted") and hasattr(of, "path_"):
         return _of_estimator(of)

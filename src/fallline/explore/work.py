@@ -171,7 +171,7 @@ class Opened:
         if path.suffix == SUFFIX or (path.is_file() and is_model_file(path)):
             saved = load_model(path)
             try:
-                table = read_table(table_of(saved, path))
+                table = read_table(table_of(saved, path), like=saved.about.get("reading"))
                 return cls(path.name, table, saved, found_in(saved, table), saved.columns.targets[0])
             except TableError as problem:
                 note = f"{path.name} is open, but not the rows it was fitted on: drop that table here. ({problem})"
@@ -209,7 +209,7 @@ class Work:
         """Go on with another file; a table belongs to the model that is open where that still lacks its rows."""
         before = self.opened
         if before.saved is not None and before.trained is None and path.suffix != SUFFIX and not is_model_file(path):
-            table = read_table(path)
+            table = read_table(path, like=before.saved.about.get("reading"))
             self.opened = Opened(
                 path.name, table, before.saved, found_in(before.saved, table), before.saved.columns.targets[0]
             )

@@ -38,7 +38,7 @@ def columns(given: Given, session: Any) -> bytes:
     said: dict[str, Any] = {**opened.said(), "note": opened.note, "target": opened.target, "columns": []}
     if opened.table is not None:
         said |= {"columns": [{"name": name, "kind": kind} for name, kind in kinds_of(opened.table).items()]}
-        said |= {"table": opened.table.name, "rows": opened.table.rows}
+        said |= {"table": opened.table.name, "rows": opened.table.rows, "doubts": opened.table.doubts}
     return frame({**said, "trained": opened.trained is not None})
 
 
@@ -158,7 +158,7 @@ def look(given: Given, session: Any) -> bytes:
         "descent": about.get("descent"), "stop": about.get("stop"), "verdict": about.get("verdict"), "decay": about.get("decay"),
         "comparison": about.get("comparison"), "rows": about.get("rows"), "command": about.get("command"), "of": of,
         "note": trained.data.otherwise, "report": fit is not None, "table": trained.table, "steps": about.get("steps"),
-        "columns": column_lines(saved.columns, about.get("read")),
+        "columns": column_lines(saved.columns, about.get("read")), "doubts": saved.columns.doubts,
         "inputs": [{key: each[key] for key in each if key != "encodings"} for each in trained.inputs],
         "importance": None if influence is None else _importance(trained, influence.importance, influence.of),
     }  # fmt: skip

@@ -99,6 +99,7 @@ export function open(main) {
       h("div", { class: "row" },
         pick("target", "Predict", Object.fromEntries(said.columns.map(({ name }) => [name, name]))).element,
         pick("hidden", "Hidden units", HIDDEN).element, starts.element, pick("descent", "Descent", DESCENTS).element), byRate,
+      ...(said.doubts ?? []).map((words) => h("p", { class: "muted" }, words)),
       h("div", { class: "actions" }, train, stop)));
     if (said.trained) show(await ask("network"));
     else if (state.trained) fit();
@@ -220,6 +221,7 @@ export function open(main) {
           h("p", { class: "muted" }, said.confusion ? `Of ${said.of}; rows of the table are actual classes.` : `A point for each of ${said.of}; on the line a prediction is exact.${arrays.low ? " Bars are 95 % intervals." : ""}`)),
         h("section", { "aria-labelledby": "matters" }, h("h2", { id: "matters" }, "Which columns matter"), importance(said)),
       ),
+      h("section", { class: "part", "aria-labelledby": "columns" }, h("h2", { id: "columns" }, "What became of each column"), columns(said), ...(said.doubts ?? []).map((words) => h("p", { class: "muted" }, words))),
       h("section", { class: "part", "aria-labelledby": "if" }, h("h2", { id: "if" }, "What if …"), whatIf(said)),
       h("section", { class: "part", "aria-labelledby": "others" }, h("h2", { id: "others" }, "Where other starts end"), others()),
       h("section", { class: "part", "aria-labelledby": "take" }, h("h2", { id: "take" }, "Take it with you"),
@@ -237,6 +239,11 @@ export function open(main) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "rows"), h("th", { scope: "col" }, "fit"), Object.values(what).map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, sets.flatMap(([name, [of]]) => Object.entries(names).filter(([fit]) => of[fit]).map(([fit, words]) =>
         h("tr", { class: fit === "network" ? "own-fit" : "" }, h("th", { scope: "row" }, `${name} (${of.rows.toLocaleString("en")})`), h("td", {}, words), Object.keys(what).map((each) => h("td", { "data-figure": `${name} ${fit} ${each}` }, written(of[fit][each], 4)))))))));
+  }
+
+  function columns({ columns }) {
+    return h("details", {}, h("summary", {}, columns.map(([name, role]) => `${name} (${role})`).join(", ")), h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Columns" }, h("table", { class: "of-columns" },
+      h("tbody", {}, columns.map(([name, role, says]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, role), h("td", { class: "words" }, says)))))));
   }
 
   function confusion({ confusion, classes }) {
