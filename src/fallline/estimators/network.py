@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d, estimator_html_repr
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted, validate_data
 
@@ -148,7 +148,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self.out_of_fold_prediction_ = left_out
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
-        self._to_judge: Any = rows
+        self._rows, self._verdict = rows, None
         self._intervals: Any = None
         if self._knows_intervals and not on_device(x):
             unseen = watched.get("test", watched.get("validation"))
@@ -200,7 +200,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             told |= targets.said
         self.__dict__.update(_folded(fitted) | told, _fitted=fitted, columns_=columns, starts_=fitted.starts)
         self.out_of_fold_prediction_ = None
-        self._memory, self._intervals, self._to_judge = (kind, standing), None, None
+        self._memory, self._intervals, self._rows, self._verdict = (kind, standing), None, None, None
         none = np.arange(0)
         self.train_rows_, self.validation_rows_, self.test_rows_ = np.arange(x.shape[0]), none, none
         if path.stop == Stop.DIVERGED:
@@ -239,22 +239,27 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     @property
     def verdict_(self) -> Verdict:
         """What kind of point the descent stopped at. AttributeError where the rows of the fit are not there any more."""
-        seen = getattr(self, "_to_judge", None)
-        if seen is None:
+        rows: Any = getattr(self, "_rows", None)
+        known: Verdict | None = getattr(self, "_verdict", None)
+        if known is None and rows is None:
             raise AttributeError(
                 "verdict_ needs the rows of a fit, which this estimator does not have: call fit, or "
                 "verdict_of(fit.path_, fit.descended_rows(X, y))."
             )
-        if not isinstance(seen, Verdict):
-            rows = self._fitted.rows(*seen.part(self.train_rows_))
-            seen = self._to_judge = verdict_of(self.path_, rows)
-        return seen
+        if known is None:
+            known = self._verdict = verdict_of(self.path_, self._fitted.rows(*rows.part(self.train_rows_)))
+        return known
+
+    def _html_repr(self) -> str:
+        """What scikit-learn shows, and after a fit the path and the verdict."""
+        diagram = estimator_html_repr(self)  # it asks for every attribute, the verdict among them
+        parts = [getattr(self, "path_", None), getattr(self, "_verdict", None)]
+        return diagram + "".join(part._repr_html_() for part in parts if part is not None)
 
     def __getstate__(self) -> Any:
         """What is pickled: a verdict that is known, but not the rows it would be found from."""
         state = dict(super().__getstate__())
-        if not isinstance(state.get("_to_judge"), Verdict):
-            state.pop("_to_judge", None)
+        state.pop("_rows", None)
         return state
 
     def _encoded(self, X: Any) -> np.ndarray:

@@ -69,12 +69,10 @@ def opened(of: Any, target: str | None = None) -> Opened:
 
 def _of_estimator(fit: Any) -> Opened:
     """A fitted estimator beside the rows that it keeps for its verdict."""
-    from fallline.landscape.verdict import Verdict
-
-    verdict, rows = None, getattr(fit, "_to_judge", None)
-    if rows is None or isinstance(rows, Verdict):
+    rows = getattr(fit, "_rows", None)
+    if rows is None:
         raise SettingsError(
-            f"this {type(fit).__name__} has not the rows of its fit any more (verdict_, partial_fit or a pickle let them go): "
+            f"this {type(fit).__name__} has not the rows of its fit any more (partial_fit and pickles let them go): "
             "fit again, or explore a model file that `fallline fit` wrote."
         )
     fitted, path = fit._fitted, fit.path_
@@ -93,12 +91,10 @@ def _of_estimator(fit: Any) -> Opened:
         table=type(fit).__name__,
     )
     sets = {name: part for name, part in (("training", (x, y)), ("held-out", (held_x, held_y))) if len(part[0])}
-    verdict = fit.verdict_
-    fit._to_judge = rows  # they stay: the page may be opened again
     about = {
         "figures": {name: figures(_judged(kept, name, *part)) for name, part in sets.items()},
         "stop": path.stop_message,
-        "verdict": str(verdict),
+        "verdict": str(fit.verdict_),
         "descent": words_of(path.descent),
         "steps": path.n_steps,
         "alpha": path.alpha,

@@ -16,9 +16,11 @@ from fallline.descent.penalty import weight_decay
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.evaluate import Errors, errors_at, errors_on
 from fallline.landscape.planes import Plane, names_of
+from fallline.markup import ground, shown
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.walk.path import Recorded
+from fallline.words import written
 
 _MARGIN = 0.15  # of the map, on each side of what it must show
 _NO_STRIP, _NEARLY_SQUARE = 0.3, 0.75  # shorter side to longer
@@ -122,6 +124,24 @@ class Surface:
         if len(self.tracks) > 1 and all(track.in_plane and track.same_rows for track in self.tracks):
             return "The plane contains every way: the error drawn is their own."
         return " ".join(track.fidelity for track in self.tracks)
+
+    def _repr_html_(self) -> str:
+        """The map, darker where the error is larger, and its lowest points."""
+        extent = (*self.first[[0, -1]].tolist(), *self.second[[0, -1]].tolist())
+        dots = [(each.coordinates, True) for each in self.local_minima]
+        dots += [] if self.minimum is None else [(self.minimum.coordinates, False)]
+        ways = [track.coordinates for track in self.tracks]
+        levels = self.levels(12)
+        said = f"{self.what}, {written(self.lowest)} to {written(float(levels[-1]))}, darker where it is larger"
+        facts = {
+            "across": self.plane.labels[0],
+            "up": self.plane.labels[1],
+            "minimum": "none on this map" if self.minimum is None else written(self.minimum.error),
+            "other minima": len(self.local_minima) or "",
+            "rows": f"{self.n_rows:,.0f}",
+            "ways": self.fidelity,
+        }
+        return shown("The error over a plane of weights", facts, ground(self.error, levels, ways, dots, extent, said))
 
     def levels(self, count: int = 14) -> np.ndarray:
         """At most count + 1 errors, ascending, to draw contours at: the floor of the valley and the slopes can both be read.

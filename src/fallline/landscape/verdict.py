@@ -34,6 +34,7 @@ from fallline.landscape.hessian import (
     without_effect,
 )
 from fallline.landscape.planes import names_of
+from fallline.markup import curves, shown
 from fallline.model.network import Layer, Model, Network
 from fallline.rows.memory import InMemory, Rows, check_fit
 from fallline.threads import one_blas_thread
@@ -214,6 +215,23 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self.findings} {self.advice}"
+
+    def _repr_html_(self) -> str:
+        """What it is and what to do, with the numbers, and the eigenvalues of the Hessian, largest first."""
+        facts = {
+            "what it is": self.findings,
+            "what to do": self.advice,
+            self.judged: written(self.penalised_error, 6),
+            "gradient": written(self.gradient_norm, 3),
+            "curvature": f"{written(self.smallest, 3)} to {written(self.largest, 3)}",
+        }
+        picture = ""
+        if self.eigenvalues is not None and len(self.eigenvalues) > 1:
+            sizes = np.abs(self.eigenvalues)
+            picture = curves(
+                {"curvature": np.maximum(sizes, 1e-16 * sizes.max())}, np.arange(len(sizes)), "size of the curvature"
+            )
+        return shown(f"Verdict: {self.kind}", facts, picture.replace(" steps,", " directions,"))
 
 
 _AT_THE_MEAN = (

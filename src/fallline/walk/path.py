@@ -12,7 +12,9 @@ import numpy as np
 
 from fallline.descent import Descent, Stop, words_of
 from fallline.exceptions import FalllineError, SettingsError
+from fallline.markup import curves, shown
 from fallline.model.network import Model
+from fallline.words import written
 
 # Up to this many weights every step is kept; above it the path is thinned to this many bytes.
 EVERY_STEP_UP_TO = 1000
@@ -106,6 +108,19 @@ class Recorded:
         """
         gaps = self.weight_names if weights and not self.every_step else ()
         return to_native_frame(self.to_dict(weights), backend, gaps)
+
+    def _repr_html_(self) -> str:
+        """The error along the path, and where it went in a few lines."""
+        errors = {"training rows": np.asarray(self.error) / self.n_rows}
+        errors |= {f"{name} rows": np.asarray(each) / self.watched_rows[name] for name, each in self.watched.items()}
+        facts = {
+            "model": self.model,
+            "descent": words_of(self.descent) if hasattr(self, "descent") else "",
+            "E at the start": written(float(self.error[0])),
+            "E at its lowest": f"{written(self.at_best(self.error))}, step {int(self.best_step):,}",
+            "ended": getattr(self, "stop_message", ""),
+        }
+        return shown("The path of a descent", facts, curves(errors, self.steps, "error per row"))
 
     def at_best(self, values: np.ndarray) -> float:
         """Of values (m,) at the points, the one at ``best_weights``."""
