@@ -81,7 +81,7 @@ def test_where_it_arrives_the_minimum_is_found_to_rounding():
     x, value = way.minimum
     np.testing.assert_allclose(x, roots.max(), rtol=1e-12)
     np.testing.assert_allclose(value, x**4 - 3 * x**2 + x, rtol=1e-12)
-    assert "the minimum is" in way.says
+    assert "the minimum there is" in way.says
     assert not way.diverged
 
 

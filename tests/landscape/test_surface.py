@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fallline import GradientDescent, LevenbergMarquardt, Plane, descend, error_surface
+from fallline import Curve, GradientDescent, LevenbergMarquardt, Plane, descend, error_surface
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.evaluate import errors_at, errors_on
 from fallline.model.network import Network
@@ -326,3 +326,20 @@ def test_a_model_without_weights_to_look_around_has_a_plane_of_weights_only(neur
     assert error_surface(NEURON, neuron_rows, points=5).minimum is not None
     with pytest.raises(SettingsError, match="give at=weights"):
         error_surface(Network((2, 3, 1)), neuron_rows)
+
+
+def test_the_window_of_a_curve_is_as_large_along_each_parameter_as_its_path():
+    x = np.linspace(0, 3000, 40)[:, None]
+    rows = InMemory(x, 238 * (1 - np.exp(-5.5e-4 * x)) + 0.5 * np.sin(x))
+    path = descend(
+        Curve("a*(1 - exp(-b*x))"), rows, LevenbergMarquardt.for_curves(), weights=[500.0, 1e-4], max_iter=60
+    )
+    surface = error_surface(path, rows)
+    spans = np.ptp(path.weights, axis=0)
+    sides = np.ptp(surface.first), np.ptp(surface.second)
+    np.testing.assert_array_less(sides, 2.5 * spans)
+    assert np.isfinite(surface.error).all()
+    np.testing.assert_allclose(surface.minimum.coordinates, path.best_weights, rtol=1e-5)
+    alone = error_surface(path.model, rows, at=path.best_weights)
+    low, high = np.array([alone.first[[0, -1]], alone.second[[0, -1]]]).T
+    assert ((low > 0) & (high < 2 * path.best_weights)).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from fallline import GradientDescent, InMemory, LevenbergMarquardt, Network, descend
+from fallline import Curve, GradientDescent, InMemory, LevenbergMarquardt, Network, descend
 from fallline.exceptions import ShapeError
 from fallline.plot import PathDisplay
 
@@ -221,3 +221,15 @@ def test_drawing_into_given_axes_imports_no_pyplot():
     )
     done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "to_scale"),
+    [(Network((2, 1), bias=False), True), (Curve("a*exp(-b*x) + 0*z", columns=("x", "z")), False)],
+    ids=["neuron", "curve"],
+)
+def test_weights_are_drawn_to_scale_and_parameters_of_a_curve_are_not(model, to_scale, rows):
+    path = descend(model, rows, LevenbergMarquardt(), weights=[0.5, 0.5], max_iter=3)
+    drawn = PathDisplay.from_path(path)
+    assert drawn.to_scale is to_scale
+    assert (drawn.axes_["walk"].get_aspect() == 1.0) is to_scale

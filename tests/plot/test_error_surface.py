@@ -316,3 +316,10 @@ def test_drawing_into_given_axes_imports_no_pyplot():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(("weights", "label"), [(2, "local minimum, E = 3"), (3, "local minimum of this plane, E = 3")])
+def test_dots_of_a_plane_in_many_weights_are_called_minima_of_the_plane(weights, label, ax):
+    plane = Plane(np.zeros(weights), np.eye(weights)[0], np.eye(weights)[1])
+    drawn = ErrorSurfaceDisplay(bowl(plane=plane, local_minima=(Lowest(np.array([1.0, 1.0]), 3.0),))).plot(ax)
+    assert drawn.local_minima_.get_label() == label

@@ -2,10 +2,11 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.neural_network import MLPRegressor
 
-from fallline import Columns, FittedNetwork, NetworkRegressor, SavedModel
+from fallline import Columns, FittedNetwork, NetworkClassifier, NetworkRegressor, SavedModel
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.plot import NetworkDiagramDisplay
 
@@ -156,3 +157,27 @@ def test_layers_and_names_that_do_not_fit_are_refused():
         NetworkDiagramDisplay(COEFS, None, ["a", "b"])
     with pytest.raises(ShapeError, match="a list of matrices"):
         NetworkDiagramDisplay([np.ones(3)])
+
+
+def test_of_networks_averaged_one_is_drawn_and_the_target_is_named(ax):
+    random = np.random.default_rng(0)
+    x = pd.DataFrame(random.normal(size=(60, 2)), columns=["girth", "age"])
+    y = pd.Series(x["girth"] ** 2 + 0.1 * random.normal(size=60), name="height")
+    fit = NetworkRegressor((3,), n_starts=4, alpha=0.1, random_state=0).fit(x, y)
+    drawn = NetworkDiagramDisplay.from_estimator(fit, x, y, ax=ax)
+    assert fit.coefs_[0].shape == (2, 12)
+    assert [len(shown) for shown in drawn.shown_] == [2, 3, 1]
+    assert "one of 4 networks averaged" in ax.get_legend().get_title().get_text()
+    assert [label.get_text() for label in drawn.labels_] == ["girth", "age", "height"]
+    alone = fit._fitted.alone()
+    z = np.tanh(alone.scaling.x(x.to_numpy()) @ drawn.coefs[0] + drawn.intercepts[0])
+    predicted = alone.scaling.unscale_y(z @ drawn.coefs[1] + drawn.intercepts[1])
+    np.testing.assert_allclose(predicted, alone.predict(x.to_numpy()), rtol=1e-10)
+
+
+def test_outputs_of_a_classifier_are_named_by_their_classes(ax):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    kind = np.where(x[:, 0] > 0.5, "up", np.where(x[:, 1] > 0, "side", "down"))
+    fit = NetworkClassifier((2,), n_starts=1, alpha=0.1, random_state=0).fit(x, kind)
+    drawn = NetworkDiagramDisplay.from_estimator(fit, ax=ax)
+    assert [label.get_text() for label in drawn.labels_][2:] == ["down", "side", "up"]

@@ -81,3 +81,27 @@ def test_it_asks_for_something_to_show():
         SlopeDisplay.from_function(square, extent=(1, 1))
     with pytest.raises(ShapeError, match=r"value has shape \(2,\) for x of shape \(3,\); expected one number for each"):
         SlopeDisplay(np.ones(3), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("start", "extent", "label", "face"),
+    [
+        (1.6, (-2.2, 2.2), "local minimum", "white"),
+        (-2.0, (-2.2, 2.2), "minimum", "black"),
+        (1.6, (0.5, 2.2), "minimum", "black"),
+    ],
+    ids=["the curve goes lower", "the lowest", "lower out of sight"],
+)
+def test_a_minimum_is_called_local_where_the_curve_that_is_drawn_goes_lower(start, extent, label, face, ax):
+    drawn = SlopeDisplay.from_function(
+        "x^4/4 - x^2 + x/5", start=start, learning_rate=0.1, n_steps=60, extent=extent, ax=ax
+    )
+    assert drawn.minimum_.get_label() == label
+    assert drawn.minimum_.get_markerfacecolor() == face
+
+
+@pytest.mark.parametrize("f", [square, lambda x: float(x) ** 2], ids=["exact", "from differences"])
+def test_the_sentence_of_a_descent_that_diverged_stands_clear_of_the_legend(f, ax):
+    SlopeDisplay.from_function(f, at=2, start=2, learning_rate=1.1, ax=ax)
+    ax.figure.canvas.draw()
+    assert not ax.title.get_window_extent().overlaps(ax.get_legend().get_window_extent())

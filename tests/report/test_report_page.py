@@ -130,6 +130,13 @@ def test_no_script_runs_whatever_a_table_calls_its_columns_categories_and_itself
     assert f"{script} target" in tab.evaluate("document.querySelector('h1').textContent")
 
 
+def test_on_a_phone_tables_of_figures_are_seen_whole(tab, url):
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.goto(url)
+    hidden = "(all) => all.map((each) => each.scrollWidth - each.clientWidth)"
+    assert set(tab.locator(".scroll").evaluate_all(hidden)) == {0}
+
+
 def test_long_names_do_not_make_a_phone_scroll_sideways(tab, remade, tmp_path):
     name = "a_column_name_without_a_single_place_to_break_" * 3
     report = remade(title=name, targets=(name,), columns=((name, "target", name),), command=name, notes=(name,))

@@ -219,6 +219,11 @@ class Plane:
         return max(1.0 - float(np.sum(self.distance(weights) ** 2)) / whole, 0.0) if whole else 1.0
 
 
+def alike(model: Any) -> bool:
+    """Whether the weights of a model share a unit, as those of a network do; each parameter of a curve has one of its own."""
+    return hasattr(model, "units")
+
+
 def names_of(model: Any, inputs: Sequence[str] | None = None) -> tuple[str, ...]:
     """A name for each weight: the model's own, or w1, w2, …"""
     if hasattr(model, "weight_names"):

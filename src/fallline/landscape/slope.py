@@ -177,7 +177,7 @@ def descend_curve(
     minimum = _minimum(f, x)
     stands = f"x = {x[-1]:.4g}, slope {slope[-1]:.3g}"
     if minimum is not None:
-        says = f"After {n_steps} steps at {stands}; the minimum is {minimum[1]:.4g} at x = {minimum[0]:.4g}."
+        says = f"After {n_steps} steps at {stands}; the minimum there is {minimum[1]:.4g} at x = {minimum[0]:.4g}."
     elif slope[-1] == 0:
         says = (
             f"The descent stands still at x = {x[-1]:.4g}: the slope is 0 there, but it is no minimum. Start elsewhere."

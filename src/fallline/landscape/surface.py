@@ -15,7 +15,7 @@ import numpy as np
 from fallline.descent.penalty import weight_decay
 from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.evaluate import Errors, errors_at, errors_on
-from fallline.landscape.planes import Plane, names_of
+from fallline.landscape.planes import Plane, alike, names_of
 from fallline.markup import ground, shown
 from fallline.model.network import Model
 from fallline.rows.memory import InMemory, Rows, check_fit
@@ -203,7 +203,8 @@ def error_surface(
     laid = {name: _thinned(path) for name, path in paths.items()}
     shown = [plane.coordinates(weights) for _, weights, _ in laid.values()]
     if extent is None:
-        box, inside = _box(errors, plane, at, np.concatenate(shown) if shown else None)
+        apart = plane.kind == "weights" and not alike(model)
+        box, inside = _box(errors, plane, at, np.concatenate(shown) if shown else None, apart)
     else:
         box, inside = checked_extent(extent), None
     first, second = (np.linspace(box[k, 0], box[k, 1], grid[k]) for k in (0, 1))
@@ -343,36 +344,45 @@ def grid_of(points: Any) -> tuple[int, int]:
 
 
 def _box(
-    errors: Errors, plane: Plane, at: np.ndarray | None, shown: np.ndarray | None
+    errors: Errors, plane: Plane, at: np.ndarray | None, shown: np.ndarray | None, apart: bool
 ) -> tuple[np.ndarray, Lowest | None]:
-    """The extent that shows the paths and the lowest point of the plane near them, and that point."""
+    """The extent that shows the paths and the lowest point of the plane near them, and that point.
+
+    ``apart``: whether the two directions have units of their own, so that neither says how far to go along the other.
+    """
     centre = plane.coordinates(at) if at is not None else np.zeros(2)
     must = np.atleast_2d(centre) if shown is None else shown[np.isfinite(shown).all(axis=1)]
     if plane.kind == "minima":
         must = np.concatenate([must, plane.coordinates(plane.at(np.array([[0.0, 0.0], [1.0, 0.0]])))])
     low, high = must.min(axis=0), must.max(axis=0)
     half = (high - low) / 2
-    if not half.any():  # a point: a map as large as its weights
+    if apart:
+        half = np.where(half > 0, half, np.where(centre != 0, np.abs(centre), 1.0) / 2)
+    elif not half.any():  # a point: a map as large as its weights
         half = np.ones(2)
         if plane.kind in ("weights", "curvature", "path", "given"):
             size = float(np.linalg.norm(plane.at(centre))) or 1.0
             lengths = np.linalg.norm([plane.first, plane.second], axis=1)
             half = np.maximum(size / math.sqrt(plane.n_weights), 0.5) / lengths
-    half = np.maximum(half, 0.2 * half.max())  # a path along an axis: give it room
+    if not apart:
+        half = np.maximum(half, 0.2 * half.max())  # a path along an axis: give it room
     if plane.kind == "random":  # as far as the weights are long: a path is hardly seen in such a plane
         half = np.maximum(half, 1.0)
     middle = (low + high) / 2
     start = centre if np.isfinite(centre).all() else middle
     inside = _settled(errors, start, 0.3 * half)
     # The minimum is shown where it is not so far off that the paths would become a dot.
-    if inside is not None and (np.abs(inside.coordinates - middle) > 6 * half.max()).any():
+    if inside is not None and (np.abs(inside.coordinates - middle) > 6 * (half if apart else half.max())).any():
         inside = None
     if inside is not None:
         low, high = np.minimum(low, inside.coordinates), np.maximum(high, inside.coordinates)
-    half = np.maximum((high - low) / 2, half if shown is None else 0.2 * ((high - low) / 2).max())
+    least = half if shown is None or apart else 0.2 * ((high - low) / 2).max()
+    half = np.maximum((high - low) / 2, least)
     middle = (low + high) / 2
     lengths = half * np.linalg.norm([plane.first, plane.second], axis=1)
-    if lengths.min() > _NO_STRIP * lengths.max():  # it can be drawn to scale: rather a square than a strip
+    if (
+        not apart and lengths.min() > _NO_STRIP * lengths.max()
+    ):  # it can be drawn to scale: rather a square than a strip
         half *= np.maximum(_NEARLY_SQUARE * lengths.max() / lengths, 1.0)
     half = half * (1 + 2 * _MARGIN)
     return np.stack([middle - half, middle + half], axis=1), inside

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from fallline.exceptions import ShapeError
+from fallline.landscape.planes import alike
 from fallline.plot._shared import ACCENT, INK, MUTED, envelope, labelled, legend_above, logarithmic, room_of
 from fallline.plot.display import Display, errors_per_row, labels, one_for_each, path_of
 
@@ -23,7 +24,8 @@ class PathDisplay(Display):
 
     ``error_per_row``: E/n by the name of its rows; ``gradient_norm``: of the gradient per row; ``shown``: the numbers of
     the descent itself, such as its learning rate. ``best_step``: the step whose weights were kept. ``walk`` (k, 2):
-    where the network has two weights, the way in their plane, beside the panels; ``weight_names`` are the two.
+    where the network has two weights, the way in their plane, beside the panels; ``weight_names`` are the two. ``to_scale``:
+    whether the two are alike, as the weights of a neuron, and not parameters of a curve, each with a unit of its own.
     Errors and weights are those descended, in scaled units for the estimators.
 
     After `plot`: ``axes_`` {panel: Axes} and ``lines_`` {panel: {name: Line2D}} with the panels "error",
@@ -37,6 +39,7 @@ class PathDisplay(Display):
     best_step: int | None = None
     walk: np.ndarray | None = None
     weight_names: Sequence[str] = ("first", "second")
+    to_scale: bool = True
 
     def __post_init__(self) -> None:
         self.steps, self.gradient_norm = np.asarray(self.steps), np.asarray(self.gradient_norm)
@@ -62,7 +65,7 @@ class PathDisplay(Display):
         display = cls(
             path.steps, curves | watched, np.asarray(path.gradient_norm) / path.n_rows,
             {name: _of_steps(values) for name, values in path.shown.items()}, path.best_step,
-            *((np.asarray(path.weights), path.weight_names) if flat else ()),
+            *((np.asarray(path.weights), path.weight_names, alike(path.model)) if flat else ()),
         )  # fmt: skip
         return display.plot(ax, **plot_kw)
 
@@ -118,7 +121,7 @@ class PathDisplay(Display):
             legend_above(ax)
 
     def _plot_walk(self, walk: np.ndarray, color: Any, accent: Any) -> None:
-        """The way in the plane of two weights, to scale: a step along the gradient is at right angles to the valley."""
+        """The way in the plane of two weights; to scale, a step along the gradient is at right angles to the valley."""
         ax = self.axes_["walk"]
         at = np.union1d(envelope(walk[:, 0]), envelope(walk[:, 1]))
         marker = "." if len(walk) <= _POINTS else ""
@@ -129,7 +132,8 @@ class PathDisplay(Display):
                 *point[:, None], color=accent, marker="o", markersize=7, markerfacecolor=fill, linestyle="", zorder=3,
                 label=label,
             )  # fmt: skip
-        ax.set_aspect("equal", adjustable="datalim")
+        if self.to_scale:
+            ax.set_aspect("equal", adjustable="datalim")
         ax.locator_params(nbins=6)
         labels(ax, *(f"weight {name}" for name in self.weight_names))
         legend_above(ax)

@@ -187,6 +187,7 @@ class ErrorSurfaceDisplay(Display):
         if surface.local_minima:
             errors = [lowest.error / rows for lowest in surface.local_minima]
             what = "local minimum" if len(errors) == 1 else f"{len(errors)} local minima"
+            what += "" if surface.plane.n_weights == 2 else " of this plane"
             self.local_minima_ = black_dot(
                 ax, [lowest.coordinates for lowest in surface.local_minima], hollow=True,
                 label=f"{what}{sign} {errors_in_words(errors, largest)}",

@@ -111,7 +111,8 @@ class NetworkDiagramDisplay(Display):
         """Draw a fitted ``NetworkRegressor``, ``FittedNetwork`` or ``SavedModel``, or scikit-learn's ``MLPRegressor``.
 
         Weights are those between standardised inputs and targets, where they compare with each other; ``scaled=False`` draws
-        them in the user's units, as ``coefs_`` has them. X and y are accepted for the convention and not used.
+        them in the user's units, as ``coefs_`` has them. Of a fit that averages several networks one is drawn, the start shown.
+        X is accepted for the convention and not used; of y only the names of the targets.
         """
         saved = is_saved(estimator)
         columns = estimator.columns if saved else getattr(estimator, "columns_", None)
@@ -120,18 +121,24 @@ class NetworkDiagramDisplay(Display):
             input_names = columns.encoded_names
         elif input_names is None:
             input_names = getattr(estimator, "feature_names_in_", None)
-        if output_names is None and saved:
-            output_names = estimator.columns.targets
         if hasattr(fitted, "scaling"):
-            network = fitted.network
-            layers = network.layers(fitted.weights) if scaled else fitted.layers
-            coefs = [layer.coef for layer in layers]
-            intercepts = [layer.intercept for layer in layers] if network.bias else None
+            one = fitted.alone()
+            network, bias = one.network, one.network.bias
+            layers = network.layers(one.weights) if scaled else one.layers
+            coefs, intercepts = (
+                [layer.coef for layer in layers],
+                [layer.intercept for layer in layers] if bias else None,
+            )
             hidden, last = network.activation, network.output_activation
+            input_names = fitted.input_names(input_names) if scaled else input_names
             units = "between standardised inputs and targets" if scaled else "in the units of inputs and targets"
+            averaged = sum(len(part.starts) for part in fitted.parts) if network != fitted.network else 1
+            units += f", one of {averaged} networks averaged" if averaged > 1 else ""
         else:
             coefs, intercepts, units = estimator.coefs_, estimator.intercepts_, ""
             hidden, last = estimator.activation, estimator.out_activation_
+        if output_names is None:
+            output_names = _names_of_outputs(estimator, columns if saved else None, y, coefs[-1].shape[1])
         activations = [*[hidden] * (len(coefs) - 1), last]
         return cls(coefs, intercepts, input_names, output_names, activations, units).plot(ax, **plot_kw)
 
@@ -289,3 +296,18 @@ class NetworkDiagramDisplay(Display):
             handlelength=3.2, columnspacing=1.2, borderaxespad=0.2, title=title, title_fontsize="small",
         )  # fmt: skip
         legend.get_title().set_color(muted)
+
+
+def _names_of_outputs(estimator: Any, columns: Any, y: Any, outputs: int) -> list[str] | None:
+    """What the outputs are called: by the targets of a table or the names of y, with the class where there are several."""
+    targets = getattr(columns, "targets", None)
+    if targets is None and y is not None:
+        name = getattr(y, "name", None)
+        targets = [name] if isinstance(name, str) else getattr(y, "columns", None)
+    classes = getattr(columns, "classes", None) or getattr(estimator, "classes_", None)
+    if classes is None or not len(classes):
+        names = None if targets is None else [str(name) for name in targets]
+    else:
+        of = "" if targets is None else f"{targets[0]}="
+        names = [f"{of}{name}" for name in (classes if outputs > 1 else classes[1:])]
+    return names if names is not None and len(names) == outputs else None

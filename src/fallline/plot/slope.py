@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fallline.exceptions import SettingsError
+from fallline.plot._map import black_dot
 from fallline.plot._shared import ACCENT, INK, MUTED
 from fallline.plot.display import Display, labels, one_for_each
 from fallline.words import minus
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fallline.landscape.slope import CurveDescent, Differentiable, Point
 
 _TANGENT = 0.22  # of the width of the picture, to either side
+_LOWER = 1e-6  # of the height of the picture: so much lower than a minimum is lower
 _FAR = 8.0  # first steps: of a descent that diverges, as far as the picture goes
 
 
@@ -77,7 +79,10 @@ class SlopeDisplay(Display):
         return cls(x, curve.values(x), point, descent, curve.exact, name).plot(ax, **plot_kw)
 
     def plot(self, ax: Any = None, *, color: Any = INK, accent: Any = ACCENT) -> Self:
-        """Draw into ``ax``: the curve in ``color``, tangent and steps in ``accent``, a black dot at a minimum arrived at."""
+        """Draw into ``ax``: the curve in ``color``, tangent and steps in ``accent``, a dot at a minimum arrived at.
+
+        The dot is black, or hollow where what is drawn of the curve goes lower.
+        """
         ax = self._into(ax)
         self.tangent_ = self.point_ = self.steps_ = self.minimum_ = None
         finite = np.isfinite(self.value)
@@ -124,11 +129,16 @@ class SlopeDisplay(Display):
             label=f"{len(descent.x) - 1} steps of descent" + ("" if self.at else self._by),
         )  # fmt: skip
         if descent.minimum is not None:
-            (self.minimum_,) = ax.plot(
-                *descent.minimum, color="black", marker="o", markersize=8, linestyle="", zorder=4, label="minimum"
+            seen = self.value[np.isfinite(self.value)]
+            lower = bool(seen.size and seen.min() < descent.minimum[1] - _LOWER * np.ptp(seen))
+            self.minimum_ = black_dot(
+                ax, descent.minimum, hollow=lower, zorder=4, label="local minimum" if lower else "minimum"
             )
         if descent.diverged:
-            ax.set_title(descent.says.partition(";" if ";" in descent.says else ":")[0], fontsize="small", pad=24)
+            said = descent.says.partition(";" if ";" in descent.says else ":")[0]
+            # Above the legend, which has a line for two names, or for each where these are long.
+            rows = 1 if self.exact else 1 + (self.at is not None)
+            ax.set_title(said, fontsize="small", pad=8 + 16 * rows)
 
 
 def _extent(curve: Differentiable, at: Point | None, descent: CurveDescent | None) -> tuple[float, float]:
