@@ -20,20 +20,8 @@ _CELL = "text-align: left; padding: 0; vertical-align: top"
 _NAME = f"{_CELL}; font-weight: 400; opacity: 0.7; padding-right: 1em; white-space: nowrap"
 _INKS = ("#d95f0e", "#3d8fd1", "#1aa37a", "#a457a0")
 # The heights of a map, from the floor of a valley up, as of every other map of an error.
-_GROUND = (
-    "fdfdf9",
-    "f0f3f3",
-    "e3e8ec",
-    "d0d9df",
-    "bac7d1",
-    "a1b1be",
-    "8699aa",
-    "6b8093",
-    "53687b",
-    "3c5064",
-    "29394a",
-    "17222f",
-)
+_GROUND = bytes.fromhex("fdfdf9f0f3f3e3e8ecd0d9dfbac7d1a1b1be8699aa6b809353687b3c506429394a17222f")
+_HEIGHTS = len(_GROUND) // 3
 _MOST_POINTS = 400
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -99,7 +87,7 @@ def ground(
     ``extent``: first low, first high, second low, second high.
     """
     count = len(levels) - 1
-    bands = np.clip(np.searchsorted(levels[1:-1], values), 0, count - 1) * (len(_GROUND) - 1) // max(count - 1, 1)
+    bands = np.clip(np.searchsorted(levels[1:-1], values), 0, count - 1) * (_HEIGHTS - 1) // max(count - 1, 1)
     width = 260
     height = 260
     left, right, bottom, top = extent
@@ -142,7 +130,6 @@ def _png(indices: np.ndarray) -> str:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    palette = bytes.fromhex("".join(_GROUND))
-    parts = [chunk(b"IHDR", head), chunk(b"PLTE", palette), chunk(b"IDAT", zlib.compress(raw, 9)), chunk(b"IEND", b"")]
+    parts = [chunk(b"IHDR", head), chunk(b"PLTE", _GROUND), chunk(b"IDAT", zlib.compress(raw, 9)), chunk(b"IEND", b"")]
     content = base64.b64encode(_PNG + b"".join(parts)).decode()
     return f"data:image/png;base64,{content}"

@@ -148,7 +148,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self.out_of_fold_prediction_ = left_out
         self._memory: Any = (None, None)  # a partial_fit after this goes on from these weights, from rest
         self.train_rows_, self.validation_rows_, self.test_rows_ = parts.train, parts.validation, parts.test
-        self._rows, self._verdict = rows, None
+        self._rows: Any = rows
+        self._verdict: Verdict | None = None
         self._intervals: Any = None
         if self._knows_intervals and not on_device(x):
             unseen = watched.get("test", watched.get("validation"))

@@ -24,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fallline.exceptions import FalllineError, SettingsError
+from fallline.explore import two_weights
 from fallline.explore.messages import LARGEST
 from fallline.explore.session import Session
 from fallline.explore.work import Opened, Work
@@ -191,8 +192,13 @@ class Server:
         """How many pages are open."""
         return len(self._explorer.sessions)
 
+    def _warm_up(self) -> None:
+        """What the first page is likely to ask for, once: its imports alone take a quarter of a second."""
+        threading.Thread(target=two_weights.warm_up, name="fallline-warm", daemon=True).start()
+
     def run(self, when_ready: Callable[[], Any] | None = None) -> None:
         """Serve until Ctrl-C."""
+        self._warm_up()
         if when_ready is not None:
             threading.Timer(0.3, when_ready).start()
         with contextlib.suppress(KeyboardInterrupt):
@@ -200,6 +206,7 @@ class Server:
 
     def begin(self) -> "Server":
         """Serve in a thread, and return as soon as the address answers: it listens already."""
+        self._warm_up()
         self._thread = threading.Thread(
             target=self._uvicorn.run, args=([self._listening],), name="fallline-explore", daemon=True
         )

@@ -109,6 +109,11 @@ def _played(data: str, activation: str) -> Ground:
     return ground_of(SETS[data](), activation)
 
 
+def warm_up() -> None:
+    """The map that a page begins with."""
+    _played(next(iter(SETS)), "tanh")
+
+
 def _asked(given: Given, session: Any) -> Ground:
     """The ground that a request is about: a small set of rows, or two columns of the session's table."""
     activation = given.choice("activation", KINDS)

@@ -150,6 +150,7 @@ export function contourMap({ title, labels = ["w₁", "w₂"], height = SIZE, st
     const onHandle = handle.contains(event.target);
     offset = onHandle ? [x(spot[0]) - at[0], y(spot[1]) - at[1]] : [0, 0];
     dragging = true;
+    hovered?.(null);
     svg.setPointerCapture(event.pointerId);
     svg.classList.add("dragging");
     handle.focus({ preventScroll: true });

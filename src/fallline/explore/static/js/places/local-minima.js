@@ -7,8 +7,9 @@ import { label, written } from "../numbers.js";
 import { newest } from "../socket.js";
 
 const NEURONS = { two: "Two minima, twelve rows", four: "Four minima, four rows" };
+const STARTS = { two: [-3, -2], four: [0.2, 2.6] }; // near a border
 const NAMES = { plain: "Plain descent", momentum: "With momentum" };
-const DEFAULTS = { neuron: "two", w: [-3, -2], rate: 1, momentum: 0.8 };
+const DEFAULTS = { neuron: "two", w: STARTS.two, rate: 1, momentum: 0.8 };
 const COARSE = 25; // starts along each side while a slider moves
 const FINE = 61;
 const REST = 350; // ms until the fine picture is asked for
@@ -16,7 +17,6 @@ const REST = 350; // ms until the fine picture is asked for
 export function open(main) {
   const state = read(DEFAULTS);
   let minima = [];
-  let grid = null;
   const save = () => write({ ...state, w: state.w.map((each) => Number(each.toPrecision(5))) }, DEFAULTS);
   const complaint = h("p", { class: "complaint", role: "alert", hidden: true });
   const complain = (words) => { complaint.textContent = words; complaint.hidden = !words; };
@@ -30,7 +30,7 @@ export function open(main) {
   const saved = h("p", { class: "says" });
   const working = h("p", { class: "hint", role: "status" });
   const legend = h("div", { class: "legend" });
-  const neuron = choice({ label: "Neuron", options: NEURONS, value: state.neuron, change: (value) => { state.neuron = value; grid = null; load(); save(); } });
+  const neuron = choice({ label: "Neuron", options: NEURONS, value: state.neuron, change: (value) => { state.neuron = value; state.w = [...STARTS[value]]; load(); save(); } });
   const again = () => { walk(); paint(true); save(); };
   const rate = slider({ label: "Learning rate", low: 0.05, high: 20, value: state.rate, log: true, change: (value) => { state.rate = value; again(); } });
   const momentum = slider({ label: "Momentum", low: 0, high: 0.97, step: 0.01, value: state.momentum, show: (value) => value.toFixed(2), change: (value) => { state.momentum = value; again(); } });
