@@ -6,6 +6,7 @@ first argument. A picture is made anew when its script or the package has change
 
 import ast
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -24,6 +25,8 @@ import fallline
 ROOT = Path(__file__).resolve().parents[2]
 MADE = "gallery/made"  # in docs/, not kept in the repository
 AT_ONCE = 2
+# A picture is drawn for a light page and for a dark one: what its file's name ends in, and the settings of matplotlib.
+SCHEMES = {"light": ("", {}), "dark": ("-dark", {"MATPLOTLIBRC": str(Path(__file__).with_name("dark.matplotlibrc"))})}
 
 
 def parts_of(script: Path) -> tuple[str, str, str]:
@@ -42,15 +45,17 @@ def digest_of(script: Path) -> str:
     return digest.hexdigest()
 
 
-def make(script: Path, picture: Path) -> None:
+def make(script: Path, folder: Path, scheme: str) -> None:
     """Run a script in a process of its own, from the root of the repository; warnings are errors."""
+    ending, settings = SCHEMES[scheme]
+    picture = folder / f"{script.stem}{ending}.png"
     stamp = picture.with_suffix(".sha256")
     digest = digest_of(script)
     if picture.is_file() and stamp.is_file() and stamp.read_text(encoding="ascii") == digest:
         return
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script), str(picture)],
-        cwd=ROOT, env={**os.environ, "MPLBACKEND": "Agg"}, capture_output=True, text=True, check=False,
+        cwd=ROOT, env={**os.environ, "MPLBACKEND": "Agg", **settings}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode or not picture.is_file():
         raise ExtensionError(f"{script.name} of the gallery made no picture:\n{done.stderr}")
@@ -63,7 +68,7 @@ def make_all(app: Sphinx) -> None:
     made.mkdir(parents=True, exist_ok=True)
     scripts = sorted((Path(app.srcdir) / "gallery").glob("*.py"))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(lambda script: make(script, made / f"{script.stem}.png"), scripts))
+        list(pool.map(lambda task: make(task[0], made, task[1]), itertools.product(scripts, SCHEMES)))
 
 
 class GalleryDirective(SphinxDirective):
@@ -86,12 +91,13 @@ class GalleryDirective(SphinxDirective):
         section = nodes.section(ids=[nodes.make_id(script.stem)], names=[nodes.fully_normalize_name(title)])
         section += nodes.title(title, title)
         section += self.parse_text_to_nodes(words)
-        picture = f"{MADE}/{script.stem}.png"
-        self.env.note_dependency(str(Path(self.env.srcdir) / picture))
         frame = nodes.container(classes=["gallery", "wide"] if wide else ["gallery"])
-        frame += nodes.image(
-            uri=picture, candidates={"*": picture}, alt=f"{title}. {' '.join(words.split()).split('. ')[0]}."
-        )
+        said = f"{title}. {' '.join(words.split()).split('. ')[0]}."
+        for scheme, (ending, _) in SCHEMES.items():
+            picture = f"{MADE}/{script.stem}{ending}.png"
+            self.env.note_dependency(str(Path(self.env.srcdir) / picture))
+            # The theme shows the one or the other.
+            frame += nodes.image(uri=picture, candidates={"*": picture}, alt=said, classes=[f"only-{scheme}"])
         section += frame
         section += nodes.literal_block(code, code, language="python")
         return section

@@ -4,7 +4,7 @@ import { h, s } from "./elements.js";
 import { label } from "./numbers.js";
 
 const WIDE = 520;
-const EDGE = { left: 54, right: 10, top: 10, bottom: 34 };
+const EDGE = { left: 54, right: 10, top: 24, bottom: 34 };
 
 export function errorChart({ title, name = "error E", height = 230, hovered = null }) {
   const x = scaleLinear([0, 1], [EDGE.left, WIDE - EDGE.right]);
@@ -16,7 +16,7 @@ export function errorChart({ title, name = "error E", height = 230, hovered = nu
   const points = s("g", { class: "points" });
   const svg = s("svg", { viewBox: `0 0 ${WIDE} ${height}`, class: "chart", role: "img", "aria-label": title }, grid, axes, lines, cursor, points,
     s("text", { class: "axis-name", x: WIDE - EDGE.right, y: height - 2, "text-anchor": "end" }, "step"),
-    s("text", { class: "axis-name", x: 4, y: EDGE.top + 2 }, name));
+    s("text", { class: "axis-name", x: 4, y: 12 }, name));
   let shown = {};
   let steps = null;
   let scaled = "";

@@ -28,7 +28,7 @@ export function contourMap({ title, labels = ["w₁", "w₂"], height = SIZE, st
   const view = { viewBox: `0 0 ${SIZE} ${height}` };
   // Two pictures, one on the other: the ground is not painted again while ways move over it.
   const under = s("svg", { ...view, class: "ground", "aria-hidden": "true" },
-    s("clipPath", { id: `${clip}-ground` }, box({})), box({ class: "height-0 floor" }), bands, cells, box({ class: "frame" }), axes, names);
+    s("clipPath", { id: `${clip}-ground` }, box({})), box({ class: "height-0 floor" }), cells, bands, box({ class: "frame" }), axes, names);
   const svg = s("svg", { ...view, class: "map", role: "group", "aria-label": title }, s("clipPath", { id: clip }, box({})), ways, dots);
   const handle = s("g", { class: "start", tabindex: 0, role: "slider", "aria-label": "Start of the descent; arrow keys move it", "aria-valuenow": 0 },
     s("circle", { class: "reach", r: 26 }), s("circle", { class: "ring", r: 9 }), s("circle", { class: "knob", r: 5.5 }));

@@ -184,7 +184,7 @@ export function open(main) {
     map.name([said.labels[0], said.labels[1]]);
     map.ground({ first: arrays.first, second: arrays.second, values: arrays.error, levels: said.levels });
     map.mark([...said.others.map(({ at, error }) => ({ at, hollow: true, title: `a minimum of this plane, ${written(error)}` })), ...(said.minimum ? [{ at: said.minimum.at, title: `lowest of this plane, ${written(said.minimum.error)}` }] : [])]);
-    caption.textContent = `${said.what}, a sum over ${said.rows.toLocaleString("en")} rows. ${said.fidelity}`;
+    caption.textContent = `${said.what[0].toUpperCase()}${said.what.slice(1)}, a sum over ${said.rows.toLocaleString("en")} rows. ${said.fidelity}`;
     map.draw(arrays.way ? { training: arrays.way } : {});
     shown = { ...shown, steps: arrays.way_steps ?? [0] };
     map.element.dataset.drawn = state.plane;
@@ -236,9 +236,9 @@ export function open(main) {
     const sets = Object.entries(figures);
     const what = sets.some(([, [of]]) => of.network?.brier !== undefined) ? { brier: "Brier score", accuracy: "accuracy" } : { rmse: "RMSE", mae: "mean |error|", r2: "R²" };
     return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Figures" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "rows"), h("th", { scope: "col" }, "fit"), Object.values(what).map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "rows"), h("th", { scope: "col", class: "words" }, "fit"), Object.values(what).map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, sets.flatMap(([name, [of]]) => Object.entries(names).filter(([fit]) => of[fit]).map(([fit, words]) =>
-        h("tr", { class: fit === "network" ? "own-fit" : "" }, h("th", { scope: "row" }, `${name} (${of.rows.toLocaleString("en")})`), h("td", {}, words), Object.keys(what).map((each) => h("td", { "data-figure": `${name} ${fit} ${each}` }, written(of[fit][each], 4)))))))));
+        h("tr", { class: fit === "network" ? "own-fit" : "" }, h("th", { scope: "row" }, `${name} (${of.rows.toLocaleString("en")})`), h("td", { class: "words" }, words), Object.keys(what).map((each) => h("td", { "data-figure": `${name} ${fit} ${each}` }, written(of[fit][each], 4)))))))));
   }
 
   function columns({ columns }) {
