@@ -1,6 +1,7 @@
 """What the places say is what the library says, and by hand."""
 
 import http.client
+import json
 import math
 
 import numpy as np
@@ -18,6 +19,7 @@ from fallline import (
     save_model,
 )
 from fallline.explore import data, local_minima
+from fallline.explore.messages import read_frame
 from fallline.explore.work import Opened, Work
 
 METHODS = {
@@ -289,3 +291,19 @@ def test_classes_are_told_by_probabilities(table_server, line_to):
             found, arrays = line.ask("network what-if", output=output, values={}, first="girth", second="height")
             assert 0 <= found["predicted"] <= 1
             assert 0 <= arrays["map"].min() <= arrays["map"].max() <= 1
+
+
+def test_a_fit_that_is_stopped_keeps_the_best_so_far(table_server, line_to):
+    ask = {"target": "height", "hidden": "auto", "descent": "auto", "seed": 0}
+    with line_to(table_server) as line:
+        line.socket.send(json.dumps({"id": 500, "do": "network train", **ask}))
+        while read_frame(line.socket.recv(timeout=60))[1].get("news") != "step":
+            pass
+        refused, _ = line.ask("network train", **ask)
+        line.ask("network stop")
+        assert "a fit is under way" in refused["error"]
+        said = {}
+        while "stop" not in said:
+            _, said, _ = read_frame(line.socket.recv(timeout=60))
+    assert "Stopped as asked" in said["stop"]
+    assert said["figures"]["held-out"][0]["network"]["rmse"] > 0

@@ -267,3 +267,14 @@ def test_a_file_of_a_fit_that_is_not_there_is_refused(server, line, name):
     answer, said = reply(server, f"/file/{name}?{token(server)}&session={line.said['session']}")
     assert answer.status == 400
     assert "nothing is trained yet" in json.loads(said)["error"]
+
+
+def test_what_nobody_thought_of_is_told_and_the_server_lives_on(line, monkeypatch, caplog):
+    def broken(given, session):
+        raise RuntimeError("no one thought of this")
+
+    monkeypatch.setitem(session.SHORT, "slope", broken)
+    said, _ = line.ask("slope")
+    assert "RuntimeError: no one thought of this" in said["error"]
+    assert "a request of the live page failed" in caplog.text
+    assert "error" in line.ask("two-weights")[0]

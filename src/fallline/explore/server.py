@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import uvicorn
 from anyio import to_thread
@@ -185,7 +185,7 @@ class Server:
     @property
     def url(self) -> str:
         """The address of the page, its token in it."""
-        return f"http://127.0.0.1:{self.port}/?token={self._explorer.token}"
+        return f"http://127.0.0.1:{self.port}/?token={quote(self._explorer.token, safe='')}"
 
     @property
     def pages(self) -> int:

@@ -7,6 +7,7 @@ other does. Long work runs in threads of the session's own; the newest of a kind
 import asyncio
 import contextlib
 import functools
+import logging
 import secrets
 import shutil
 import tempfile
@@ -142,7 +143,8 @@ def _told(handler: Handler, given: Given, session: Session) -> bytes:
         return handler(given, session)
     except FalllineError as problem:
         return frame({"error": _sentence(problem)})
-    except (ArithmeticError, ValueError, KeyError, TypeError, MemoryError) as problem:
+    except Exception as problem:  # whatever it is: the page is told, and its server lives on
+        logging.getLogger("fallline").exception("a request of the live page failed")
         return frame({"error": _WRONG.format(problem=f"{type(problem).__name__}: {problem}")})
 
 

@@ -1,6 +1,7 @@
 """What one page works on: the table or model it was opened with, the network that was trained, and the files made of it."""
 
 import functools
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,9 @@ from fallline.table.sums import check_there
 from fallline.table.table import Table
 from fallline.table.values import values_taken
 
-_GRID, _ROWS = 81, 800  # points of a map along each side; rows that are drawn
+_GRID, _LEAST_GRID, _ROWS = 81, 21, 800  # points of a map along each side; rows that are drawn
+# The products of all points of a map that take some seconds, and what an activation counts for.
+_MOST_WORK, _ACTIVATION = 6e9, 10
 _MOST_GROUNDS = 24
 _PICTURE = re.compile(r"(surface|predicted)\.(png|svg)")
 
@@ -131,7 +134,10 @@ class Trained:
     def surface(self, plane: str) -> Surface:
         """The error over a plane of the weights, with the path of the fit."""
         if plane not in self._surfaces:
-            self._surfaces[plane] = surface_of(self.saved, self.data, plane, points=_GRID)
+            network = self.saved.fitted.alone().network
+            work = len(self.data.x) * (network.n_weights + _ACTIVATION * sum(network.sizes[1:]))
+            points = int(np.clip(math.sqrt(_MOST_WORK / work), _LEAST_GRID, _GRID))
+            self._surfaces[plane] = surface_of(self.saved, self.data, plane, points=points)
         return self._surfaces[plane]
 
     def report(self) -> bytes:

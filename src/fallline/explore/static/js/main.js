@@ -14,7 +14,7 @@ const nav = document.querySelector("nav");
 const state = document.querySelector("#state");
 const left = {}; // the address in which each place was left
 let shown = null;
-let server = null; // what the server said when it was reached
+let reached = false; // whether the server was
 
 for (const [name, [title]] of Object.entries(PLACES)) nav.append(h("a", { href: addressOf(name), "data-place": name }, title));
 document.querySelector(".brand").setAttribute("href", addressOf("two-weights"));
@@ -30,8 +30,8 @@ async function show() {
   }
   const { open } = await load();
   if (place() !== name && place() in PLACES) return;
-  shown = open(main, server);
-  if (server) shown.connected(server);
+  shown = open(main);
+  if (reached) shown.connected();
 }
 
 function go(address) {
@@ -55,8 +55,8 @@ on("state", (words) => {
   state.textContent = words;
   state.hidden = words === "";
 });
-on("opened", (said) => {
-  server = said;
-  shown?.connected(said);
+on("opened", () => {
+  reached = true;
+  shown?.connected();
 });
 show().then(connect);

@@ -22,7 +22,7 @@ const DEFAULTS = {
   methods: Object.keys(METHODS), first: "", second: "", target: "",
 };
 
-export function open(main, server) {
+export function open(main) {
   const state = read(DEFAULTS);
   if (!(state.activation in ACTIVATIONS)) state.activation = DEFAULTS.activation;
   state.methods = state.methods.filter((each) => each in METHODS);
@@ -213,10 +213,8 @@ export function open(main, server) {
   }
 
   return {
-    async connected(said) {
-      server = said;
-      if (said.has_table) await offerTable();
-      else if (state.data === "table") { state.data = DEFAULTS.data; data.set(state.data); }
+    async connected() {
+      await offerTable().catch(() => {});
       load();
     },
     leave() { clearTimeout(timer); steps.go(steps.step); },
@@ -225,7 +223,10 @@ export function open(main, server) {
   async function offerTable() {
     const { said } = await ask("network columns");
     const names = said.columns.filter(({ kind }) => kind === "number").map(({ name }) => name);
-    if (names.length < 3) return;
+    if (names.length < 3) {
+      if (state.data === "table") { state.data = DEFAULTS.data; data.set(state.data); }
+      return;
+    }
     const target = names.includes(state.target) ? state.target : names.includes(said.target) ? said.target : names[names.length - 1];
     const others = names.filter((name) => name !== target);
     state.target = target;

@@ -190,7 +190,7 @@ export function open(main) {
     map.element.dataset.drawn = state.plane;
     steps.set(shown.steps[shown.steps.length - 1]);
     if (shown.fresh) { shown.fresh = false; steps.go(0); steps.start(); } else along(steps.step);
-  }, complain);
+  }, (words) => { caption.textContent = words; });
   function along(step) {
     if (!shown?.steps) return;
     map.upTo(Math.max(Array.from(shown.steps).findLastIndex((each) => each <= step), 0));
