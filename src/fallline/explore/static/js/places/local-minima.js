@@ -56,8 +56,11 @@ export function open(main) {
       state.w = state.w.map((each) => Math.min(Math.max(each, edges[0]), edges[1]));
       map.put(state.w);
     }
-    legend.replaceChildren(...minima.map(({ at, error }, i) => h("span", { class: "value" }, h("i", { class: `patch basin-${i}`, "aria-hidden": "true" }),
-      `${i ? `minimum ${i + 1}` : "the lowest minimum"}, E = ${written(error)} at (${label(Number(at[0].toPrecision(3)))}, ${label(Number(at[1].toPrecision(3)))})`)));
+    const patch = (name) => h("i", { class: `patch ${name}`, "aria-hidden": "true" });
+    legend.replaceChildren(
+      ...minima.map(({ at, error }, i) => h("span", { class: "value" }, patch(`basin-${i}`),
+        `${i ? `minimum ${i + 1}` : "the lowest minimum"}, E = ${written(error)} at (${at.map((each) => label(Number(each.toPrecision(3)))).join(", ")})`)),
+      h("span", { class: "value" }, patch("lighter"), "lighter on the right: saved by momentum"));
     walk();
     paint(false);
   }, complain);
