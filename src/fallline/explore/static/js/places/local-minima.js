@@ -60,7 +60,7 @@ export function open(main) {
     legend.replaceChildren(
       ...minima.map(({ at, error }, i) => h("span", { class: "value" }, patch(`basin-${i}`),
         `${i ? `minimum ${i + 1}` : "the lowest minimum"}, E = ${written(error)} at (${at.map((each) => label(Number(each.toPrecision(3)))).join(", ")})`)),
-      h("span", { class: "value" }, patch("lighter"), "lighter on the right: saved by momentum"));
+      h("span", { class: "value" }, patch("lighter"), "lighter: saved by momentum"));
     walk();
     paint(false);
   }, complain);
