@@ -11,6 +11,7 @@ __version__ = "0.1.0.dev0"
 
 _HOME = {
     "Adam": "fallline.descent.adam",
+    "Agreement": "fallline.landscape.check",
     "Basins": "fallline.landscape.minima",
     "Columns": "fallline.table.columns",
     "Convergence": "fallline.landscape.momentum",
@@ -44,6 +45,7 @@ _HOME = {
     "Scaling": "fallline.table.scaling",
     "Surface": "fallline.landscape.surface",
     "Transformation": "fallline.descent.transformation",
+    "check_derivatives": "fallline.landscape.check",
     "descend": "fallline.walk.loop",
     "descend_from": "fallline.walk.starts",
     "error_surface": "fallline.landscape.surface",

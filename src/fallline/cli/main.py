@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from fallline import __version__
+from fallline.cli.check import check
 from fallline.cli.curve import curve
 from fallline.cli.explore import explore
 from fallline.cli.export import export
@@ -60,7 +61,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    commands=[fit, predict, show, surface, minima, curve, export, explore],
+    commands=[fit, predict, show, surface, minima, curve, export, explore, check],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="fallline")

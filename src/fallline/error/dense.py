@@ -111,6 +111,10 @@ class Dense:
             deltas.insert(0, delta)
         return deltas
 
+    def to_inputs(self) -> Any:
+        """∂ŷ/∂x, (outputs, inputs, n)."""
+        return self.layers[0].coef @ self.sensitivities()[0]
+
     def turned_back(self, u: Any, du: Any, directions: Any) -> Any:
         """How Jᵀu changes along each of c directions (c, p), where u (outputs, n) changes by du (c, outputs, n): (c, p).
 
