@@ -399,13 +399,14 @@ def _may_be_a_row(record: Sequence[str], rows: Sequence[Sequence[str]], width: i
     """Whether a first record has values where the columns have; years, and numbers that count, may name columns."""
     kinds = _kinds(rows, width)
     words = sum(_is_word(record, i) for i in kinds)
+    marks = sum(cell.strip() != "" and cell.strip() in MISSING for cell in (record[i] for i in kinds if i < len(record)))
     given = [i for i in kinds if _kind(record, i) == kinds[i]]
     cells = [record[i].strip() for i in given]
     names = [str(i) for i in range(1, len(cells) + 1)]
     years = all(map(_YEAR.fullmatch, cells)) and not all(
         _YEAR.fullmatch(row[i].strip()) for row in rows for i in given if i < len(row)
     )
-    return len(rows) > 1 and len(given) > 2 * words and not years and cells != names
+    return len(rows) > 1 and len(given) + marks > 2 * words and not (given and (years or cells == names))
 
 
 def _short_header(name: str, layout: Layout, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
