@@ -92,8 +92,7 @@ def typed(database: "Database", names: Sequence[str], hints: Hints | None = None
     columns, digits = _plain_or_not(database, names, hints)
     others = [column for column in columns if column.table == "others"]
     if others:
-        texts = ", ".join(unmarked(column.cell, hints.dialect.na) + f" as {column.cell}" for column in others)
-        database.execute(f"create temp table others as select rowid as place, {texts} from cells")
+        _bared(database, [column.cell for column in others], hints.dialect.na)
         for column in others:
             _look(database, column, hints)
     mark, doubts = decimal_marks(database, columns, hints)
@@ -106,8 +105,11 @@ def typed(database: "Database", names: Sequence[str], hints: Hints | None = None
         if members:
             values = ", ".join(f"{_value(column, odd)} as {column.cell}" for column in members)
             found = database.execute(f"select {place} as place, {values} from {table}").fetchnumpy()
-            order = np.argsort(found.pop("place"), kind="stable")
-            fetched |= {cell: values_[order] for cell, values_ in found.items()}
+            place = found.pop("place")
+            if np.any(place[1:] < place[:-1]):
+                order = np.argsort(place, kind="stable")
+                found = {cell: cells[order] for cell, cells in found.items()}
+            fetched |= found
     values_of, notes = {}, {}
     for column in columns:
         read = values_of[column.name] = plain(fetched[column.cell], column.form.kind)
@@ -142,7 +144,7 @@ def _plain_or_not(database: "Database", names: Sequence[str], hints: Hints) -> t
     """The columns, and the longest whole number of each. DuckDB's own cast tells those of plain numbers apart the fastest."""
     questions = ", ".join(
         f"bool_and(c{i} is null or (try_cast(c{i} as double) is not null and not contains(c{i}, '_') "
-        f"and not regexp_full_match(c{i}, '{_LEADING_ZERO}'))), bool_or(contains(c{i}, '.')), "
+        f"and not ({_begins_with_a_zero(f'c{i}')}))), bool_or(contains(c{i}, '.')), "
         f"max(case when contains(c{i}, '.') then 0 else length(c{i}) end)"
         for i in range(len(names))
     )
@@ -159,6 +161,28 @@ def _plain_or_not(database: "Database", names: Sequence[str], hints: Hints) -> t
         column.table = "cells"
         column.marks = Marks(points=bool(points))
     return columns, list(answers[2::3])
+
+
+def _begins_with_a_zero(cell: str) -> str:
+    """The SQL of whether a digit follows a zero at the beginning, perhaps behind a sign; far sooner done than by a pattern."""
+    return " or ".join(f"({cell} >= '{sign}00' and {cell} < '{sign}0:')" for sign in ("", "-", "+"))
+
+
+def _bared(database: "Database", cells: Sequence[str], na: Sequence[str]) -> None:
+    """Make ``others``: these cells without blanks around, which few texts have, and with their places."""
+    ends = {
+        cell: " or ".join(f"{end}({cell}, {quoted(space)})" for space in SPACES for end in ("prefix", "suffix"))
+        for cell in cells
+    }
+    blank = asked(
+        database, f"select {', '.join(f'coalesce(bool_or({ends[cell]}), false)' for cell in cells)} from cells"
+    )[0]
+    texts = [
+        f"case when {ends[cell]} then {unmarked(cell, na)} else {cell} end as {cell}" if there else cell
+        for cell, there in zip(cells, blank, strict=True)
+    ]
+    kind = "table" if any(blank) else "view"
+    database.execute(f"create temp {kind} others as select rowid as place, {', '.join(texts)} from cells")
 
 
 def _all_fit(database: "Database", cell: str, form: Form) -> bool:
@@ -197,12 +221,18 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
     candidates += [*dates.DATES, *numbers]
     enough = 0.5 * len(sample)
     likely = [form for form in candidates if sum(_matches(form, text) for text in sample) >= enough]
-    questions = ", ".join(
-        [f"count({cell})", f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"]
-        + [f"count_if({form.fits(cell)})" for form in likely]
-    )
-    column.present, column.codes, *fits = asked(database, f"select {questions} from others")[0]
-    column.forms = tuple(zip(likely, fits, strict=True))
+    code = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
+    column.present, column.codes = asked(database, f"select count({cell}), {code} from others")[0]
+    if likely and likely[0].spelled.get("form") == "iso" and _fitting(database, cell, likely[:1]) == [column.present]:
+        column.forms = ((likely[0], column.present),)  # nothing else could be meant
+        return
+    column.forms = tuple(zip(likely, _fitting(database, cell, likely), strict=True))
+
+
+def _fitting(database: "Database", cell: str, forms: Sequence[Form]) -> list[int]:
+    """How many cells fit each form."""
+    questions = ", ".join(f"count_if({form.fits(cell)})" for form in forms)
+    return list(asked(database, f"select {questions} from others")[0]) if forms else []
 
 
 def _matches(form: Form, text: str) -> bool:

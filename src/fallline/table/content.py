@@ -114,9 +114,14 @@ def _is_clean(path: Path) -> bool:
             if file.peek().startswith(codecs.BOM_UTF8):
                 return False
             while chunk := file.read(_CHUNK):
-                if b"\r" in chunk or len(chunk.translate(None, _ODD)) < len(chunk):
+                if (
+                    b"\r" in chunk
+                    or b"\0" in chunk
+                    or len(chunk[:_SAMPLE].translate(None, _ODD)) < len(chunk[:_SAMPLE])
+                ):
                     return False
-                decoder.decode(chunk)
+                if not chunk.isascii():
+                    decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False

@@ -31,7 +31,10 @@ def _strptime(cell: str, dates: Sequence[str], clocks: Sequence[str]) -> str:
 
 def _iso(cell: str) -> str:
     dashes = rf"regexp_replace({cell}, '^(\d{{4}})[/.](\d{{1,2}})[/.]', '\1-\2-')"
-    return f"try_cast(replace(replace({dashes}, ',', '.'), 'GMT', 'UTC') as timestamptz)::timestamp"
+    other = f"try_cast(replace(replace({dashes}, ',', '.'), 'GMT', 'UTC') as timestamptz)::timestamp"
+    # Without a zone no more is needed than a cast, which is fast.
+    plain = f"length({cell}) <= 10 or (length({cell}) = 19 and substr({cell}, 17, 1) = ':')"
+    return f"coalesce(case when {plain} then try_cast({cell} as timestamp) end, {other})"
 
 
 def _iso_half_day(cell: str) -> str:

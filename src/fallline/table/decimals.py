@@ -53,7 +53,12 @@ def decimal_marks(database: "Database", columns: "Sequence[_Column]", hints: "Hi
 
     Returns the mark of the table, "" where it shows none, and sentences on what stays doubtful.
     """
-    numbers = [column for column in columns if _count(database, column, hints)]
+    plainly = not any(column.worn for column in columns)  # then no comma can be decimal
+    numbers: list[_Column] = []
+    for column in columns:
+        enough = plainly and any(other.marks and other.marks.point for other in numbers)
+        if _count(database, column, hints, enough):
+            numbers.append(column)
     asked = hints.dialect.decimal
     shown = {column.marks.own for column in numbers if column.marks} | ({"."} if hints.points else set())
     certain = asked or _only(shown & {".", ","})
@@ -82,15 +87,15 @@ def _only(marks: set[str]) -> str:
     return next(iter(marks)) if len(marks) == 1 else ""
 
 
-def _count(database: "Database", column: "_Column", hints: "Hints") -> bool:
-    """Count what the cells of a column show; whether it is one of numbers."""
+def _count(database: "Database", column: "_Column", hints: "Hints", sample: bool) -> bool:
+    """Count what the cells of a column show, or a ``sample`` of its plain numbers; whether it is one of numbers."""
     cell = column.cell
     if column.table == "cells":
         assert column.marks is not None
         if column.marks.points:
             few = _counts(database, f"(select {cell} from cells where contains({cell}, '.') limit 1000)", cell, hints)
             # One point that can only be decimal is enough, and most columns have one among the first.
-            column.marks = few if few.point else _counts(database, "cells", cell, hints)
+            column.marks = few if few.point or sample else _counts(database, "cells", cell, hints)
         return True
     if column.known or column.worn is None:
         return False

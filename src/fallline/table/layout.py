@@ -399,7 +399,9 @@ def _may_be_a_row(record: Sequence[str], rows: Sequence[Sequence[str]], width: i
     """Whether a first record has values where the columns have; years, and numbers that count, may name columns."""
     kinds = _kinds(rows, width)
     words = sum(_is_word(record, i) for i in kinds)
-    marks = sum(cell.strip() != "" and cell.strip() in MISSING for cell in (record[i] for i in kinds if i < len(record)))
+    marks = sum(
+        cell.strip() != "" and cell.strip() in MISSING for cell in (record[i] for i in kinds if i < len(record))
+    )
     given = [i for i in kinds if _kind(record, i) == kinds[i]]
     cells = [record[i].strip() for i in given]
     names = [str(i) for i in range(1, len(cells) + 1)]

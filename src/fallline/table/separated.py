@@ -94,7 +94,7 @@ def read_text(
     separator = "\t" if layout.separator == " " else layout.separator
     header = "" if layout.names is None else as_text(layout.names, separator)
     if layout.names is not None and not layout.beside:
-        header = b"\n".join(source.whole().split(b"\n", layout.start)[layout.header : layout.start]).decode()
+        header = "\n".join(source.beginning().split("\n", layout.start)[layout.header : layout.start])
     text = Text(separator, header, lambda: _rows(source, layout), layout.width, layout.loose)
     return found, text, [*layout.remarks, *said]
 
