@@ -54,8 +54,12 @@ class Text:
             taken.clear()
             if is_blank(record) and (self.width > 1 or not raw.strip()):
                 continue
-            even = (record + [""] * (self.width - len(record)))[: self.width]
-            yield raw if len(record) == self.width else as_text(even, self.separator)
+            # A separator that ends the line goes, those that are left out come.
+            beyond = len(record) - self.width
+            if beyond < 2 and (beyond < 1 or raw.endswith(self.separator)):
+                yield raw + self.separator * -beyond if beyond < 1 else raw[:-1]
+            else:
+                yield as_text(record[: self.width], self.separator)
 
 
 def as_text(record: Sequence[str], separator: str) -> str:
