@@ -223,6 +223,8 @@ def _written(rng: random.Random, how: dict, separator: str, columns: dict, cells
         (12, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1),
     )[0]
     rows = [list(row) for row in zip(*cells, strict=True)]
+    if structure == "no header" and all(values[0] is None for values in columns.values()):
+        structure = "plain"  # above all rows, one without any value is an empty line
     head: list[list[str]] = [names]
     if separator == " " and structure in ("trailing", "footnote", "two lines", "units"):
         structure = "plain"  # not told from words between blanks

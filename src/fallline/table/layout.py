@@ -176,9 +176,10 @@ def _separated(source: Source, text: str, given: str | None, comments: str) -> t
     if not tried:
         return _read(source, text, ",", comments), ""
     (score, best), *others = sorted(tried, key=lambda pair: pair[0], reverse=True)
-    as_good = [found.separator for (*fits, _, plain), found in others if all(fits) and plain >= 0.99]
-    doubt = as_good[0] if as_good and score[-1] >= 0.99 else ""
-    return best, doubt
+    as_good = [
+        found.separator for (*fits, _, plain), found in others if all(fits) and plain >= min(0.99, score[-1] + 0.01)
+    ]
+    return best, as_good[0] if as_good else ""
 
 
 def _score(found: _Records) -> tuple[bool, bool, bool, float, float]:
@@ -200,7 +201,7 @@ def _score(found: _Records) -> tuple[bool, bool, bool, float, float]:
     )
     fits = 1.0 if headed else 0.5 * short
     # Blanks part words of a cell, too; tabs hardly ever stand in one.
-    prior = {" ": -0.3, "\t": 0.2}.get(found.separator, 0.0) + 0.02 * min(width, 10)
+    prior = {" ": -0.2, "\t": 0.2}.get(found.separator, 0.0) + 0.02 * min(width, 10)
     return True, share > 0.85, fits > 0, plain + 0.4 * fits + 0.5 * len(at) / len(found.cells) + prior, plain
 
 
@@ -399,9 +400,7 @@ def _may_be_a_row(record: Sequence[str], rows: Sequence[Sequence[str]], width: i
     """Whether a first record has values where the columns have; years, and numbers that count, may name columns."""
     kinds = _kinds(rows, width)
     words = sum(_is_word(record, i) for i in kinds)
-    marks = sum(
-        cell.strip() != "" and cell.strip() in MISSING for cell in (record[i] for i in kinds if i < len(record))
-    )
+    marks = sum(record[i].strip() in MISSING for i in kinds if i < len(record))
     given = [i for i in kinds if _kind(record, i) == kinds[i]]
     cells = [record[i].strip() for i in given]
     names = [str(i) for i in range(1, len(cells) + 1)]
@@ -443,12 +442,13 @@ def _further_line(name: str, layout: Layout, rows: Sequence[list[str]], end: int
         return False
     line = ["" if cell.strip() in MISSING else " ".join(cell.split()) for cell in rows[0]]
     units = all(map(_UNIT.fullmatch, line))
-    if dialect.header != 2 and not _is_no_row(line, rows[1:], layout.width, units):
+    names = [given.strip() for given in layout.names]
+    gaps = not all(names) or len(set(names)) < len(names)
+    if dialect.header != 2 and not _is_no_row(line, rows[1:], layout.width, units, gaps):
         return False
     layout.start, layout.beside = end, True
     line += [""] * layout.width
-    names = [given.strip() for given in layout.names]
-    if not all(names) or len(set(names)) < len(names) or (dialect.header == 2 and not units):
+    if gaps or (dialect.header == 2 and not units):
         layout.names = _joined(names, line)
         shown = _shown(", ".join(layout.names))
         layout.remarks.append(f"The header of {name} has two lines, which were joined: {shown}.")
@@ -467,13 +467,14 @@ def _further_line(name: str, layout: Layout, rows: Sequence[list[str]], end: int
     return True
 
 
-def _is_no_row(line: Sequence[str], rows: Sequence[list[str]], width: int, units: bool) -> bool:
-    """Whether the line under the header has words where the lines further below have values."""
+def _is_no_row(line: Sequence[str], rows: Sequence[list[str]], width: int, units: bool, gaps: bool) -> bool:
+    """Whether the line under the header, which may have ``gaps``, has words where the lines further below have values."""
     kinds = _kinds(_lower_half(rows), width)
     worded = [i for i in kinds if _is_word(line, i)]
     alone = units and all(i in worded for i, cell in enumerate(line) if cell)
     most = (len(worded) > 1 or units) and 2 * len(worded) > len(kinds)
-    return bool(worded) and not any(_kind(line, i) for i in kinds) and (alone or most)
+    filled = gaps and len(worded) == len(kinds)
+    return bool(worded) and not any(_kind(line, i) for i in kinds) and (alone or most or filled)
 
 
 def _joined(names: Sequence[str], second: Sequence[str]) -> list[str]:

@@ -179,7 +179,9 @@ def _without_end(database: Any, name: str) -> tuple[list[str], list[str] | None]
             return said, total
         cells = [(cell or "").strip() for cell in last[1:]]
         filled = [cell for cell in cells if cell]
-        remark = len(filled) == 1 and len(cells) > 2 and (_FOOTNOTE.fullmatch(filled[0]) or _TOTAL.fullmatch(filled[0]))
+        remark = len(filled) == 1 and (
+            _TOTAL.fullmatch(filled[0]) or (len(cells) > 2 and _FOOTNOTE.fullmatch(filled[0]))
+        )
         if total is None and remark:
             said.insert(
                 0, f"The last line of {name}, '{shortened(filled[0], 40)}', was left out: it is a remark, not a row."
