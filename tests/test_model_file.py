@@ -3,6 +3,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from fallline.model_file import SavedModel, SavedPath, _digest, load_model, pars
 from fallline.plot import PathDisplay
 from fallline.rows.memory import InMemory
 from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
-from fallline.sure.intervals import Member, intervals_of
+from fallline.sure.intervals import Intervals, Member, intervals_of
 from fallline.table.columns import Columns
 from fallline.table.scaling import Scaling
 from fallline.walk.loop import descend
@@ -140,12 +141,14 @@ HOSTILE = {
     "scaling of another length": lambda said, arrays: arrays.update({"scaling.x_mean": np.zeros(9)}),
     "half of a size": lambda said, arrays: said["network"].update(sizes=[4, 3.5, 1]),
     "truth for a size": lambda said, arrays: said["network"].update(sizes=[4, True, 1]),
+    "half of a linear unit": lambda said, arrays: said["network"].update(linear_units=0.5),
     "a size below one": lambda said, arrays: said["network"].update(sizes=[4, -3, 1]),
     "another number of inputs": lambda said, arrays: said["columns"]["plan"].pop(),
     "another number of targets": lambda said, arrays: said["columns"]["targets"].append("z"),
     "a list for a description": lambda said, arrays: said.update(network=[1, 2]),
     "endless number": lambda said, arrays: said["columns"]["plan"][0].update(mean=10**400),
     "numbers that are none": lambda said, arrays: said["columns"]["plan"][0].update(mean=float("nan")),
+    "half of a letter": lambda said, arrays: said["columns"]["uses"][0].update(says="\ud800"),
     "no format": lambda said, arrays: said.pop("format"),
 }
 
@@ -172,6 +175,72 @@ def test_a_model_of_classes_is_read_back_and_says_so_by_its_format(model, random
     assert b'\\"format\\": 2' in content
     with pytest.raises(ModelFileError, match="do not fit each other"):
         parse_model(forged(content, lambda said, arrays: said["columns"].update(classes=["a", "b", "c", "d"])))
+
+
+FIGURES = {"rows": 3, "network": {"error": 1.0, "rmse": 0.5, "mae": 0.4, "r2": None}, "ridge": None}
+ABOUT = {
+    "a text for a seed": {"seed": "7"},
+    "truth for a seed": {"seed": True},
+    "an odd share of rows held out": {"source": {"holdout": 1.5}},
+    "a word for rows held out": {"source": {"holdout": "first"}},
+    "a list for the path of a table": {"source": {"table": ["/etc"]}},
+    "a number of rows without end": {"source": {"rows": 10**400}},
+    "a weight decay without end": {"alpha": 10**400},
+    "a weight decay that is no number": {"alpha": float("nan")},
+    "a descent without steps": {"descent": "gradient descent"},
+    "steps in words": {"descent": "gradient descent", "steps": "many", "passes": 3},
+    "a number for a sentence": {"verdict": 3},
+    "versions in a list": {"versions": ["0.1"]},
+    "notes that are no texts": {"read": {"a": 1}},
+    "a reading of another kind": {"reading": {"columns": []}},
+    "figures of another kind": {"figures": [1, 2]},
+    "figures of two targets": {"figures": {"training": [FIGURES, FIGURES]}},
+    "figures without rows": {"figures": {"training": [{"network": FIGURES["network"]}]}},
+    "figures in words": {"figures": {"training": [FIGURES | {"network": FIGURES["network"] | {"rmse": "low"}}]}},
+    "figures that lack one": {"figures": {"training": [FIGURES | {"ridge": {"rmse": 1.0}}]}},
+    "figures of classes": {
+        "figures": {"training": [FIGURES | {"logistic": {"accuracy": 1, "brier": 0, "log_loss": 0}}]}
+    },
+}
+
+
+@pytest.mark.parametrize("said", ABOUT.values(), ids=ABOUT)
+def test_a_forged_account_of_its_making_is_refused_when_it_is_read(content, said):
+    with pytest.raises(ModelFileError, match=r"is not a whole fallline model \(ValueError: "):
+        parse_model(forged(content, lambda whole, arrays: whole["about"].update(said)))
+
+
+def test_figures_as_a_fit_writes_them_are_read(content):
+    whole = parse_model(forged(content, lambda whole, arrays: whole["about"].update(figures={"training": [FIGURES]})))
+    assert whole.about["figures"] == {"training": [FIGURES]}
+
+
+def test_a_curve_of_another_shape_is_refused(content):
+    with pytest.raises(ModelFileError, match="one number for each step"):
+        parse_model(forged(content, lambda whole, arrays: arrays.update({"curve.step": np.zeros((5, 2))})))
+
+
+@pytest.mark.parametrize("weights", [20_000, 1_000_000], ids=["0.2 MB", "8 MB"])
+def test_reading_takes_no_more_memory_than_some_times_the_file(weights, tmp_path):
+    # As many networks of intervals as there are, and no triangles: their indices alone would take weights² bytes.
+    network = Network((1, (weights - 1) // 3, 1))
+    columns = Columns.fit([{"x": np.arange(4.0), "y": np.array([0.0, 1.0, 0.0, 2.0])}], ["y"])
+    fitted = FittedNetwork(network, network.initial(1), Scaling.identity(1, 1))
+    p = network.n_weights
+    ones, none = np.ones(1), np.zeros((0, p, p), np.float32)
+    intervals = Intervals(
+        network, fitted.weights[None], ones, ones, ones[:, None], ones, ones, 1.0, ones, none, np.zeros((0, p)),
+        np.zeros((0, p, 0)),
+    )  # fmt: skip
+    path = tmp_path / "m.fallline"
+    tracemalloc.start()
+    try:
+        save_model(SavedModel(fitted, columns, {}, intervals=FittedIntervals(intervals, fitted)), path)
+        assert load_model(path).intervals.scaled.known_starts == 0
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 12 * path.stat().st_size + (1 << 20)
 
 
 def test_a_format_of_the_future_says_so(content):
@@ -362,6 +431,7 @@ FORGED_PATHS = {
     "watched rows that are not counted": lambda said, arrays: said["path"].update(watched_rows={}),
     "no rows": lambda said, arrays: said["path"].update(rows=0),
     "rows that are not a number": lambda said, arrays: said["path"].update(rows=float("nan")),
+    "a best step beyond the last": lambda said, arrays: said["path"].update(best_step=10**6),
     "endless best step": lambda said, arrays: said["path"].update(best_step=float("inf")),
     "a list for what is said": lambda said, arrays: said.update(path=[]),
     "a number for an array": lambda said, arrays: arrays.update({"path.steps": np.array(1.0)}),

@@ -8,7 +8,7 @@ from a whole one.
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,10 +160,11 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
     if not isinstance(entry, str):
         raise ModelFileError(f"{name} is a safetensors file of another program: {_GIVE}.")
     digest, _, text = entry.partition(" ")
-    if digest != _digest(text, arrays):
-        raise _damaged(name)
     try:
+        if digest != _digest(text, arrays):
+            raise _damaged(name)
         said = json.loads(text)
+        json.dumps(said, ensure_ascii=False).encode()  # half of a letter could not be written again
         if said["format"] not in (_FORMAT, _OF_CLASSES):
             raise ModelFileError(
                 f"{name} is written in format {said['format']!r}, and this fallline reads formats {_FORMAT} and {_OF_CLASSES}: "
@@ -185,7 +186,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         known, intervals = _under(_INTERVALS, arrays), None
         if known:
             intervals = FittedIntervals(Intervals.from_arrays(fitted.alone().network, known), fitted)
-        return SavedModel(fitted, columns, _under(_CURVE, arrays), dict(said["about"]), path, intervals)
+        return SavedModel(fitted, columns, _curve_of(arrays), _about_of(said["about"], columns), path, intervals)
     except ModelFileError:
         raise
     except (FalllineError, *_AMISS) as problem:
@@ -282,6 +283,7 @@ def _path_of(
         and bool((np.isfinite(whole) & (whole == np.round(whole)) & (np.abs(whole) < 2.0**53)).all())
         and bool((np.diff(steps) > 0).all() and (np.diff(weight_steps) > 0).all())
         and bool((weight_steps >= steps[0]).all() and (weight_steps <= steps[-1]).all())
+        and steps[0] <= best_step <= steps[-1]
         and all(0 < count < float("inf") for count in (n_rows, *rows.values()))
     )
     if not fits:
@@ -293,6 +295,92 @@ def _path_of(
         best_step=best_step, best_weights=alone.weights, strength=strength,
         input_names=tuple(fitted.input_names(columns.encoded_names)),
     )  # fmt: skip
+
+
+def _curve_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The error at each step that a file holds. Raises ValueError where it is no curve."""
+    curve = _under(_CURVE, arrays)
+    if (
+        any(array.ndim != 1 or array.dtype != np.float64 for array in curve.values())
+        or len(set(map(len, curve.values()))) > 1
+    ):
+        raise ValueError("the error curve is not one number for each step")
+    return curve
+
+
+_SENTENCES = (
+    "command", "table", "rows", "descent", "decay", "stop", "starts", "verdict", "matters", "alone", "comparison"
+)  # fmt: skip
+
+
+def _about_of(said: Any, columns: Columns) -> dict[str, Any]:
+    """What a file says of its making, each part of the kind that ``fallline fit`` writes. Raises ValueError for another kind.
+
+    What is not known here is kept as it is, for nothing reads it.
+    """
+    texts = {"from_model": str, "table": str}
+    kinds: dict[str, Callable[[Any], bool]] = {name: lambda value: isinstance(value, str) for name in _SENTENCES}
+    kinds |= dict.fromkeys(("steps", "passes", "seed"), _is_count)
+    kinds |= {name: lambda value: _all_of(value, str) for name in ("read", "versions")}
+    kinds |= {
+        "alpha": lambda value: isinstance(value, str) or _is_number(value),
+        "source": lambda value: (
+            isinstance(value, dict)
+            and (
+                value.get("holdout", 0) == "last"
+                or (_is_number(holdout := value.get("holdout", 0)) and 0 <= holdout < 1)
+            )
+            and _is_count(value.get("rows", 0))
+            and all(isinstance(value.get(name, ""), kind) for name, kind in texts.items())
+        ),
+        "reading": lambda value: _all_of(value, dict),
+        "figures": lambda value: (
+            _all_of(value, list)
+            and all(
+                len(each) == len(columns.targets) and all(_are_figures(of, columns) for of in each)
+                for each in value.values()
+            )
+        ),
+    }
+    wrong = [name for name, fits in kinds.items() if name in said and not fits(said[name])]
+    if wrong:
+        raise ValueError(f"`{wrong[0]}` of what it says of its making is not what `fallline fit` writes there")
+    if "descent" in said and not {"steps", "passes"} <= said.keys():
+        raise ValueError("it names a descent without the number of its steps and passes")
+    return dict(said)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a finite number, and no larger than another program could hold."""
+    return type(value) in (int, float) and abs(value) < 1e308
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 64
+
+
+def _all_of(value: Any, kind: type) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, kind) for each in value.values())
+
+
+def _are_figures(of: Any, columns: Columns) -> bool:
+    """Whether they are those of one target on one set of rows, as ``fallline.report.figures`` has them."""
+    names = ("accuracy", "brier", "log_loss") if columns.classes else ("error", "rmse", "r2")
+    fits = ("network", "logistic") if columns.classes else ("network", "ridge", "boosting")
+    return (
+        isinstance(of, dict)
+        and _is_number(of.get("rows"))
+        and of.keys() <= {"rows", *fits}
+        and all(
+            each is None
+            or (isinstance(each, dict) and all(name in each for name in names) and all(map(_is_figure, each.values())))
+            for each in (of.get(name) for name in fits)
+        )
+    )
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or _is_number(value)
 
 
 def is_model_file(path: Path) -> bool:

@@ -131,9 +131,15 @@ def decay(fit: TableFit) -> str:
         how = ", chosen automatically (cross-validation of the Brier score)" if fit.decay_by_folds else ""
         return f"alpha = {path.alpha:g}, in standardised units{how}."
     gamma, noise = path.shown["effective_weights"][-1], path.shown["noise_precision"][-1]
+    # 0: the descent ended before there was an estimate.
+    known = (
+        f"estimated noise: {percent(noise**-0.5)} of the target's spread."
+        if noise > 0
+        else "the noise is not estimated yet."
+    )
     return (
         f"chosen automatically (Bayesian regularisation). The data determine {gamma:.0f} of {len(path.strength)} weights; "
-        f"estimated noise: {percent(noise**-0.5)} of the target's spread.{_size(fit, gamma / len(path.strength))}"
+        f"{known}{_size(fit, gamma / len(path.strength))}"
     )
 
 

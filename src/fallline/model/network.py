@@ -90,11 +90,12 @@ class Network:
         object.__setattr__(self, "bias", bool(self.bias))
         check_activation(self.activation)
         check_activation(self.output_activation)
-        if not 0 <= self.linear_units <= min(self.hidden, default=0):
+        if int(self.linear_units) != self.linear_units or not 0 <= self.linear_units <= min(self.hidden, default=0):
             raise SettingsError(
                 f"linear_units={self.linear_units!r} is not possible: give a whole number from 0 up to the units of the smallest "
                 f"hidden layer, here {min(self.hidden, default=0)}."
             )
+        object.__setattr__(self, "linear_units", int(self.linear_units))
 
     @property
     def inputs(self) -> int:

@@ -150,8 +150,9 @@ class Intervals:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All but the model as float64 arrays by name, triangles packed row by row; for a model file."""
         kept = {name: getattr(self, name) for name in _ARRAYS}
-        upper = np.triu_indices(self.model.n_weights)
-        return kept | {"freedom": np.array([self.freedom]), "triangles": self.triangles[:, *upper]}
+        # Row by row: the indices of all elements would take sixteen times as much memory as the elements.
+        rows = [self.triangles[:, at, at:] for at in range(self.triangles.shape[1])]
+        return kept | {"freedom": np.array([self.freedom]), "triangles": np.concatenate(rows, axis=1)}
 
     @classmethod
     def from_arrays(cls, model: Model, arrays: Mapping[str, np.ndarray]) -> Self:
@@ -173,12 +174,17 @@ class Intervals:
             "undetermined": (m, p, *given["undetermined"].shape[2:3]),
         }
         whole = all(given[name].shape == shape for name, shape in shapes.items()) and 0 < starts >= m and q
+        whole = whole and all(
+            array.dtype == (np.float32 if name == "triangles" else np.float64) for name, array in given.items()
+        )
         if not whole or not all(np.isfinite(each).all() for each in given.values()):
             raise ValueError("the intervals and the network do not fit each other")
         if (np.diff(given["shares"]) < 0).any() or (given["noise_variance"] < 0).any():
             raise ValueError("the intervals have shares that fall, or a noise below 0")
-        triangles = np.zeros((m, p, p), np.float32)
-        triangles[:, *np.triu_indices(p)] = given["triangles"]
+        triangles, start = np.zeros((m, p, p), np.float32), 0
+        for at in range(p if m else 0):
+            triangles[:, at, at:] = given["triangles"][:, start : start + p - at]
+            start += p - at
         kept: dict[str, Any] = given | {"triangles": triangles, "freedom": float(given["freedom"][0])}
         return cls(model, **kept)
 
