@@ -29,21 +29,15 @@ def show(model: Path | None, system: bool) -> None:
 
 def _show_model(model: Path) -> None:
     from fallline.cli.rows import column_lines
-    from fallline.exceptions import ModelFileError
     from fallline.model_file import load_model
 
     saved = load_model(model)
     about, targets = saved.about, saved.columns.targets
-    try:
-        tables = [
-            printing.columns_table(column_lines(saved.columns, about.get("read"))),
-            printing.figures_table(about.get("figures", {}), targets),
-            printing.facts(_facts(saved)),
-        ]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        raise ModelFileError(
-            f"what {model.name} says of its making is not what `fallline fit` writes: fit again."
-        ) from None
+    tables = (
+        printing.columns_table(column_lines(saved.columns, about.get("read"))),
+        printing.figures_table(about.get("figures", {}), targets),
+        printing.facts(_facts(saved)),
+    )
     printing.say(f"{', '.join(targets)} from {about.get('table', 'a table')}", "bold")
     for table in tables:
         if table.rows:
