@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_report import Page, numbers_in
 
-from fallline import Effect, Importance
+from fallline import Effect, Importance, Sensitivity
 from fallline.plot import OneInputFitDisplay
 from fallline.report import RowSet, best_of, page, render_report
 
@@ -161,3 +161,30 @@ def test_a_single_input_has_its_curve_with_the_band(remade):
     without = render_report(remade(curves=(replace(curve, low=None, high=None),)))
     assert "within the band" not in without
     assert "PolyCollection" not in picture(without, "picture-fit-1")
+
+
+def test_slopes_are_tabled_in_the_order_of_what_matters_and_drawn(with_columns):
+    slopes = np.stack([np.linspace(-1.0, 3.0, 41), np.full(41, 0.5)], axis=1)[..., None]
+    at = np.column_stack([np.arange(41.0), np.arange(41.0)])
+    sensitivity = Sensitivity(("$x_{ 価格", NAMES[1]), at, slopes)
+    html = render_report(replace(with_columns, sensitivity=sensitivity, steep=((0,),)))
+    found = numbers_in(html)["sensitivity"]
+    assert found["columns"]["$x_{ 価格"] == {
+        "mean": [pytest.approx(1.0)], "low": [pytest.approx(-0.6)], "high": [pytest.approx(2.6)], "rising": [30 / 41],
+    }  # fmt: skip
+    table = html[html.index('id="slopes-1"') :]
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table[: table.index("</table>")])
+    assert cells[4:8] == ["&lt;/td&gt;&lt;b&gt;", "0.500", "0.500 to 0.500", "100 %"]
+    assert cells[8:] == ["$x_{ 価格", "1.00", "−0.600 to 2.60", "73 %"]
+    assert "exact, in 41 training rows" in table
+    assert "§" not in html
+    assert "$x_{ 価格" in picture(html, "picture-slope-1-1")
+    read = Page(html)
+    assert len(read.ids) == len(set(read.ids))
+
+
+def test_a_column_missing_in_every_row_has_no_slope_in_the_report(with_columns):
+    nothing = Sensitivity(("cement",), np.zeros((5, 1)), np.full((5, 1, 1), np.nan))
+    html = render_report(replace(with_columns, sensitivity=nothing, steep=((),)))
+    assert numbers_in(html)["sensitivity"]["columns"]["cement"]["mean"] == [None]
+    assert "– to –" in html

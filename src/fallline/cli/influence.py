@@ -12,6 +12,7 @@ from fallline.cli.rows import Prepared
 from fallline.report import RowSet
 from fallline.sure.effects import Effect, partial_dependence
 from fallline.sure.importance import REPEATS, Importance, importance_of, permutation_importance
+from fallline.sure.sensitivities import Sensitivity, sensitivities
 from fallline.table.values import values_taken
 from fallline.words import counted
 
@@ -20,15 +21,22 @@ if TYPE_CHECKING:
 
 _FEW, _FEWEST, _MOST_WORK = 1000, 100, 4e9  # rows, and predictions · weights of all shuffles
 _EFFECTS, _ROWS = 5, 100  # columns of a target whose effect is shown, and rows that it is a mean over
+_STEEP = 3  # columns of a target whose slopes are drawn
 _POINTS = 301  # of a curve
 
 
 class Influence(NamedTuple):
-    """Which columns matter, of which rows that is in words, and for each target the effects of those that matter most."""
+    """Which columns matter, of which rows that is in words, and for each target the effects of those that matter most.
+
+    ``sensitivity``: the slopes of the columns of numbers in some training rows, None without such columns; ``steep``: for each
+    target the places of those that matter most.
+    """
 
     importance: Importance
     of: str
     effects: tuple[tuple[Effect, ...], ...]
+    sensitivity: Sensitivity | None = None
+    steep: tuple[tuple[int, ...], ...] = ()
 
 
 def few_of(prepared: Prepared, fits: Fits, rows: int) -> np.ndarray:
@@ -62,15 +70,28 @@ def influence_of(prepared: Prepared, fits: Fits, judged: RowSet, folds: OutOfFol
         tuple(_effect(prepared, fits, found.names[i]) for i in found.above_chance(j)[:_EFFECTS])
         for j in range(prepared.y.shape[1])
     )
-    return Influence(found, of, effects)
+    numbers = {entry["name"]: places[entry["name"]] for entry in prepared.columns.plan if entry["kind"] == "number"}
+    if not numbers:
+        return Influence(found, of, effects)
+    sensitivity = sensitivities(fits.fitted, prepared.x[_evenly(len(prepared.x), _FEW)], numbers)
+    steep = tuple(
+        tuple(list(numbers).index(effect.column) for effect in each if effect.column in numbers)[:_STEEP]
+        for each in effects
+    )
+    return Influence(found, of, effects, sensitivity, steep)
+
+
+def _evenly(rows: int, most: int) -> np.ndarray:
+    """The numbers of at most so many rows, evenly among all."""
+    return np.linspace(0, rows - 1, min(rows, most)).astype(int)
 
 
 def _effect(prepared: Prepared, fits: Fits, name: str) -> Effect:
     entry = next(entry for entry in prepared.columns.plan if entry["name"] == name)
     inputs = prepared.columns.places[name]
     at, values = values_taken(entry, prepared.x[:, inputs])
-    few = np.linspace(0, len(prepared.x) - 1, min(len(prepared.x), _ROWS)).astype(int)
-    return partial_dependence(fits.fitted.predict, prepared.x[few], inputs, values, column=name, at=at)
+    few = prepared.x[_evenly(len(prepared.x), _ROWS)]
+    return partial_dependence(fits.fitted.predict, few, inputs, values, column=name, at=at)
 
 
 def curves_of(prepared: Prepared, fits: Fits) -> "tuple[OneInputFitDisplay, ...]":

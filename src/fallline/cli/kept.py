@@ -119,6 +119,8 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         importance=None if fit.influence is None else fit.influence.importance,
         importance_of="" if fit.influence is None else fit.influence.of,
         effects=() if fit.influence is None else fit.influence.effects,
+        sensitivity=None if fit.influence is None else fit.influence.sensitivity,
+        steep=() if fit.influence is None else fit.influence.steep,
         surface=fit.surface(),
         classes=class_names(columns.classes) if columns.classes else (),
     )

@@ -21,6 +21,7 @@ from fallline.plot.predicted_actual import PredictedActualDisplay
 from fallline.plot.prediction_map import PredictionMapDisplay
 from fallline.plot.residual_histogram import ResidualHistogramDisplay
 from fallline.plot.residuals import ResidualsDisplay
+from fallline.plot.sensitivity import SensitivityDisplay
 from fallline.plot.slope import SlopeDisplay
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     "PredictionMapDisplay",
     "ResidualHistogramDisplay",
     "ResidualsDisplay",
+    "SensitivityDisplay",
     "SlopeDisplay",
 ]

@@ -135,9 +135,18 @@ def _saved(model: Any, X: Any) -> Seen:
     table, columns = table_from_frame(X), model.columns
     columns.check(list(table.columns))
     return Seen(
-        columns.encode(table.columns), columns.encoded_names, columns.indicators, tuple(columns.targets),
+        columns.encode(table.columns), columns.encoded_names, columns.indicators, _outputs_of(columns),
         model.fitted.predict, model.fitted, columns,
     )  # fmt: skip
+
+
+def _outputs_of(columns: Any) -> tuple[str, ...]:
+    """What each output of a saved model predicts: a target, or a class; of two classes the second."""
+    if not columns.classes:
+        return tuple(columns.targets)
+    from fallline.table.classes import class_names
+
+    return tuple(class_names(columns.classes)[-columns.outputs :])
 
 
 def _predicting(model: Any, X: Any) -> Callable[[np.ndarray], np.ndarray]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fallline.plot import OneInputFitDisplay
     from fallline.sure.effects import Effect
     from fallline.sure.importance import Importance
+    from fallline.sure.sensitivities import Sensitivity
 
 __all__ = [
     "NAMES",
@@ -145,6 +146,10 @@ class FitReport:
     """Of which rows the importance is: "the 206 held-out rows"."""
     effects: tuple[tuple[Effect, ...], ...] = ()
     """For each target the effects of the columns that matter most to it."""
+    sensitivity: Sensitivity | None = None
+    """The slopes of the columns of numbers in some training rows, None where that is not known."""
+    steep: tuple[tuple[int, ...], ...] = ()
+    """For each target the places of the columns in ``sensitivity`` whose slopes are drawn."""
     surface: Surface | None = None
     """The error over a plane of the weights, in scaled units, with the way down; None where there is none to show."""
     classes: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ from fallline.plot import (
     PredictedActualDisplay,
     ResidualHistogramDisplay,
     ResidualsDisplay,
+    SensitivityDisplay,
 )
 from fallline.plot._map import round_ticks
 from fallline.report import NAMES, ClassRows, FitReport, RowSet, best_of, classes, figures, pictures
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from fallline.landscape.surface import Surface
     from fallline.sure.effects import Effect
     from fallline.sure.importance import Importance
+    from fallline.sure.sensitivities import Sensitivity
 
 POINTS = 1500
 """Points drawn in one picture, at most: more would be a larger file and a blacker blot."""
+_FEW_POINTS = 300  # in a picture of slopes, of which there are several
 STEPS = 1000
 """Steps of the error curve kept in the page, at most."""
 FARTHEST = 8
@@ -67,6 +70,7 @@ def render(report: FitReport) -> str:
         panels=panels,
         curves=[_fitted_curve(display, j) for j, display in enumerate(report.curves)],
         influences=[_influence(report, j) for j in range(len(report.targets))] if report.importance else [],
+        slopes=[_slopes(report, said, j) for j in range(len(report.targets))] if report.sensitivity else [],
         names=NAMES,
         machine=_json(said),
         style=style,
@@ -102,6 +106,7 @@ def numbers(report: FitReport) -> dict[str, Any]:
         "best": [None if last.name == "training" else best_of(of) for of in figures(last)],
         "farthest": [farthest(last, j) for j in range(len(report.targets))],
         "importance": None if report.importance is None else _importance_numbers(report.importance),
+        "sensitivity": None if report.sensitivity is None else _sensitivity_numbers(report.sensitivity),
         "curve": {
             "all_steps": int(steps.size),
             "steps": [int(step) for step in steps[kept]],
@@ -177,6 +182,23 @@ def _importance_numbers(importance: Importance) -> dict[str, Any]:
             name: {"rise_of_rmse": mean[i].tolist(), "std": std[i].tolist()} for i, name in enumerate(importance.names)
         },
     }
+
+
+def _sensitivity_numbers(sensitivity: Sensitivity) -> dict[str, Any]:
+    """Slopes by column, a number for each target; None where a column is missing in every row."""
+    parts = {name: getattr(sensitivity, name) for name in ("mean", "low", "high", "rising")}
+    return {
+        "rows": len(sensitivity.at),
+        "share": sensitivity.share,
+        "columns": {
+            column: {name: [_finite(value) for value in part[i].tolist()] for name, part in parts.items()}
+            for i, column in enumerate(sensitivity.names)
+        },
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def summary(said: dict[str, Any], target: int) -> str:
@@ -283,6 +305,32 @@ def _effect(effect: Effect, target: str, j: int, i: int) -> dict[str, str]:
             "wide, the effect depends on other columns."
         )
     return {"name": name, "title": f"The effect of {effect.column}", "seen": seen, "svg": svg}
+
+
+def _slopes(report: FitReport, said: dict[str, Any], j: int) -> dict[str, Any]:
+    """How steeply the predictions of one target change with each column of numbers."""
+    sensitivity, target, found = report.sensitivity, report.targets[j], said["sensitivity"]
+    assert sensitivity is not None
+    order = report.importance.order(j) if report.importance else np.arange(0)
+    ranks = {report.importance.names[i]: rank for rank, i in enumerate(order)} if report.importance else {}
+    shown = sorted(found["columns"].items(), key=lambda each: ranks.get(each[0], len(ranks)))
+    rows = [{"column": column, **{name: part[j] for name, part in parts.items()}} for column, parts in shown]
+    made = []
+    for i, c in enumerate(report.steep[j] if report.steep else ()):
+        words, name = _Words(), f"picture-slope-{j + 1}-{i + 1}"
+        names = tuple(words.standing_for(column, 20) for column in sensitivity.names)
+        display = SensitivityDisplay(replace(sensitivity, names=names), c, j, words.standing_for(target, 20))
+        svg = pictures.picture(
+            functools.partial(display.plot, at_most=_FEW_POINTS, **_INKS), name, 360, 300, words.shown
+        )
+        seen = "A point per row: the slope there, in units of the target for one unit of the column."
+        if i == 0:
+            seen += (
+                f" The line is the mean of rows of nearly equal value, the band their middle {percent(sensitivity.share)}: "
+                "where it is wide, the slope depends on other columns."
+            )
+        made.append({"name": name, "title": f"The slope along {sensitivity.names[c]}", "seen": seen, "svg": svg})
+    return {"target": target, "rows": rows, "pictures": made, "count": found["rows"], "share": percent(found["share"])}
 
 
 class _Words:
