@@ -6,13 +6,21 @@ target sees the old file or the new one, never half of one.
 
 import contextlib
 import errno
+import glob
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fallline.exceptions import OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is known of a dead process
+    fcntl = None  # type: ignore[assignment]
+
+_JUST_MADE = 2.0  # seconds: a temporary file so young may not be locked yet
 _LONGEST_NAME = 100  # bytes of the name in that of its temporary file: file systems count bytes, 255 at most
 
 
@@ -20,20 +28,21 @@ _LONGEST_NAME = 100  # bytes of the name in that of its temporary file: file sys
 def replacing(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; take its place when the block ends well.
 
-    If the block raises, whatever stood at ``path`` is untouched and the temporary file is gone.
-    Raises OutputError, naming ``path`` and the reason, for every failure of the file system.
+    If the block raises, whatever stood at ``path`` is untouched and the temporary file is gone. One that a process left
+    behind which was killed is gone as well, once another writes there: until then it holds a lock that ends with it.
+    Raises OutputError, naming ``path`` and the reason, for every failure of the file system, and for a pipe or a device.
     """
     path = Path(path)
     short = os.fsencode(path.name)[:_LONGEST_NAME].decode(errors="ignore")  # whole letters
     try:
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder, but a file is to be written there: give a file name.")
+        check_file(path)
+        _sweep(path.parent, short)
         handle, name = tempfile.mkstemp(prefix=f".{short}.", suffix=".part", dir=path.parent)
     except OutputError:
         raise
     except OSError as problem:
         raise _sentence(path, problem) from problem
-    os.close(handle)
+    _lock(handle)
     temporary = Path(name)
     try:
         yield temporary
@@ -47,7 +56,41 @@ def replacing(path: Path | str) -> Iterator[Path]:
             raise
         raise _sentence(path, problem) from problem
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file until it is closed, or its process ends; whether nobody else had."""
+    if fcntl is None:
+        return False
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _sweep(folder: Path, short: str) -> None:
+    """Take away the temporary files of this name that no living process holds."""
+    for left in folder.glob(f".{glob.escape(short)}.*.part"):
+        with contextlib.suppress(OSError), left.open("rb") as file:
+            if time.time() - left.stat().st_mtime > _JUST_MADE and _lock(file.fileno()):
+                left.unlink()
+
+
+def check_file(path: Path) -> None:
+    """Raise OutputError where a folder, a pipe or a device stands at ``path``: what is written there takes its place."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, but a file is to be written there: give a file name.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is a pipe or a device, but a file is to be written there: give another name.")
+
+
+def check_ours(path: Path, is_ours: Callable[[Path], bool], otherwise: str) -> None:
+    """Raise OutputError where at ``path`` stands what fallline did not write; ``otherwise`` says what else to choose."""
+    check_file(path)
+    if path.exists() and not is_ours(path):
+        raise OutputError(f"{path} exists and was not written by fallline: move it away, {otherwise}.")
 
 
 def atomic_write(path: Path | str, content: bytes) -> None:
@@ -59,6 +102,8 @@ def atomic_write(path: Path | str, content: bytes) -> None:
 def holds(path: Path, mark: bytes, within: int = -1) -> bool:
     """Whether a file at ``path`` has this mark in its first bytes: what fallline wrote may be replaced by what it writes next."""
     try:
+        if not path.is_file():  # to open a pipe would wait for whoever writes to it
+            return False
         with path.open("rb") as file:
             return mark in file.read(within)
     except OSError:

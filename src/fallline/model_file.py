@@ -30,7 +30,8 @@ from fallline.walk.path import Recorded
 
 SUFFIX = ".fallline"
 _FORMAT, _OF_CLASSES = 1, 2  # of classes: what reads numbers alone must not take them for such
-_MARK, _HEAD = b'"fallline"', 1 << 20  # what tells a model file from others, and within how many bytes
+_MARK, _HEAD = b'"fallline"', 1 << 20  # what tells a damaged model file from others, and within how many bytes
+_HEADER = b'{"__metadata__":{"fallline":"'  # how a whole one begins, after the eight bytes of its length
 _GIVE = "give a file that `fallline fit` wrote"
 _CURVE = "curve."
 _SCALING = "scaling."
@@ -143,6 +144,8 @@ def load_model(path: Path | str) -> SavedModel:
     """Read a model file. Raises ModelFileError, in a sentence, where it is missing, damaged or not fallline's."""
     path = Path(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ModelFileError(f"the model file {str(path)!r} is a pipe or a device: {_GIVE}.")
         content = path.read_bytes()
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {str(path)!r}: {_GIVE}.") from None
@@ -385,7 +388,13 @@ def _is_figure(value: Any) -> bool:
 
 def is_model_file(path: Path) -> bool:
     """Whether a file at ``path`` is one that fallline wrote: it may be replaced by the next fit."""
-    return holds(path, _MARK, _HEAD)
+    return holds(path, _HEADER, len(_HEADER) + 8)
+
+
+def fingerprint(path: Path) -> str:
+    """The first letters of the digest of a whole model file: its report has them too, so that one sees they belong together."""
+    with path.open("rb") as file:
+        return file.read(len(_HEADER) + 24)[-16:].decode(errors="replace")
 
 
 def _unpack(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

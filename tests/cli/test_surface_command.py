@@ -68,7 +68,7 @@ def test_a_surface_shows_the_plane_and_the_error_that_were_asked_for(folder, fit
         (["--weights", "age->h1", "age->h1"], 1, "named twice"),
         (["-o", "map.jpg"], 1, "choose a name that ends in .png, .svg or .pdf"),
         (["-o", "trees.csv"], 1, "choose a name that ends in"),
-        (["-o", "theirs.png"], 1, "theirs.png exists and was not drawn by fallline: move it away"),
+        (["-o", "theirs.png"], 1, "theirs.png exists and was not written by fallline: move it away"),
         (["-o", "trees.csv/map.png"], 1, "cannot be written"),
     ],
 )  # fmt: skip

@@ -33,7 +33,7 @@ def test_a_picture_of_ours_may_be_replaced_and_one_of_somebody_else_may_not(suff
     figure.savefig(theirs)
     check_picture(ours)
     assert (is_picture(ours), is_picture(theirs)) == (True, False)
-    with pytest.raises(OutputError, match="was not drawn by fallline: move it away"):
+    with pytest.raises(OutputError, match="was not written by fallline: move it away"):
         check_picture(theirs)
 
 

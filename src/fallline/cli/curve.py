@@ -1,6 +1,5 @@
 """``fallline curve``: a formula fitted to the columns of a table."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallline.cli import printing
+from fallline.cli.outputs import command_typed, output_at, overwrite_option
 from fallline.cli.reading import read, reading_options, tell
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _names(value: Any) -> Any:
     "--output", "-o", type=click.Path(path_type=Path, file_okay=False),
     help="Folder for a report with the curve, its band and its residuals.  [default: none is written]",
 )  # fmt: skip
+@overwrite_option
 @click.option("--max-iter", type=click.IntRange(1), default=1000, show_default=True, help="The most steps.")
 @reading_options
 def curve(
@@ -83,6 +84,7 @@ def curve(
     groups: str | None,
     profile: bool,
     output: Path | None,
+    overwrite: bool,
     **settings: Any,
 ) -> None:
     """Fit a curve to the rows of TABLE by least squares, and print its parameters.
@@ -92,13 +94,14 @@ def curve(
     """
     import numpy as np
 
-    from fallline.cli.outputs import output_at
     from fallline.model.curve import Curve
     from fallline.model.formula import read_formula
     from fallline.report import is_report
     from fallline.sure.curve_fit import fit_curve
 
-    report = None if output is None else output_at(output, table, (target, "curve"), {".html": is_report})[".html"]
+    report = None
+    if output is not None:
+        report = output_at(output, table, (target, "curve"), {".html": is_report}, overwrite)[".html"]
     source = read(table, settings)
     tell(source)
     formula = read_formula(model)
@@ -124,11 +127,10 @@ def curve(
         from fallline.cli.kept import versions
         from fallline.report.curve import CurveReport, write_curve_report
 
-        command = shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]])
         rows = {name: columns[name] for name in inputs}
         write_curve_report(
             CurveReport(
-                f"{target} from {table.name}", command, target, found, rows, columns[target], ends, by, labels, noise,
+                f"{target} from {table.name}", command_typed(), target, found, rows, columns[target], ends, by, labels, noise,
                 (*notes, *doubts), tuple(versions().items()),
             ),
             report,

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from fallline.cli import printing
+from fallline.cli.outputs import overwrite_option
 
 _TARGETS = ("onnx", "python", "c", "matlab", "excel", "latex", "text")
 _MARK = b"fitted by fallline"
@@ -21,25 +22,24 @@ _MARK = b"fitted by fallline"
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), show_default="named after the model, in this folder",
     help="The file to write.",
 )  # fmt: skip
-def export(model: Path, target: str, single: bool, output: Path | None) -> None:
+@overwrite_option
+def export(model: Path, target: str, single: bool, output: Path | None, overwrite: bool) -> None:
     """Carry MODEL away: a file whose predictions are those of the model, with all scaling and encoding inside.
 
     \b
     fallline export concrete-strength.fallline --to python
     """
-    from fallline.exceptions import OutputError
     from fallline.export import TARGETS, write
     from fallline.export.program import identifiers
+    from fallline.files import check_ours
     from fallline.model_file import load_model
 
     saved = load_model(model)
     suffix = TARGETS[target].suffix
     if output is None:
         output = Path(identifiers([model.stem])[0] + suffix if TARGETS[target].named else model.stem + suffix)
-    if output.exists() and not _is_ours(output):
-        raise OutputError(
-            f"{output} exists and was not written by fallline: move it away, or choose another file with --output."
-        )
+    otherwise = "choose another file with --output, or replace it with --overwrite"
+    check_ours(output, (lambda path: True) if overwrite else _is_ours, otherwise)
     write(saved, output, target, single=single)
     said = saved.about.get("alone")
     if single and isinstance(said, str):

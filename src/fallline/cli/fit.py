@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallline.cli import printing
+from fallline.cli.outputs import command_typed, output_at, overwrite_option
 from fallline.cli.reading import read, reading_options, tell
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def _folds(value: Any) -> Any:
     "--intervals/--no-intervals", default=True,
     help="Find out how far predictions may be off, or save that time.  [default: intervals]",
 )  # fmt: skip
+@overwrite_option
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing but complaints.")
 def fit(
     table: Path,
@@ -184,6 +185,7 @@ def fit(
     intervals: bool,
     folds: int | None,
     compare: bool,
+    overwrite: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -192,7 +194,6 @@ def fit(
     \b
     fallline fit examples/concrete.csv --target strength
     """
-    from fallline.cli.outputs import output_at
     from fallline.cli.rows import column_lines, prepare, prepare_folds, read_otherwise
     from fallline.model_file import SUFFIX, is_model_file
     from fallline.report import is_report
@@ -211,7 +212,8 @@ def fit(
         prepared = prepare(source, targets, holdout=held_out, seed=seed, **columns)
     else:
         prepared, parts = prepare_folds(source, targets, folds, seed=seed, **columns)
-    model_path, report_path = output_at(output, table, targets, {SUFFIX: is_model_file, ".html": is_report}).values()
+    ours = {SUFFIX: is_model_file, ".html": is_report}
+    model_path, report_path = output_at(output, table, targets, ours, overwrite).values()
     if not quiet:
         printing.print_table(printing.columns_table(column_lines(prepared.columns, prepared.notes)))
         printing.say("")
@@ -223,7 +225,8 @@ def fit(
     from fallline.cli import kept, sentences
     from fallline.cli.class_fit import told_by_classes
     from fallline.cli.table_fit import fit_table
-    from fallline.model_file import save_model
+    from fallline.files import replacing
+    from fallline.model_file import fingerprint, save_model
     from fallline.report import write_report
 
     if prepared.columns.classes and not quiet:
@@ -235,14 +238,22 @@ def fit(
         )  # fmt: skip
     if not quiet:
         _print(result)
-    # The weights first: whatever happens to the report, they are kept.
-    command = shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]])
-    save_model(kept.saved_of(result, command, seed, table, model_path), model_path)
-    with _progress_bar(quiet) as (_, phase):
-        phase("drawing the error surface")
-        report = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", model_path.name)))
-        phase("writing the report")
-        write_report(report, report_path)
+    command, problem = command_typed(), None
+    # Both are written before either takes the place of an older one; whatever happens to the report, the weights are kept.
+    with replacing(model_path) as new:
+        save_model(kept.saved_of(result, command, seed, table, model_path), new)
+        said = f"{model_path.name}, {fingerprint(new)}"
+        try:
+            with _progress_bar(quiet) as (_, phase):
+                phase("drawing the error surface")
+                report = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", said)))
+                phase("writing the report")
+                write_report(report, report_path)
+        except BaseException as why:  # Ctrl-C too
+            problem = why
+    if problem is not None:
+        printing.note([f"The model was saved to {model_path} without its report.", *kept.other_report(model_path)])
+        raise problem
     if not quiet:
         click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:

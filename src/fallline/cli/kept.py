@@ -12,11 +12,13 @@ import numpy as np
 import fallline
 from fallline.cli import sentences
 from fallline.cli.class_fit import told_by_classes
+from fallline.cli.outputs import written_out
 from fallline.cli.rows import column_lines
 from fallline.cli.table_fit import TableFit
 from fallline.descent import words_of
-from fallline.model_file import SavedModel
-from fallline.report import FitReport, RowSet, figures
+from fallline.files import holds
+from fallline.model_file import SavedModel, fingerprint
+from fallline.report import FitReport, RowSet, figures, is_report
 from fallline.table.classes import class_names
 from fallline.words import counted, listed, written
 
@@ -38,11 +40,13 @@ def about(
     source: dict[str, Any] = {"holdout": prepared.holdout, "rows": len(prepared.x)}
     if prepared.holdout != 0:
         source["rows"] += len(prepared.held_x)
-    if table is not None:
-        source["table"] = str(table)
+    places = {"table": str(table)} if table is not None else {}
     if table is not None and model is not None:
         # Relative: an absolute path is nobody's business, and projects move.
-        source["from_model"] = Path(os.path.relpath(table.resolve(), model.parent.resolve())).as_posix()
+        places["from_model"] = Path(os.path.relpath(table.resolve(), model.parent.resolve())).as_posix()
+    source |= {
+        name: place for name, place in places.items() if written_out(place) == place
+    }  # what is not UTF-8 is lost
     told = {"starts": sentences.starts(fit), "verdict": sentences.verdict(fit), "matters": sentences.matters(fit)}
     told["alone"] = _alone(fit)
     told["comparison"] = " ".join(filter(None, sentences.comparisons(fit)))
@@ -124,6 +128,14 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         surface=fit.surface(),
         classes=class_names(columns.classes) if columns.classes else (),
     )
+
+
+def other_report(model: Path) -> tuple[str, ...]:
+    """A sentence where the report beside a model file is of another fit: one of them was made when the other could not be."""
+    report = model.with_suffix(".html")
+    if not is_report(report) or holds(report, fingerprint(model).encode()):
+        return ()
+    return (f"The report {report.name} beside {model.name} is of another fit: fit again, or take it away.",)
 
 
 def versions() -> dict[str, str]:

@@ -5,9 +5,13 @@ sentence. Heavy imports wait until a command needs them.
 """
 
 import codecs
+import contextlib
+import errno
 import io
+import os
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
@@ -34,17 +38,40 @@ def _plainer(problem: UnicodeError) -> tuple[str, int]:
     return _PLAINER.get(problem.object[problem.start], "?"), problem.start + 1
 
 
+def _no_more_output(problem: OSError) -> NoReturn:
+    """End where what is printed cannot be written, such as to a full disk: in a sentence, and with exit code 1."""
+    with contextlib.suppress(OSError, ValueError):  # what is still to be written would be tried again at the very end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if problem.errno != errno.EPIPE:  # whoever reads no further has seen enough
+        with contextlib.suppress(OSError):
+            said = f"what is printed cannot be written ({problem.strerror}): make room, or print to another place."
+            print(f"Error: {said}", file=sys.stderr)
+    sys.exit(1)
+
+
 class _Commands(click.Group):
     """Commands whose complaints are one sentence."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
+        if not Path(os.environ.get("XDG_CACHE_HOME", os.sep)).is_absolute():
+            del os.environ["XDG_CACHE_HOME"]  # matplotlib would make a cache in the folder of the user
         codecs.register_error("fallline", _plainer)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # ASCII is no choice but a locale that was never set up: click writes UTF-8 then, too.
                 ascii_only = codecs.lookup(stream.encoding).name == "ascii"
                 stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="fallline")
-        return super().main(*arguments, **options)
+        try:
+            return super().main(*arguments, **options)
+        except OSError as problem:
+            if isinstance(problem, FalllineError):
+                raise
+            _no_more_output(problem)
+        finally:
+            try:
+                sys.stdout.flush()
+            except OSError as problem:
+                _no_more_output(problem)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["fallline.typed"] = list(args)

@@ -2,8 +2,11 @@
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import click
 
 _LONGEST_NAME = 120  # bytes of a file's name before its suffix: file systems count bytes
 _SUFFIXES = re.compile(r"([.](csv|tsv|tab|txt|dat|data|parquet|pq|jsonl?|ndjson|gz))+$", re.IGNORECASE)
@@ -11,18 +14,33 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')  # on some system, in the
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])[.]", re.IGNORECASE)  # on Windows, whatever follows
 
 
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace a file even if fallline did not write it."
+)  # fmt: skip
+
+
+def written_out(text: str) -> str:
+    """The text with a question mark for what is no letter, such as a byte of a path that is not UTF-8: files hold UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def command_typed() -> str:
+    """The command as it was typed, so that a shell runs it again."""
+    return written_out(shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]]))
+
+
 def output_at(
-    folder: Path, table: Path, parts: Sequence[str], ours: Mapping[str, Callable[[Path], bool]]
+    folder: Path, table: Path, parts: Sequence[str], ours: Mapping[str, Callable[[Path], bool]], overwrite: bool = False
 ) -> dict[str, Path]:
     """The file of each suffix, TABLE-PART-PART.suffix; complaints about the folder come before the work, not after it.
 
-    ``ours`` says of each suffix whether a file that is there was written by fallline: any other is not replaced.
+    ``ours`` says of each suffix whether a file that is there was written by fallline: others are replaced only to ``overwrite``.
     """
     from fallline.exceptions import OutputError
-    from fallline.files import check_writable
+    from fallline.files import check_ours, check_writable
 
     check_writable(folder)
-    if str(table).encode(errors="replace").decode() != str(table):
+    if written_out(table.name) != table.name:
         raise OutputError(
             f"the name {table.name!a} is not UTF-8, and what is written could not hold it: rename the table."
         )
@@ -33,8 +51,6 @@ def output_at(
     stem = f"_{stem}" if _DEVICE.match(stem) else stem
     paths = {suffix: folder / f"{stem}{suffix}" for suffix in ours}
     for suffix, path in paths.items():
-        if path.exists() and not ours[suffix](path):
-            raise OutputError(
-                f"{path} exists and was not written by fallline: move it away, or choose another folder with --output."
-            )
+        otherwise = "choose another folder with --output, or replace it with --overwrite"
+        check_ours(path, (lambda path: True) if overwrite else ours[suffix], otherwise)
     return paths

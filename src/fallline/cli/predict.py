@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fallline.cli import printing
+from fallline.cli.outputs import overwrite_option
 from fallline.cli.reading import read, reading_options, tell
 
 if TYPE_CHECKING:
@@ -28,17 +29,21 @@ if TYPE_CHECKING:
     help="Write the ends between which a new row is to be expected with this probability, such as 0.95.",
 )  # fmt: skip
 @click.option("--std", is_flag=True, help="Write the standard error of a new row.")
+@overwrite_option
 @reading_options
-def predict(model: Path, table: Path, output: Path | None, interval: float | None, std: bool, **options: Any) -> None:
+def predict(
+    model: Path, table: Path, output: Path | None, interval: float | None, std: bool, overwrite: bool, **options: Any
+) -> None:
     """Predict the rows of TABLE with MODEL, and write the predictions beside them.
 
     The columns of TABLE stay as they are written, and numbers and dates are read as they were for the fit.
     """
     from fallline.cli.rows import read_otherwise
     from fallline.exceptions import ModelFileError, OutputError
+    from fallline.files import check_ours
     from fallline.model_file import load_model
     from fallline.table.stores import address_of
-    from fallline.table.write import write_csv, write_table
+    from fallline.table.write import is_written, write_csv, write_table
     from fallline.words import counted, free_name
 
     saved = load_model(model)
@@ -46,6 +51,10 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
     rows = read(table, options, reading)
     if output is not None and output.exists() and output.samefile(address_of(table).file):
         raise OutputError(f"{output} is the table itself, which stays as it is: give another file to --output.")
+    if output is not None and not overwrite:
+        new = [f"predicted {target}" for target in saved.columns.targets]
+        otherwise = "give another file to --output, or replace it with --overwrite"
+        check_ours(output, lambda path: is_written(path, new), otherwise)
     saved.columns.check(list(rows.columns))
     if saved.columns.classes and (std or interval is not None):
         raise ModelFileError(
@@ -64,7 +73,8 @@ def predict(model: Path, table: Path, output: Path | None, interval: float | Non
         beside[free_name(name, [*rows.columns, *beside])] = values
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(encoding="utf-8", newline="")  # as in a file, whatever the locale
+            # As in a file, whatever the locale.
+            sys.stdout.reconfigure(encoding="utf-8", newline="", errors=sys.stdout.errors)
         write_csv(sys.stdout, beside, rows)
     else:
         write_table(output, beside, rows)

@@ -28,6 +28,7 @@ def show(model: Path | None, system: bool) -> None:
 
 
 def _show_model(model: Path) -> None:
+    from fallline.cli.kept import other_report
     from fallline.cli.rows import column_lines
     from fallline.model_file import load_model
 
@@ -43,6 +44,7 @@ def _show_model(model: Path) -> None:
         if table.rows:
             printing.say("")
             printing.print_table(table)
+    printing.note(other_report(model))
 
 
 def _facts(saved: "SavedModel") -> dict[str, object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fallline.exceptions import OutputError
-from fallline.files import atomic_write, check_writable, holds
+from fallline.files import atomic_write, check_ours, check_writable, holds
 
 _MAKER = "fallline"
 # What says so, by suffix: the name of the entry, and how it stands in the file.
@@ -35,10 +35,7 @@ def check_picture(path: Path) -> None:
             f"{path} is no picture that can be written: choose a name that ends in {', '.join(list(_SAID)[:-1])} or .pdf."
         )
     check_writable(path.parent)
-    if path.exists() and not is_picture(path):
-        raise OutputError(
-            f"{path} exists and was not drawn by fallline: move it away, or choose another name with --output."
-        )
+    check_ours(path, is_picture, "or choose another name with --output")
 
 
 def is_picture(path: Path) -> bool:

@@ -204,4 +204,6 @@ def write_report(report: FitReport, path: str | Path) -> Path:
 
 def is_report(path: Path) -> bool:
     """Whether the file at ``path`` is a report that fallline wrote: the next fit may replace it."""
-    return holds(path, b'id="fallline-report"')
+    return holds(path, b"<!DOCTYPE html>", 15) and holds(
+        path, b'<script type="application/json" id="fallline-report">{'
+    )

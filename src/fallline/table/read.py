@@ -147,8 +147,12 @@ def _must_be_a_file(path: Path) -> None:
     with contextlib.suppress(OSError):  # a name longer than the file system can hold
         if path.is_dir():
             raise TableError(f"{path} is a folder, but one table is expected: name a file in it.")
-        if path.exists():
+        if path.is_file():
             return
+        if path.exists():
+            raise TableError(
+                f"{path} is a pipe or a device, and a table is read more than once: save it as a file first."
+            )
     if not path.parent.is_dir():
         raise TableError(f"There is no file {path}: the folder {path.parent} does not exist.")
     with contextlib.suppress(OSError):

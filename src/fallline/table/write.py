@@ -1,20 +1,24 @@
 """Files out: columns to CSV or Parquet, so that reading gives them back to the last digit."""
 
+import contextlib
 import csv
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from fallline.exceptions import OutputError, TableError
-from fallline.files import replacing
+from fallline.files import holds, replacing
 from fallline.table.database import database, first_line, quoted
 from fallline.table.separated import as_text
 from fallline.table.table import Table
 
 _AT_ONCE = 65536  # rows
+_LONGEST_HEADER = 1 << 22  # letters
+_PREDICTED = re.compile("(predicted|probability|std|lower|upper) ")
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,]*$).")
 
 
@@ -40,6 +44,27 @@ def write_table(path: Path | str, columns: Mapping[str, np.ndarray], beside: Tab
                 write_csv(file, columns, beside)
         else:
             _write_parquet(temporary, {**(_exact(beside) if beside else {}), **columns}, path)
+
+
+def is_written(path: Path, new: Sequence[str]) -> bool:
+    """Whether ``fallline predict`` wrote the file, with these ``new`` columns beside others: the next may replace it.
+
+    A CSV says so by its header alone, which ends in columns of predictions and nothing else.
+    """
+    if path.suffix.lower() == ".parquet":
+        return holds(path, b"PAR1", 4) and holds(path, b"made_by\x18\x08fallline")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            head = [file.readline(_LONGEST_HEADER) for _ in range(3)]
+    except (OSError, UnicodeDecodeError):
+        return False
+    for line, separator in itertools.product(head, ",;\t|"):
+        with contextlib.suppress(csv.Error):  # a field too long for a name
+            fields = next(csv.reader([line], delimiter=separator), [])
+            last = fields[fields.index(new[0]) :] if new[0] in fields else []
+            if set(new) <= set(last) and all(map(_PREDICTED.match, last)):
+                return True
+    return False
 
 
 def write_csv(file: TextIO, columns: Mapping[str, np.ndarray], beside: Table | None = None) -> None:
@@ -132,7 +157,7 @@ def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], target: Path) 
         try:
             connection.register("outgoing", nanoarrow.ArrayStream(rows))
             place = quoted(str(path.resolve()))
-            how = "format parquet, use_tmp_file false"
+            how = "format parquet, use_tmp_file false, kv_metadata {made_by: 'fallline'}"
             connection.execute(f"copy (select * from outgoing) to {place} ({how})")
         except duckdb.Error as problem:
             why = first_line(problem)
