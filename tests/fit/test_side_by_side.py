@@ -130,7 +130,7 @@ def slow_from_the_third(monkeypatch):
 
 
 def threads_of_fits():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("fallline")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fallline_")]
 
 
 @pytest.fixture(scope="module")
