@@ -4,7 +4,8 @@
 
 Writes images/explore.png, an animation of the live page: the start of four descents is dragged over the map, and then their way
 is played; images/report.png: the report of ``fallline fit examples/concrete.csv --target strength``, from its head
-to the pictures of the held-out rows; and images/mountain.png, which the README's own code draws.
+to the pictures of the held-out rows; images/mountain.png, which the README's own code draws; and images/lesson-slope.png and
+images/lesson-mountain.png, which the code of the lesson draws.
 """
 
 import io
@@ -45,9 +46,20 @@ def main() -> None:
         photograph.convert("RGB").quantize(48).save(images / "report.png", optimize=True)
         animate_the_live_page(browser, images / "explore.png")
         browser.close()
+        draw_the_lesson(Path(folder), images)
         draw_the_mountain(Path(folder))
         drawn = Image.open(Path(folder) / "mountain.png")
         drawn.convert("RGB").quantize(64).save(images / "mountain.png", optimize=True)
+
+
+def draw_the_lesson(folder: Path, images: Path) -> None:
+    """Run the Python of the lesson, which saves its pictures."""
+    code = "\n".join(
+        re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "lesson.md").read_text(encoding="utf-8"), re.S | re.M)
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env={**os.environ, "MPLBACKEND": "Agg"}, check=True)
+    for picture in folder.glob("lesson-*.png"):
+        Image.open(picture).convert("RGB").quantize(64).save(images / picture.name, optimize=True)
 
 
 def animate_the_live_page(browser: Browser, path: Path) -> None:

@@ -1,15 +1,19 @@
 """The pages tell the truth: their Python runs, their output is what a fit prints, and no public name is left out."""
 
 import ast
+import doctest
 import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fallline
+import fallline.export
 import fallline.plot
 from fallline.cli.main import main
 
@@ -102,6 +106,100 @@ def test_the_links_of_a_page_lead_to_files(page):
     assert [link for link in links if not (page.parent / link).is_file()] == []
 
 
+BLOCK = re.compile(r"^( *)(```+|~~~+) *(\S*)", re.M)
+
+
+@pytest.mark.parametrize("page", [page for page in LINKED if page.stem != "gpu"], ids=lambda page: page.stem)
+def test_no_python_of_a_page_escapes_the_tests(page):
+    opened = [
+        (indent, fence, language)
+        for indent, fence, language in BLOCK.findall(page.read_text(encoding="utf-8"))
+        if language
+    ]
+    python = [each for each in opened if re.search("py|ipython|code-block|code-cell|doctest", each[2])]
+    assert [each for each in python if each != ("", "```", "python")] == []
+    run = [*PAGES, ROOT / "README.md"]  # the README's by test_readme.py
+    assert page in run or not python
+
+
+class HasGet(np.ndarray):
+    """An array of NumPy that is asked for itself as CuPy's are."""
+
+    def get(self):
+        return np.asarray(self)
+
+
+@pytest.mark.filterwarnings("ignore:Stopped at max_iter")  # a thousand rows are few for its network
+def test_the_lines_for_cupy_run_with_numpy_in_its_place(monkeypatch):
+    text = (DOCS / "gpu.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```\{code-block\} python\n(.*?)^```", text, re.S | re.M)
+    drawn = np.random.default_rng(0)
+
+    def standard_normal(shape, dtype):
+        return drawn.standard_normal(shape, dtype=dtype).view(HasGet)
+
+    cupy = types.SimpleNamespace(
+        random=types.SimpleNamespace(standard_normal=standard_normal), sin=np.sin, float32=np.float32
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    exec(block.replace("1_000_000", "1_000"), said := {})  # our own text
+    assert said["path"].error[-1] < said["path"].error[0]
+    assert said["fit"].predict(said["x"]).size == 1000
+
+
+def test_the_lesson_prints_what_it_says(tmp_path):
+    page = DOCS / "lesson.md"
+    text = page.read_text(encoding="utf-8")
+    run = [sys.executable, "-W", "error", "-c", python_of(page)]
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "".join(re.findall(r"^```text\n(.*?)^```", text, re.S | re.M))
+    for picture in re.findall(r"\(images/(\S+\.png)\)", text):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+
+
+MODULES = {"fallline": fallline, "fallline.plot": fallline.plot, "fallline.export": fallline.export}
+NAMES = [(module, name) for module, of in MODULES.items() for name in of.__all__]
+RESULTS = {  # what is never made by hand, and what gives it
+    "Basins": "find_basins", "Curvature": "extreme_eigenvectors", "CurveFit": "fit_curve", "DescentPath": "descend",
+    "Effect": "partial_dependence", "Ends": "descend_from", "FittedIntervals": "NetworkRegressor",
+    "FittedNetwork": "load_model", "Importance": "permutation_importance", "Kind": "verdict_of", "Minima": "find_minima",
+    "Minimum": "find_minima", "Plane": "error_surface", "PredictedPath": "Convergence", "SavedModel": "load_model",
+    "SavedPath": "load_model", "Sensitivity": "sensitivities", "Surface": "error_surface", "Verdict": "verdict_of",
+    "DescentWarning": "descend", "FalllineError": "descend", "__version__": "descend",
+}  # fmt: skip
+CODE = "\n".join(
+    [
+        *map(python_of, [*PAGES, ROOT / "README.md"]),
+        *(path.read_text(encoding="utf-8") for path in DOCS.glob("gallery/*.py")),
+    ]
+)
+
+
+def shown(name):
+    return re.search(rf"\b{name}\b", CODE) is not None
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[".".join(each) for each in NAMES])
+def test_a_public_name_has_a_docstring_and_an_example_that_runs(module, name):
+    thing = getattr(MODULES[module], name)
+    assert len(thing.__doc__ or "") > 60
+    assert ">>>" in thing.__doc__ or shown(name) or shown(RESULTS[name])
+
+
+def test_the_examples_of_docstrings_give_what_they_say():
+    found = [
+        test
+        for _, name in NAMES
+        for test in doctest.DocTestFinder(recurse=False).find(getattr(fallline, name, None), name)
+    ]
+    runner = doctest.DocTestRunner()
+    for test in found:
+        runner.run(test)
+    assert runner.summarize(verbose=False).failed == 0
+    assert runner.tries > 0
+
+
 def test_the_api_page_documents_every_public_name():
     documented = re.findall(
         r"^\.\. auto(?:class|function|exception):: (fallline\.\S+)",
@@ -111,6 +209,10 @@ def test_the_api_page_documents_every_public_name():
     public = [f"fallline.{name}" for name in fallline.__all__ if name != "__version__"]
     public += [f"fallline.plot.{name}" for name in fallline.plot.__all__]
     assert sorted(documented) == sorted(public)
+    members = re.search(
+        r"automodule:: fallline\.export\n +:members: (.*)", (DOCS / "api.rst").read_text(encoding="utf-8")
+    )[1]
+    assert sorted(members.split(", ")) == sorted(fallline.export.__all__)
 
 
 def test_the_command_line_page_has_every_command():

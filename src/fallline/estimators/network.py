@@ -423,10 +423,11 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     --------
     >>> import numpy as np
     >>> from fallline import NetworkRegressor
-    >>> X = np.linspace(-3, 3, 60)[:, None]
-    >>> fit = NetworkRegressor(hidden_layer_sizes=(5,), random_state=0).fit(X, np.sin(X[:, 0]))
-    >>> bool(fit.score(X, np.sin(X[:, 0])) > 0.999)
-    True
+    >>> X = np.linspace(-3, 3, 50)[:, None]
+    >>> y = np.sin(X[:, 0]) + 0.1 * np.random.default_rng(0).normal(size=50)
+    >>> fit = NetworkRegressor(hidden_layer_sizes=(5,), random_state=0).fit(X, y)
+    >>> round(fit.score(X, y), 2)
+    0.99
     """
 
     _checks_of_y: ClassVar = {"multi_output": True, "y_numeric": True}
