@@ -229,6 +229,12 @@ def test_the_readme_begins_with_the_live_page_and_shows_a_report():
     assert still.stat().st_size < 200_000
 
 
+def test_changelog_and_citation_are_of_this_version():
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)[1]
+    cited = re.search(r"^version: (\S+)", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.M)[1]
+    assert newest == cited == fallline.__version__
+
+
 SCRIPTS = sorted((DOCS / "gallery").glob("*.py"))
 
 

@@ -7,7 +7,7 @@ importing fallline imports neither NumPy nor scikit-learn.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Adam": "fallline.descent.adam",
