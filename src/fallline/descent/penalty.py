@@ -78,7 +78,8 @@ def weight_decay(model: Model, alpha: Any) -> Penalty:
     An array (n_weights,) is a strength for each weight, as Bayesian regularisation left them: ``path.strength``.
     Raises SettingsError if alpha is negative or not a number, ShapeError for an array of another shape.
     """
-    if isinstance(alpha, (bool, str)) or not np.isfinite(alpha).all() or np.any(np.less(alpha, 0)):
+    number = not isinstance(alpha, (bool, str)) and np.asarray(alpha).dtype.kind in "fiu"
+    if not number or not np.isfinite(alpha).all() or np.any(np.less(alpha, 0)):
         raise SettingsError(
             f"alpha={alpha!r} is not possible: weight decay is a number from 0 up, such as 0.1, or 'evidence'."
         )

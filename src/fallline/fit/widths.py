@@ -204,7 +204,7 @@ class _Run:
         """The share of the targets' spread that the mixture explains in rows left out."""
         entering = self.entering(found)
         residual = self.table.y - self.predicted(entering, self.shares(entering))
-        return 1.0 - 0.5 * float((self.table.s @ residual**2).sum()) / self.fit.rows.error_of_mean
+        return 1.0 - 0.5 * float((self.table.s @ residual**2).sum()) / (self.fit.rows.error_of_mean or 1.0)
 
     def is_worth_it(self, entering: np.ndarray, others: Sequence[_Candidate]) -> bool:
         """Whether a width has a share worth its time, by the rows that it is known for."""
@@ -421,5 +421,6 @@ def _in_order(chosen: Sequence[tuple[_Candidate, float]]) -> list[tuple[_Candida
 
 
 def _evidence(path: DescentPath) -> float:
-    """The log evidence that a path found, a row."""
-    return evidence_of(path) / path.n_rows if "log_evidence" in path.shown else 0.0
+    """The log evidence that a path found, a row; −∞ where it is not defined, as of a target without any spread."""
+    found = evidence_of(path) / path.n_rows if "log_evidence" in path.shown else 0.0
+    return found if found == found else -math.inf

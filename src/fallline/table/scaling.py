@@ -49,17 +49,25 @@ class Scaling:
         ``scale_targets=False``, where the output activation is not the identity, leaves y as it is.
         ``one_target_scale`` divides all targets by one number, the root mean square of their scales: E stays what it is
         in the users' units, times a number, and no target of small spread counts for more.
-        Raises TableError if no row has a positive weight.
+        Raises TableError if no row has a positive weight, or numbers are too large to be squared.
         """
         inputs = targets = Moments()
-        for x, y, weights in blocks:
-            s = None if weights is None else widened(weights)
-            inputs += Moments.of(widened(x), s)
-            targets += Moments.of(widened(y), s)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said below
+            for x, y, weights in blocks:
+                s = None if weights is None else widened(weights)
+                inputs += Moments.of(widened(x), s)
+                targets += Moments.of(widened(y), s)
         if not inputs.weight > 0:
             raise TableError("No row has a positive weight, so there is nothing to fit: give some rows weight.")
-        x_mean, x_scale = _mean_and_scale(inputs, centre)
-        y_mean, y_scale = _mean_and_scale(targets, centre)
+        with np.errstate(over="ignore"):
+            x_mean, x_scale = _mean_and_scale(inputs, centre)
+            y_mean, y_scale = _mean_and_scale(targets, centre)
+        for what, found in (("inputs", (x_mean, x_scale)), ("targets", (y_mean, y_scale))):
+            if not np.isfinite(found).all():
+                raise TableError(
+                    f"The {what} hold numbers so large that their squares cannot be summed: 1e308 is the most that a computer "
+                    "holds. Divide them by a power of ten, such as 1e100."
+                )
         if indicators is not None:
             x_scale = np.where(np.asarray(indicators, bool), 0.5 if centre else 1.0, x_scale)
         if one_target_scale:
