@@ -45,7 +45,7 @@ def sections(app: Any, what: str, name: str, thing: Any, options: Any, lines: li
     end = lines.index("", at)
     attributes = []
     for line in lines[at:end]:
-        for part in re.split(r"; (?=\w+_ : )", line):  # "network_ : Network; scaling_ : Scaling"
+        for part in re.split(r"; (?=(?:\w+_, )*\w+_ : )", line):  # "network_ : Network; scaling_ : Scaling"
             names, _, says = part.partition(" : ")
             attributes += [text for each in names.split(", ") for text in (each, f"    {says}")]
     whole = [*lines[:at], *attributes, *lines[end:]]
