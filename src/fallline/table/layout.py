@@ -405,7 +405,7 @@ def _may_be_a_row(record: Sequence[str], rows: Sequence[Sequence[str]], width: i
     cells = [record[i].strip() for i in given]
     names = [str(i) for i in range(1, len(cells) + 1)]
     years = all(map(_YEAR.fullmatch, cells)) and not all(
-        _YEAR.fullmatch(row[i].strip()) for row in rows for i in given if i < len(row)
+        _YEAR.fullmatch(cell) for row in rows for i in given if i < len(row) and (cell := row[i].strip()) not in MISSING
     )
     return len(rows) > 1 and len(given) + marks > 2 * words and not (given and (years or cells == names))
 
@@ -469,7 +469,7 @@ def _further_line(name: str, layout: Layout, rows: Sequence[list[str]], end: int
 
 def _is_no_row(line: Sequence[str], rows: Sequence[list[str]], width: int, units: bool, gaps: bool) -> bool:
     """Whether the line under the header, which may have ``gaps``, has words where the lines further below have values."""
-    kinds = _kinds(_lower_half(rows), width)
+    kinds = _kinds(rows, width) | _kinds(_lower_half(rows), width)
     worded = [i for i in kinds if _is_word(line, i)]
     alone = units and all(i in worded for i, cell in enumerate(line) if cell)
     most = (len(worded) > 1 or units) and 2 * len(worded) > len(kinds)
