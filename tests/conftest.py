@@ -1,5 +1,6 @@
 import functools
 import math
+import shutil
 import unittest
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,6 +9,33 @@ import array_api_compat
 import array_api_strict
 import numpy as np
 import pytest
+
+CHROMIUM = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+CHROMIUM += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A real browser, one for all tests of a process: Playwright bears no second one beside it."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail(
+            "the report and the live page are tested in a browser, and there is no chromium on the PATH: "
+            "apt-get update && apt-get install -y chromium"
+        )
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"),
+            executable_path=chromium,
+            headless=True,
+            chromium_sandbox=False,
+            args=CHROMIUM,
+            accept_downloads=True,
+        )
+        yield context
+        context.close()
 
 
 @pytest.fixture

@@ -2,20 +2,15 @@
 
 import contextlib
 import json
-import shutil
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 from websockets.sync.client import connect
 
 from fallline.explore.messages import read_frame
 from fallline.explore.server import Server
 from fallline.explore.work import Opened
-
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="session")
@@ -88,27 +83,6 @@ def line_to():
 def line(server, line_to):
     with line_to(server) as line:
         yield line
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail(
-            "the live page is tested in a browser, and there is no chromium on the PATH: "
-            "apt-get update && apt-get install -y chromium"
-        )
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=chromium,
-            headless=True,
-            chromium_sandbox=False,
-            args=FLAGS,
-            accept_downloads=True,
-        )
-        yield context
-        context.close()
 
 
 @pytest.fixture

@@ -2,40 +2,15 @@
 
 import csv
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from playwright.sync_api import sync_playwright
 
 from fallline import Effect, Importance
 from fallline.cli.main import main
 from fallline.plot import OneInputFitDisplay
 from fallline.report import write_report
-
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail(
-            "the report is tested in a browser, and there is no chromium on the PATH: "
-            "apt-get update && apt-get install -y chromium"
-        )
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=chromium,
-            headless=True,
-            chromium_sandbox=False,
-            args=FLAGS,
-        )
-        yield context
-        context.close()
 
 
 @pytest.fixture
