@@ -8,6 +8,7 @@ import collections
 import contextlib
 import functools
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -81,6 +82,84 @@ if hasattr(os, "register_at_fork"):  # a fork copies the count of threads that i
     os.register_at_fork(after_in_child=_alone)
 
 
+class Interrupts:
+    """Ctrl-C during a fit, and while what was found is looked at and saved: it loses nothing of that.
+
+    Within the block, in the main thread, it raises KeyboardInterrupt at first. After ``ask`` who walks hears of it at the next
+    step (``stopping``), so that it never comes between two walks; the second one that nobody has heard raises all the same. After
+    ``keep`` it ends what is ``optional``, and nothing else. ``left_out`` names what it ended, and what was not begun after that.
+    """
+
+    def __init__(self) -> None:
+        self.left_out: list[str] = []
+        self._mode: str = "raise"  # or "ask", "keep"
+        self._late = False  # it came where nothing may be left out: the next thing that may is not begun
+        self._before: Any = None
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._heard)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        _asked_to_stop()
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _heard(self, *_: Any) -> None:
+        global _asked
+        if self._mode == "raise" or (self._mode == "ask" and _asked):
+            raise KeyboardInterrupt
+        if self._mode == "ask":
+            _asked = True
+        else:
+            self._late = True
+
+    def ask(self) -> None:
+        """From here on walks hear of it."""
+        self._mode = "ask"
+
+    def keep(self) -> None:
+        """From here on there is something to be kept."""
+        self._mode = "keep"
+        self._late = _asked_to_stop()
+
+    def optional(self, name: str, call: Callable[[], _T], *, always: bool = False) -> _T | None:
+        """What the call returns, None where Ctrl-C ends it, or ended something before it and it need not ``always`` be tried."""
+        late, self._late = self._late, False
+        if late or (self.left_out and not always):
+            self.left_out.append(name)
+            return None
+        mode = self._mode
+        try:
+            self._mode = "raise"
+            try:
+                return call()
+            finally:
+                self._mode = mode
+        except KeyboardInterrupt:
+            self._mode = mode
+            self.left_out.append(name)
+            return None
+
+    @staticmethod
+    def unheard(name: str, call: Callable[[], _T]) -> _T | None:
+        """The call itself, for whom Ctrl-C ends all."""
+        return call()
+
+
+_asked = False  # a Ctrl-C that nobody has heard yet
+
+
+def _asked_to_stop() -> bool:
+    """Whether there was a Ctrl-C that nobody has heard yet: the main thread, where it came, hears it once."""
+    global _asked
+    if not (_asked and threading.current_thread() is threading.main_thread()):
+        return False
+    _asked = False
+    return True
+
+
 def processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -105,7 +184,7 @@ def is_side_by_side() -> bool:
 def stopping() -> bool:
     """Whether what this thread is at is to end: after Ctrl-C, or because nobody waits for it any more."""
     task = getattr(_thread, "task", None)
-    return task is not None and task.over
+    return (task is not None and task.over) or _asked_to_stop()
 
 
 class Workers:
@@ -193,6 +272,8 @@ class Task(Generic[_T]):
         while True:
             try:
                 done = wait([self.future], _LOOK_SECONDS).done
+                if _asked_to_stop():
+                    raise KeyboardInterrupt
                 if self.said:
                     self.said.popleft()()
             except KeyboardInterrupt:
@@ -205,6 +286,8 @@ class Task(Generic[_T]):
         """Make the call, in the thread that waits for it."""
         self.waited_for = True
         try:
+            if not self.over and _asked_to_stop():
+                raise KeyboardInterrupt
             return None if self.over else self._call()
         except KeyboardInterrupt:
             self.workers.stopped = self.workers.interrupted = True

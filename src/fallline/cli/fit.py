@@ -228,32 +228,43 @@ def fit(
     from fallline.files import replacing
     from fallline.model_file import fingerprint, save_model
     from fallline.report import write_report
+    from fallline.threads import Interrupts
+    from fallline.words import listed
 
     if prepared.columns.classes and not quiet:
         printing.say(f"{told_by_classes(prepared)}\n")
-    with _progress_bar(quiet) as (progress, arrived):
-        result = fit_table(
-            prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, compare=compare, folds=parts,
-            **_settings(options),
-        )  # fmt: skip
-    if not quiet:
-        _print(result)
-    command, problem = command_typed(), None
-    # Both are written before either takes the place of an older one; whatever happens to the report, the weights are kept.
-    with replacing(model_path) as new:
-        save_model(kept.saved_of(result, command, seed, table, model_path), new)
-        said = f"{model_path.name}, {fingerprint(new)}"
-        try:
+    command = command_typed()
+    with Interrupts() as interrupts:
+        with _progress_bar(quiet) as (progress, arrived):
+            result = fit_table(
+                prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, compare=compare, folds=parts,
+                interrupts=interrupts, **_settings(options),
+            )  # fmt: skip
+        if not quiet:
+            _print(result)
+
+        def report(said: str) -> Path:
             with _progress_bar(quiet) as (_, phase):
                 phase("drawing the error surface")
-                report = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", said)))
+                made = kept.report_of(result, command, (("Seed", str(seed)), ("Model file", said)))
                 phase("writing the report")
-                write_report(report, report_path)
-        except BaseException as why:  # Ctrl-C too
-            problem = why
-    if problem is not None:
+                return write_report(made, report_path)
+
+        # Both are written before either takes the place of an older one; whatever happens to the report, the weights are kept.
+        reported, problem = None, None
+        with replacing(model_path) as new:
+            save_model(kept.saved_of(result, command, seed, table, model_path), new)
+            said = f"{model_path.name}, {fingerprint(new)}"
+            try:
+                reported = interrupts.optional("report", lambda: report(said), always=True)
+            except Exception as why:
+                problem = why
+    if reported is None:
         printing.note([f"The model was saved to {model_path} without its report.", *kept.other_report(model_path)])
+    if problem is not None:
         raise problem
+    if interrupts.left_out:
+        raise printing.Complaint(f"Interrupted: what was found is saved, without {listed(interrupts.left_out)}.")
     if not quiet:
         click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:

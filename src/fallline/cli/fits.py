@@ -18,6 +18,7 @@ from fallline.fit.ridge import fit_ridge
 from fallline.fit.settings import Settings
 from fallline.report import RowSet
 from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
+from fallline.threads import Interrupts
 from fallline.walk.path import DescentPath
 
 # How likely a new row is to lie within the intervals of a report.
@@ -46,30 +47,38 @@ class Fits(NamedTuple):
 
 
 def fits_of(
-    prepared: Prepared, asked: Settings, phase: Phase, *, intervals: bool = True, compare: bool = False, **given: Any
-) -> Fits:
-    """All fits to the rows that train. ``given`` is for ``fit_network``: ``watched``, ``progress``."""
+    prepared: Prepared, asked: Settings, phase: Phase, *, intervals: bool = True, compare: bool = False,
+    interrupts: Interrupts | None = None, **given: Any
+) -> Fits:  # fmt: skip
+    """All fits to the rows that train. ``given`` is for ``fit_network``: ``watched``, ``progress``.
+
+    ``interrupts``: once the network is there, Ctrl-C leaves out what is not; without it, it ends all.
+    """
     columns = prepared.columns
     asked = dataclasses.replace(asked, indicators=columns.indicators, input_names=columns.encoded_names)
+    if interrupts is not None:
+        interrupts.ask()
     fitted, path = fit_network(prepared.x, prepared.y, asked, **given)
+    if interrupts is not None:
+        interrupts.keep()
+    optional = Interrupts.unheard if interrupts is None else interrupts.optional
     known = None
     if intervals and path.stop not in ENDED_BADLY:
         phase("finding out how far predictions may be off")
-        known = _intervals(prepared, fitted, path, asked)
+        known = optional("intervals", lambda: _intervals(prepared, fitted, path, asked))
     phase("fitting gradient boosting to compare with" if compare else "fitting what it is compared with")
     ridge = fit_ridge(fitted.scaling.x(prepared.x), prepared.y)
-    try:
-        boosting = fit_boosting(prepared.x, prepared.y, asked.seed) if compare else None
-    except KeyboardInterrupt:  # the network is there, and what was asked for
-        boosting = None
+    boosting = None
+    if compare:
+        boosting = optional("gradient boosting", lambda: fit_boosting(prepared.x, prepared.y, asked.seed))
     return Fits(fitted, path, lambda x: ridge.predict(fitted.scaling.x(x)), boosting, known)
 
 
 def _intervals(prepared: Prepared, fitted: FittedNetwork, path: DescentPath, asked: Settings) -> FittedIntervals | None:
-    """How far predictions may be off; None where rows are too few, or after Ctrl-C."""
+    """How far predictions may be off; None where rows are too few."""
     try:
         return intervals_of_fit(fitted, path, fitted.rows(prepared.x, prepared.y), asked)
-    except (TableError, KeyboardInterrupt):
+    except TableError:
         return None
 
 
@@ -109,19 +118,16 @@ def out_of_fold(
     phase: Phase,
     few: np.ndarray,
     **how: Any,
-) -> OutOfFold | None:
-    """Fit each fold and predict the rows it leaves out; None where Ctrl-C ended that before all rows had a prediction."""
+) -> OutOfFold:
+    """Fit each fold and predict the rows it leaves out. Raises KeyboardInterrupt where Ctrl-C came before all were predicted."""
     parts: list[tuple[np.ndarray, RowSet]] = []
     looked_at: list[tuple[np.ndarray, np.ndarray, dict[str, list[int]], FittedNetwork]] = []
     for k, ready in enumerate(folds, 1):
         phase(f"fitting fold {k} of {len(folds)}")
-        try:
-            fold = ready()
-            fits = fits_of(fold, asked, lambda words: None, **how)
-        except KeyboardInterrupt:
-            return None
+        fold = ready()
+        fits = fits_of(fold, asked, lambda words: None, **how)
         if fits.path.stop == Stop.INTERRUPTED:
-            return None
+            raise KeyboardInterrupt
         train, held = (np.searchsorted(prepared.numbers, numbers) for numbers in (fold.numbers, fold.held_numbers))
         parts.append((held, fits.rows("out-of-fold", fold.held_x, fold.held_y, fold.held_numbers)))
         # The few in this fold's own encoding: its columns were judged without the rows it holds out.

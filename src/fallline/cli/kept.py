@@ -99,6 +99,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         "Weight decay": re.sub("^chosen", "Chosen", sentences.decay(fit)),
         "Effort": sentences.effort(fit),
     }
+    without = [f"Interrupted after the descent: without {listed(fit.left_out)}."] if fit.left_out else []
     names = fit.fitted.alone().network.weight_names(fit.path.input_names)
     made = "" if fit.intervals is None else fit.intervals.says(names)
     return FitReport(
@@ -117,7 +118,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         way=tuple((what, words) for what, words in way.items() if words),
         intervals=f"{sentences.intervals(fit)} {made}".strip(),
         facts=(*facts, *versions().items()),
-        notes=(*fit.prepared.said, *columns.doubts, *((sentences.stop(fit),) if fit.ended_badly else ())),
+        notes=(*fit.prepared.said, *columns.doubts, *((sentences.stop(fit),) if fit.ended_badly else ()), *without),
         comparisons=sentences.comparisons(fit),
         curves=fit.curves,
         importance=None if fit.influence is None else fit.influence.importance,

@@ -24,6 +24,7 @@ from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.report import ClassRows, RowSet
 from fallline.rows.memory import InMemory
 from fallline.sure.fitted_intervals import FittedIntervals
+from fallline.threads import Interrupts
 from fallline.walk.path import EVERY_STEP_UP_TO, DescentPath
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class TableFit:
     ``why_this_descent`` is empty where it was asked for; ``grown``: whether the evidence chose how wide the network is,
     ``decay_by_folds``: whether rows left out chose the weight decay, as they do of classes.
     ``intervals`` is None where nobody asked or the rows leave nothing to see the noise by, ``verdict`` where finding it
-    would hold the fit up. ``influence``: what the columns do; ``curves``: of a single one, the curve of each target.
+    would hold the fit up. ``left_out``: what Ctrl-C after the descent ended.
+    ``influence``: what the columns do; ``curves``: of a single one, the curve of each target.
     """
 
     prepared: Prepared
@@ -61,6 +63,7 @@ class TableFit:
     influence: Influence | None = None
     curves: "tuple[OneInputFitDisplay, ...]" = ()
     folds: int = 0
+    left_out: tuple[str, ...] = ()
 
     @property
     def ended_badly(self) -> bool:
@@ -71,7 +74,7 @@ class TableFit:
         """The error surface around the fit, None where there is none or where it would hold the report up."""
         path, network = self.path, self.fitted.alone().network
         work = len(self.prepared.x) * (network.n_weights + _ACTIVATION * sum(network.sizes[1:]))
-        if work > _MOST_WORK or network.n_weights > EVERY_STEP_UP_TO or path.stop == Stop.DIVERGED:
+        if self.left_out or work > _MOST_WORK or network.n_weights > EVERY_STEP_UP_TO or path.stop == Stop.DIVERGED:
             return None
         try:
             return error_surface(path, self.fitted.rows(self.prepared.x, self.prepared.y), points=_GRID)
@@ -90,6 +93,7 @@ def fit_table(
     intervals: bool = True,
     compare: bool = False,
     folds: Sequence[Callable[[], Prepared]] = (),
+    interrupts: Interrupts | None = None,
     **settings: Any,
 ) -> TableFit:
     """Fit a network, and ridge regression beside it, to a prepared table; the settings are those of ``Settings``.
@@ -98,6 +102,7 @@ def fit_table(
     of classes have none, and stand beside logistic regression alone. compare: gradient boosting too, which raises SettingsError
     for classes. folds: each is fitted as well and judged by the rows it leaves out (``prepare_folds``). ``arrived`` is
     called when the descent has ended, and with each thing that is done after it. every_step: ``progress`` hears of every step.
+    interrupts: Ctrl-C after the descent, which ends what may be left out.
     """
     began = time.perf_counter()
     phase: Phase = arrived or (lambda words: None)
@@ -114,8 +119,11 @@ def fit_table(
     )  # fmt: skip
     chosen = by_classes and asked.alpha == "auto"
     asked = decided(asked, prepared.x, prepared.y, told=phase) if by_classes else asked
-    how = {"intervals": intervals and not by_classes, "compare": compare}
-    fits = fits_of(prepared, asked, phase, watched=held, progress=progress, every_step=every_step, **how)
+    interrupts = interrupts or Interrupts()
+    how: dict[str, Any] = {"intervals": intervals and not by_classes, "compare": compare}
+    fits = fits_of(
+        prepared, asked, phase, watched=held, progress=progress, every_step=every_step, interrupts=interrupts, **how
+    )
     fitted, path = fits.fitted, fits.path
     why = choose("auto", fitted.alone().network, len(prepared.x))[1] if descent == "auto" else ""
     rowsets: list[RowSet | ClassRows] = []
@@ -130,16 +138,19 @@ def fit_table(
             rowsets.append(judged := fits.rows(name, x, y, prepared.held_numbers))
         unseen = None
         if folds and path.stop not in ENDED_BADLY:
-            unseen = out_of_fold(prepared, folds, asked, phase, few_of(prepared, fits, len(prepared.x)), **how)
+            few = few_of(prepared, fits, len(prepared.x))
+            unseen = interrupts.optional("folds", lambda: out_of_fold(prepared, folds, asked, phase, few, **how))
         if unseen is not None:
             rowsets.append(judged := unseen.rows)
         phase("finding out which columns matter")
-        influence, curves = influence_of(prepared, fits, judged, unseen), curves_of(prepared, fits)
+        influence = interrupts.optional("importances", lambda: influence_of(prepared, fits, judged, unseen))
+        curves = interrupts.optional("curves", lambda: curves_of(prepared, fits)) or ()
     phase("finding out at what kind of point it stopped")
-    verdict = _verdict_on(fitted.rows(prepared.x, prepared.y), path)
+    verdict = interrupts.optional("verdict", lambda: _verdict_on(fitted.rows(prepared.x, prepared.y), path))
     return TableFit(
         prepared, fitted, path, tuple(rowsets), why, time.perf_counter() - began, fits.intervals, verdict,
         asked.finds_width and path.alpha == "evidence", chosen, influence, curves, len(folds),
+        tuple(interrupts.left_out),
     )  # fmt: skip
 
 
