@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from fallline.table.database import database
 from fallline.threads import Interrupts, Workers, stopping
 
 
@@ -102,6 +103,22 @@ def test_after_the_descent_the_model_and_a_report_are_kept(tmp_path, monkeypatch
     assert done.stderr.splitlines()[-1] == f"Error: Interrupted: what was found is saved, without {left_out}."
     assert (load_model(tmp_path / "t-y.fallline").intervals is not None) == shown
     assert f"Interrupted after the descent: without {left_out}." in (tmp_path / "t-y.html").read_text()
+
+
+def test_it_is_heard_while_a_database_is_asked(tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with database(tmp_path / "t.csv") as connection:
+        threading.Timer(0.3, ctrl_c_of_process).start()
+        with pytest.raises(RuntimeError, match="interrupted"):  # DuckDB's own; should that change, so may ours
+            connection.execute("select max(a.range * b.range) from range(1000000) a, range(1000000) b").fetchall()
+
+    def ask():
+        with database(tmp_path / "t.csv") as connection:
+            threading.Timer(0.3, ctrl_c_of_process).start()
+            connection.execute("select max(a.range * b.range) from range(1000000) a, range(1000000) b").fetchall()
+
+    with pytest.raises(KeyboardInterrupt):
+        ask()
 
 
 PROMISE = "Ctrl-C keeps"

@@ -30,7 +30,12 @@ def database(readable: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
         connection.execute("set temp_directory=''; set enable_progress_bar=false; set TimeZone='UTC'")
         connection.execute(f"set allowed_paths=[{quoted(str(readable))}]")
         connection.execute("set enable_external_access=false")
-        yield connection
+        try:
+            yield connection
+        except RuntimeError as problem:  # its word for Ctrl-C
+            if "interrupted" in str(problem):
+                raise KeyboardInterrupt from None
+            raise
 
 
 @contextlib.contextmanager
