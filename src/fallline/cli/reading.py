@@ -24,6 +24,10 @@ def reading_options(command: Command) -> Command:
         click.option("--thousands", metavar="SIGN", help="The mark between thousands: a sign, space or none."),
         click.option("--na", multiple=True, metavar="CELL", help="A cell that means that nothing was recorded; repeatable."),
         click.option("--date-format", metavar="FORMAT", help="How dates are written, such as %d.%m.%Y or %m/%d/%Y."),
+        click.option(
+            "--unpacked", type=click.FloatRange(0, min_open=True), metavar="MEGABYTES",
+            help="What a gzipped table may unpack to.  [default: 30 times its size, at least 268]",
+        ),
         click.option("--header", type=click.IntRange(0, 2), metavar="LINES", help="Lines of the header: 0, 1, or 2."),
     )):  # fmt: skip
         command = option(command)
@@ -35,7 +39,9 @@ def read(table: Path, options: dict[str, Any], like: Any = None) -> "Table":
     from fallline.table.read import read_table
 
     asked = {name: options.pop(name) for name in _NAMES}
-    return read_table(table, **asked, like=like if isinstance(like, Mapping) else None)
+    megabytes = options.pop("unpacked")
+    most = None if megabytes is None else int(1e6 * megabytes)
+    return read_table(table, **asked, unpacked_bytes=most, like=like if isinstance(like, Mapping) else None)
 
 
 def said_of(source: "Table") -> tuple[str, ...]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LEADING_ZERO = r"[+-]?0\d+"
 _SAMPLE = 1000  # cells that say which forms are worth a question to all
+_AT_ONCE = 50  # columns in one question: the time that DuckDB takes to plan it grows with the square of their number
 _CODES = 12  # so many different whole numbers beside a few letters may all be codes
 _FEW, _ONE_MARK = 0.05, 0.3  # the share of cells that may be odd: different ones; one and the same, which is a mark
 
@@ -142,13 +143,15 @@ def _as_they_stand(column: "_Column") -> bool:
 
 def _plain_or_not(database: "Database", names: Sequence[str], hints: Hints) -> tuple[list[_Column], list[int | None]]:
     """The columns, and the longest whole number of each. DuckDB's own cast tells those of plain numbers apart the fastest."""
-    questions = ", ".join(
+    questions = [
         f"bool_and(c{i} is null or (try_cast(c{i} as double) is not null and not contains(c{i}, '_') "
         f"and not ({_begins_with_a_zero(f'c{i}')}))), bool_or(contains(c{i}, '.')), "
         f"max(case when contains(c{i}, '.') then 0 else length(c{i}) end)"
         for i in range(len(names))
-    )
-    answers: Any = database.execute(f"select {questions} from cells").fetchone()
+    ]
+    answers: list[Any] = []
+    for start in range(0, len(questions), _AT_ONCE):
+        answers += asked(database, f"select {', '.join(questions[start : start + _AT_ONCE])} from cells")[0]
     columns = [_Column(i, name) for i, name in enumerate(names)]
     for column, numbers, points, length in zip(columns, answers[::3], answers[1::3], answers[2::3], strict=True):
         then = hints.like.get(column.name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from fallline.exceptions import TableError
 
 _SAMPLE = 256 * 1024  # bytes looked at to find the separator: some thousand lines
+_UNPACKED, _TIMES = 1 << 28, 30  # bytes that any gzipped file may unpack to, and how many times its size
 _CHUNK = 4 * 1024 * 1024
 _ODD = bytes(set(range(32)) - set(b"\t\n\r\f\v\x1a\x1b")) + b"\x7f"  # what no text has
 
@@ -66,14 +67,17 @@ class Source:
         return len(self.sample) < _SAMPLE
 
 
-def source_of(path: Path) -> Source:
-    """What is in the file. Raises TableError where it is empty, damaged or of a kind that is not read."""
+def source_of(path: Path, most: int | None = None) -> Source:
+    """What is in the file. Raises TableError where it is empty, damaged or of a kind that is not read.
+
+    ``most``: bytes that a gzipped file may unpack to; None for 30 times its size, and 256 MiB at least.
+    """
     with path.open("rb") as file:
         head = file.read(_SAMPLE)
     empty = f"{path.name} is empty: a header line and rows of values were expected."
     content = None
     if head.startswith(b"\x1f\x8b"):
-        content = _unpacked(path)
+        content = _unpacked(path, max(_UNPACKED, _TIMES * path.stat().st_size) if most is None else most)
         head = content[:_SAMPLE]
         empty = f"{path.name} is empty once unpacked: a header line and rows were expected."
     if not head:
@@ -96,14 +100,20 @@ def source_of(path: Path) -> Source:
     return Source(path, kind, head, content)
 
 
-def _unpacked(path: Path) -> bytes:
+def _unpacked(path: Path, most: int) -> bytes:
     try:
         with gzip.open(path, "rb") as file:
-            return file.read()
+            content = file.read(most + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
         raise TableError(
             f"{path.name} is a damaged or cut-off gzip file ({problem}). Copy or download it again."
         ) from problem
+    if len(content) > most:
+        raise TableError(
+            f"{path.name} unpacks to more than {most / 1e6:,.0f} MB, which few tables do: allow more with --unpacked MEGABYTES "
+            "(unpacked_bytes of read_table), or unpack it first."
+        )
+    return content
 
 
 def _is_clean(path: Path) -> bool:

@@ -35,6 +35,7 @@ def read_table(
     date_format: str | None = None,
     header: int | None = None,
     like: Mapping[str, Any] | None = None,
+    unpacked_bytes: int | None = None,
 ) -> Table:
     """Read a CSV, TSV or other separated text, Parquet, JSON-lines or JSON file, gzipped or not; a sheet; a table of a database.
 
@@ -42,7 +43,8 @@ def read_table(
     ``delimiter`` separates the fields; ``decimal`` is "." or ","; ``thousands`` the mark between thousands, "" for none; ``na``
     are cells that mean that nothing was recorded, besides the usual ones; dates are written as ``date_format`` says, such as
     "%d.%m.%Y"; the ``header`` has 0, 1 or 2 lines. ``like``: the ``reading`` of another table, whose numbers, dates and texts
-    are written alike.
+    are written alike. ``unpacked_bytes``: what a gzipped file may unpack to at most, by default 30 times its size and 256 MiB
+    at least.
 
     A sheet is named as in ``book.xlsx?sheet=Data`` (the first one otherwise; with the extra ``excel``), a table of a database as
     in ``sqlite:file.db?table=runs`` or ``duckdb:file.duckdb?table=runs``.
@@ -62,7 +64,8 @@ def read_table(
     alike, columns_then = _as_read(like)
     try:
         tries = [
-            (dialect, functools.partial(_table, address, dialect, columns_then)) for dialect in _dialects(asked, alike)
+            (dialect, functools.partial(_table, address, dialect, columns_then, unpacked_bytes))
+            for dialect in _dialects(asked, alike)
         ]
         dialect, table = _with_most(columns_then, tries)
     except OSError as problem:
@@ -113,7 +116,7 @@ def _with_most(
     return max(found, key=lambda pair: len(pair[1].columns.keys() & set(names)))
 
 
-def _table(address: Address, dialect: Dialect, like: Mapping[str, Any]) -> Table:
+def _table(address: Address, dialect: Dialect, like: Mapping[str, Any], most: int | None) -> Table:
     """The table at an address; ``reading`` is that of its columns."""
     file = address.file
     with file.open("rb") as opened_:
@@ -129,7 +132,11 @@ def _table(address: Address, dialect: Dialect, like: Mapping[str, Any]) -> Table
                 file.name, from_relation(relation, file.name), text=_text(relation.columns, lambda: _again(address))
             )
     source = (
-        sheet(file, address.part) if kind == "sheet" else sqlite_table(file, address.part) if kind else source_of(file)
+        sheet(file, address.part)
+        if kind == "sheet"
+        else sqlite_table(file, address.part)
+        if kind
+        else source_of(file, most)
     )
     if source.kind == "parquet":
         columns, text = _read_parquet(source)

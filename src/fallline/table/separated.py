@@ -49,7 +49,7 @@ class Text:
                 taken.append(line)
                 yield line + "\n"
 
-        for record in csv.reader(feed(), delimiter=self.separator, skipinitialspace=self.loose):
+        for record in _split(csv.reader(feed(), delimiter=self.separator, skipinitialspace=self.loose)):
             raw = "\n".join(taken)
             taken.clear()
             if is_blank(record) and (self.width > 1 or not raw.strip()):
@@ -60,6 +60,21 @@ class Text:
                 yield raw + self.separator * -beyond if beyond < 1 else raw[:-1]
             else:
                 yield as_text(record[: self.width], self.separator)
+
+
+def _split(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """The records of a reader. Raises TableError for one that it cannot split, such as a field of more than 131,072 letters."""
+    try:
+        yield from reader
+    except csv.Error as problem:
+        raise _not_split("The table", problem) from problem
+
+
+def _not_split(name: str, problem: csv.Error) -> TableError:
+    return TableError(
+        f"{name} cannot be split into fields ({problem}): a quotation mark may lack its end. Correct that line, or save it "
+        "anew as CSV."
+    )
 
 
 def as_text(record: Sequence[str], separator: str) -> str:
@@ -78,7 +93,10 @@ def read_text(
     """
     import duckdb
 
-    layout = layout_of(source, dialect)
+    try:
+        layout = layout_of(source, dialect)
+    except csv.Error as problem:
+        raise _not_split(source.path.name, problem) from problem
     hints = Hints(dialect, layout.separator, points, like)
     rows, whole = source, _in_place(layout)
     if not whole:
