@@ -132,7 +132,7 @@ def test_folds_that_are_not_finished_leave_the_fit_and_say_so():
     assert sentences.fitted_on(fit).startswith("Fitted on all 29 rows of line.csv; no rows were held out")
     assert sentences.fitted_on(fit).endswith(" The folds were not finished.")
     assert sentences.comparisons(fit) == ("",)
-    assert fit.influence.of == "the 29 training rows"
+    assert fit.left_out == ("folds", "importances", "curves", "verdict")  # what would still have come
 
 
 def test_boosting_is_that_of_scikit_learn_with_its_defaults_on_the_same_rows(fit):
