@@ -271,16 +271,16 @@ class Task(Generic[_T]):
             return self._run_here()
         while True:
             try:
-                done = wait([self.future], _LOOK_SECONDS).done
-                if _asked_to_stop():
-                    raise KeyboardInterrupt
-                if self.said:
-                    self.said.popleft()()
+                done = False
+                while not done:  # within the block: Python may hear of Ctrl-C in the head of the loop
+                    done = bool(wait([self.future], _LOOK_SECONDS).done)
+                    if _asked_to_stop():
+                        raise KeyboardInterrupt
+                    if self.said:
+                        self.said.popleft()()
+                return self.future.result()
             except KeyboardInterrupt:
                 workers.stopped = workers.interrupted = True
-            else:
-                if done:
-                    return self.future.result()
 
     def _run_here(self) -> _T | None:
         """Make the call, in the thread that waits for it."""

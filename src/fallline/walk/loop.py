@@ -242,8 +242,8 @@ class _Trip:
         )  # fmt: skip
         stop, spoken, seen = Stop.GOING_ON, began, [math.inf] * len(sets)
         noted: Stretch | None = None  # and not judged yet
-        while stop == Stop.GOING_ON:
-            try:
+        try:  # around the loop: Python may hear of Ctrl-C in its very head
+            while stop == Stop.GOING_ON:
                 if stopping():
                     raise KeyboardInterrupt
                 point = walker.go()
@@ -267,12 +267,12 @@ class _Trip:
                     spoken = clock
                     if self.progress(self._said(walker, recorder, rule, seen, stop)) and not stop:
                         stop = Stop.ASKED
-            except KeyboardInterrupt:
-                if not recorder.points:
-                    raise  # before the error at the start was known: there is nothing to keep
-                if noted is not None:
-                    _judged(noted, walker, recorder, rule)
-                stop = Stop.INTERRUPTED
+        except KeyboardInterrupt:
+            if not recorder.points:
+                raise  # before the error at the start was known: there is nothing to keep
+            if noted is not None:
+                _judged(noted, walker, recorder, rule)
+            stop = Stop.INTERRUPTED
         if stop == Stop.NOT_FINITE:
             raise FalllineError(START_NOT_FINITE)
         return self._path(walker, recorder, rule, stop, held or self.rows, time.perf_counter() - began)
