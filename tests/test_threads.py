@@ -8,7 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from fallline.threads import Workers, is_side_by_side, one_blas_thread, processors, side_by_side, stopping, workers_for
+from fallline.threads import (
+    Workers,
+    is_side_by_side,
+    one_blas_thread,
+    processors,
+    quota,
+    side_by_side,
+    stopping,
+    workers_for,
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -127,6 +136,29 @@ def test_n_jobs_counts_as_in_scikit_learn(n_jobs, threads, monkeypatch):
 
 def test_there_is_a_processor():
     assert processors() >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, float("inf")),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ({}, float("inf")),
+    ],
+)
+def test_the_quota_of_a_container_is_a_limit(files, expected, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert quota(tmp_path) == expected
+
+
+def test_no_more_processors_than_the_quota(monkeypatch):
+    monkeypatch.setattr("fallline.threads.quota", lambda: 1)
+    assert processors() == 1
 
 
 def delayed(number):

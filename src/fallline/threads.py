@@ -7,11 +7,13 @@ BLAS threads wait for each other in busy loops, five times slower than one threa
 import collections
 import contextlib
 import functools
+import math
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fallline.exceptions import SettingsError
@@ -161,8 +163,24 @@ def _asked_to_stop() -> bool:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many processors this process may use: those it may run on, and no more than the quota of its container."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(min(found, quota()))
+
+
+@functools.cache
+def quota(root: Path = Path("/sys/fs/cgroup")) -> int | float:
+    """How many processors' worth of time a container may take, rounded up; infinity where nothing limits it.
+
+    Threads beyond it would be halted together, while they wait for each other. Read as version 2 of Linux's control groups
+    has it, or version 1.
+    """
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):  # other systems; "max", where there is no limit
+            time, period = map(int, " ".join((root / name).read_text() for name in names).split())
+            if time > 0:
+                return -(-time // period)
+    return math.inf
 
 
 def workers_for(n_jobs: int | None) -> int:
