@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -55,7 +56,13 @@ class _Commands(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:
         if not Path(os.environ.get("XDG_CACHE_HOME", os.sep)).is_absolute():
             del os.environ["XDG_CACHE_HOME"]  # matplotlib would make a cache in the folder of the user
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is of no interest here
         codecs.register_error("fallline", _plainer)
+        for name in ("stdin", "stdout", "stderr"):
+            if (
+                getattr(sys, name) is None
+            ):  # closed by whoever called: else the next file opened would stand in its place
+                setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115  kept to the end
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # ASCII is no choice but a locale that was never set up: click writes UTF-8 then, too.
