@@ -1,11 +1,12 @@
-"""What is left after SIGKILL at a random moment of `fallline fit` or `fallline predict`?
+"""What is left after SIGKILL at a random moment of `fallline fit`, `fallline predict` or `fallline explore`?
 
     python benchmarks/kills.py [--kills 50] [--seed 0]
 
-In a folder with a model, a report and predictions of an earlier run, a command that replaces them is killed, at a moment drawn
-evenly from the time it takes. Then: every file that was there is whole (old or new, byte for byte), no other one has appeared but
-hidden temporary ones, model and report belong together, and the next run takes the temporary ones away. The last line counts how
-many kills left the old files, the new ones, and a model and report of different fits.
+In a folder with a model, a report and predictions of an earlier run, a command that replaces them, or the live page of the
+model, is killed: half of the moments are drawn evenly from the time it takes (of the page: three seconds), half from the end of
+it, when files are written. Then: every file that was there is whole (old or new, byte for byte), no other one has appeared but
+hidden temporary ones, and the next run takes the temporary ones away. The last line counts how many kills left the old files,
+the new ones, and a model and report of different fits.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from fallline.model_file import load_model
 
 FIT = ["fit", "t.csv", "-t", "y", "--hidden", "2", "--starts", "1", "--max-iter", "10", "-q"]
 PREDICT = ["predict", "t-y.fallline", "t.csv", "-o", "p.csv"]
+EXPLORE = ["explore", "t-y.fallline", "--no-browser"]
 
 
 def fallline(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -40,7 +42,7 @@ def killed(folder: Path, command: list[str], chance: random.Random, seconds: flo
     """Kill a command; what it left, in a word. Raises AssertionError where that is not whole."""
     before = contents(folder)
     process = fallline(folder, *command)
-    time.sleep(chance.uniform(0, seconds))
+    time.sleep(seconds * (chance.uniform(0, 1) if chance.random() < 0.5 else chance.uniform(0.8, 1.2)))
     process.send_signal(signal.SIGKILL)
     process.wait()
     after = contents(folder)
@@ -71,9 +73,9 @@ def main() -> int:
             seconds.append(time.monotonic() - began)
         hidden = 0
         for at in range(asked.kills):
-            which = at % 2
-            command = [*FIT, "--seed", str(at + 1)] if which == 0 else [*PREDICT, *(["--std"] if at % 4 == 1 else [])]
-            left[f"{command[0]}: {killed(folder, command, chance, seconds[which])}"] += 1
+            commands = [*FIT, "--seed", str(at + 1)], [*PREDICT, *(["--std"] if at % 2 else [])], EXPLORE
+            command, limit = commands[at % 3], [*seconds, 3.0][at % 3]
+            left[f"{command[0]}: {killed(folder, command, chance, limit)}"] += 1
             hidden += sum(path.name.startswith(".") for path in folder.iterdir())
             for path in folder.glob(".*"):  # as if time had passed
                 os.utime(path, (0, 0))
