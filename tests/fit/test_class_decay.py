@@ -7,7 +7,7 @@ import fallline.fit.class_decay as module
 from fallline.fit.class_decay import _folds, decided
 from fallline.fit.settings import Settings
 from fallline.fit.simplex import one_hot
-from fallline.rows.memory import content_keys
+from fallline.rows.rows import content_keys
 
 QUICK = Settings(hidden_layer_sizes=(4,), output_activation="logistic", one_target_scale=True, seed=0, max_iter=60)
 

@@ -130,7 +130,7 @@ def test_blocks_are_nearly_equal_and_no_longer_than_a_cache(kind, rows, network)
 def test_each_joins_what_is_said_of_the_rows_in_their_order(block, random, monkeypatch):
     rows, w = some(random), NETWORK.initial(0)
     monkeypatch.setattr(memory, "_SMALLEST", block)
-    monkeypatch.setattr(memory, "_LARGEST", block)
+    monkeypatch.setattr(memory, "LARGEST_BLOCK", block)
     predicted = rows.each(lambda block: NETWORK.predict(w, block.x))
     residuals, counts = rows.each(lambda block: (NETWORK.predict(w, block.x) - block.y, block.s))
     np.testing.assert_allclose(predicted, NETWORK.predict(w, rows.x), rtol=1e-13)

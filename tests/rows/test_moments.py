@@ -124,9 +124,9 @@ def test_the_sums_do_not_depend_on_the_number_of_threads(workers, table, monkeyp
     at_once = moments_of(network, rows)
     monkeypatch.setattr(moments_module, "_BLOCKS_TO_A_PIECE", 2)
     monkeypatch.setattr(moments_module, "_BLOCK_BYTES", 1)
-    monkeypatch.setattr(moments_module, "processors", lambda: 3)
+    monkeypatch.setattr("fallline.rows.memory.processors", lambda: 3)
     expected = moments_of(network, rows)
-    monkeypatch.setattr(moments_module, "processors", lambda: workers)
+    monkeypatch.setattr("fallline.rows.memory.processors", lambda: workers)
     found = moments_of(network, rows)
     for one, other, whole in zip(*map(dataclasses.astuple, (found, expected, at_once)), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -187,7 +187,7 @@ def test_it_is_the_same_in_blocks_of_any_size(outputs, random, monkeypatch):
     model = Network((3, 2, outputs))
     given = (model, model.initial(0), InMemory(x / 10, y, s))
     whole = uncertainty_of(*given, strength=0.3)
-    for module, name in ((memory, "_LARGEST"), (memory, "_SMALLEST"), (uncertainty, "_BLOCK_BYTES")):
+    for module, name in ((memory, "LARGEST_BLOCK"), (memory, "_SMALLEST"), (uncertainty, "_BLOCK_BYTES")):
         monkeypatch.setattr(module, name, 16)
     parts = uncertainty_of(*given, strength=0.3)
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-7)

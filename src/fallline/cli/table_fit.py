@@ -22,7 +22,7 @@ from fallline.fit.settings import OF_CLASSES, Settings
 from fallline.landscape.surface import Surface, error_surface
 from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.report import ClassRows, RowSet
-from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
 from fallline.sure.fitted_intervals import FittedIntervals
 from fallline.threads import Interrupts
 from fallline.walk.path import EVERY_STEP_UP_TO, DescentPath
@@ -154,7 +154,7 @@ def fit_table(
     )  # fmt: skip
 
 
-def _verdict_on(rows: InMemory, path: DescentPath) -> Verdict | None:
+def _verdict_on(rows: Rows, path: DescentPath) -> Verdict | None:
     """The verdict on a fit, None where the Hessian would hold it up or there is none."""
     if len(rows) * path.model.outputs * path.model.n_weights**2 > _MOST_CURVATURE:
         return None

@@ -15,7 +15,7 @@ import numpy as np
 from fallline.arrays import namespace
 from fallline.descent import Stop
 from fallline.model.network import Network
-from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
 from fallline.walk.path import DescentPath, to_native_frame
 
 # Two ends are one minimum where their predictions differ by less than this share of the residuals: a descent ends a
@@ -121,7 +121,7 @@ class Part(NamedTuple):
     share: float
 
 
-def starts_of(network: Network, rows: InMemory, paths: Sequence[DescentPath], judge: str | None = None) -> Starts:
+def starts_of(network: Network, rows: Rows, paths: Sequence[DescentPath], judge: str | None = None) -> Starts:
     """What the paths of several starts say of their ends; ``rows`` are those they walked on.
 
     Shown is the start of the highest evidence; without Bayesian regularisation that of the lowest error on the rows that
@@ -146,7 +146,7 @@ def starts_of(network: Network, rows: InMemory, paths: Sequence[DescentPath], ju
     return Starts(network, tuple(ends), int(np.argmax(merits)))
 
 
-def _predicted(network: Network, weights: np.ndarray, rows: InMemory) -> Any:
+def _predicted(network: Network, weights: np.ndarray, rows: Rows) -> Any:
     return rows.each(lambda block: network.predict(weights, block.x))
 
 

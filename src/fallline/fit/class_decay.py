@@ -24,7 +24,7 @@ from fallline.fit.network_fit import fit_network
 from fallline.fit.settings import LIGHT_DECAY, NEARLY, Settings
 from fallline.fit.simplex import class_numbers_of, probabilities
 from fallline.model.activations import ACTIVATIONS
-from fallline.rows.memory import content_keys
+from fallline.rows.rows import content_keys
 from fallline.threads import side_by_side
 from fallline.walk.stopping import end_of
 

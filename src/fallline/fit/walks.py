@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from fallline.fit.average import Part, starts_of
 from fallline.fit.fitted import FittedNetwork, mean_of
 from fallline.fit.settings import Settings
 from fallline.model.network import Network
-from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
 from fallline.table.scaling import Scaling
 from fallline.threads import Task, Workers
 from fallline.walk.loop import Progress, descend
@@ -46,11 +46,11 @@ class Starts(NamedTuple):
 class Fit:
     """One fit under way: its rows lie ready, and its starts are tasks for workers."""
 
-    rows: InMemory
+    rows: Rows
     descent: Descent
     alpha: float | str
     settings: Settings
-    watched: dict[str, InMemory]
+    watched: Mapping[str, Rows]
     judge: str | None
     scaling: Scaling
     workers: Workers
@@ -162,7 +162,7 @@ class Fit:
 
     def walk(
         self, network: Network, weights: np.ndarray, first: float, *, number: int, count: int,
-        standing: Callable[[Progress], FittedNetwork], rows: InMemory | None = None, phase: str = "", **walk: Any,
+        standing: Callable[[Progress], FittedNetwork], rows: Rows | None = None, phase: str = "", **walk: Any,
     ) -> DescentPath:  # fmt: skip
         """Walk from ``weights`` over all rows, or over those given; ``first``: the penalty that evidence begins from.
 

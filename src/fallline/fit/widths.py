@@ -32,7 +32,8 @@ from fallline.fit.shares import shares_of
 from fallline.fit.walks import CUT_SHORT, FIRST, LIGHT, LOWER, Fit, begins_of, evidence_of, first_of, sound_of
 from fallline.model.activations import ACTIVATIONS
 from fallline.model.network import Layer, Network
-from fallline.rows.memory import InMemory, content_keys
+from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows, content_keys
 from fallline.threads import Task
 from fallline.walk.loop import descend
 from fallline.walk.path import DescentPath
@@ -299,7 +300,7 @@ class _Run:
         """The rows (n,) of one of so many folds: each has as many different rows, and equal rows are together."""
         return np.asarray(self._place * count // self.different == fold)
 
-    def _rows_without(self, count: int, fold: int) -> tuple[InMemory, np.ndarray, np.ndarray | None]:
+    def _rows_without(self, count: int, fold: int) -> tuple[Rows, np.ndarray, np.ndarray | None]:
         """The rows without a fold, as a network sees them, which rows (n,) the fold is, and the scores without it."""
         out, (x, y, s, scores, _) = self._out(count, fold), self.table
         if scores is None:

@@ -20,7 +20,8 @@ from fallline.exceptions import SettingsError, TableError
 from fallline.landscape.hessian import LARGEST
 from fallline.model.network import Network
 from fallline.native import kernels
-from fallline.rows.memory import InMemory, InNumPy, Rows, check_fit
+from fallline.rows.memory import GivenRows, InMemory, InNumPy, check_fit
+from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread
 from fallline.walk.loop import descend
 
@@ -102,7 +103,7 @@ class Agreement(NamedTuple):
 
 
 def check_derivatives(
-    network: Network, rows: Rows, weights: Any = None, *, seed: int | np.random.Generator | None = 0
+    network: Network, rows: GivenRows, weights: Any = None, *, seed: int | np.random.Generator | None = 0
 ) -> tuple[Agreement, ...]:
     """Check E, its gradient, JᵀJ, JᵀJ v, H, H v and ∂ŷ/∂x of a network over rows, the C code, and a linear network.
 
@@ -128,7 +129,7 @@ def check_derivatives(
         return (*_derivatives(network, few, w, random), *_native(network, few, w, random), *_linear(few))
 
 
-def _few(network: Network, rows: InMemory, w: np.ndarray, random: np.random.Generator) -> InMemory:
+def _few(network: Network, rows: Rows, w: np.ndarray, random: np.random.Generator) -> Rows:
     """Rows that count, few enough for their Jacobian, and none with a unit so near a corner that a difference reaches across."""
     fits = rows.counts > 0
     if _CORNERS & {network.activation, network.output_activation}:
@@ -197,7 +198,7 @@ class _ByHand:
         return np.concatenate(parts[::-1], axis=2), back
 
 
-def _derivatives(network: Network, rows: InMemory, w: np.ndarray, random: np.random.Generator) -> Iterator[Agreement]:
+def _derivatives(network: Network, rows: Rows, w: np.ndarray, random: np.random.Generator) -> Iterator[Agreement]:
     x, y = rows.each(lambda block: (block.x, block.y))
     s, p = rows.counts, network.n_weights
 
@@ -264,7 +265,7 @@ def _derivatives(network: Network, rows: InMemory, w: np.ndarray, random: np.ran
     yield Agreement("∂ŷ/∂x", BY_HAND, digits(to_inputs, hand.to_inputs()))
 
 
-def _native(network: Network, rows: InMemory, w: np.ndarray, random: np.random.Generator) -> Iterator[Agreement]:
+def _native(network: Network, rows: Rows, w: np.ndarray, random: np.random.Generator) -> Iterator[Agreement]:
     """What C sums and walks beside the same in NumPy; nothing where C does not know the network."""
     x, y = rows.each(lambda block: (block.x, block.y))
     if kernels.sums(network, Request("error", w), x, y) is None:
@@ -298,7 +299,7 @@ def _error(residual: np.ndarray, s: np.ndarray) -> float:
     return float(np.sum(s[:, None] * residual**2) / 2)
 
 
-def _linear(rows: InMemory) -> Iterator[Agreement]:
+def _linear(rows: Rows) -> Iterator[Agreement]:
     """The exact minimum of a linear network on the columns beside ``lstsq``, by their predictions.
 
     On principal components: sums of squares have no digits left of the smallest of nearly collinear columns.

@@ -14,7 +14,8 @@ from fallline.error.sums import Request
 from fallline.exceptions import SettingsError
 from fallline.landscape.planes import Plane
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
+from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread, processors, side_by_side
 from fallline.walk.path import DescentPath
 
@@ -28,7 +29,7 @@ _SAME_ROWS = 1e-3  # of E: more than float32 rows lose, less than other rows dif
 
 
 def errors_on(
-    model: Model, rows: Rows, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
+    model: Model, rows: GivenRows, plane: Plane, coordinates: Any, strength: np.ndarray | None = None
 ) -> np.ndarray:
     """E at the points (…, 2) of a plane, with ``strength`` (n_weights,) the penalised error: (…,) float64.
 
@@ -47,7 +48,7 @@ def errors_on(
     return np.where(np.isfinite(total), total, np.inf).reshape(coordinates.shape[:-1])
 
 
-def errors_at(model: Model, rows: Rows, weights: Any, strength: np.ndarray | None = None) -> np.ndarray:
+def errors_at(model: Model, rows: GivenRows, weights: Any, strength: np.ndarray | None = None) -> np.ndarray:
     """The same at weights (m, n_weights) that lie in no plane: (m,)."""
     rows, weights = check_fit(model, rows), np.atleast_2d(np.asarray(weights, np.float64))
     with one_blas_thread(), np.errstate(all="ignore"):
@@ -57,7 +58,7 @@ def errors_at(model: Model, rows: Rows, weights: Any, strength: np.ndarray | Non
     return np.where(np.isfinite(total), total, np.inf)
 
 
-def check_rows_of(path: DescentPath, rows: InMemory) -> None:
+def check_rows_of(path: DescentPath, rows: Rows) -> None:
     """SettingsError unless E at the best weights of a path is over these rows what the path says it was."""
     error = rows.total(Request("error", path.best_weights), path.model).error
     recorded = path.at_best(path.error)
@@ -68,7 +69,7 @@ def check_rows_of(path: DescentPath, rows: InMemory) -> None:
         )
 
 
-def predict_alike(model: Model, rows: InMemory, one: np.ndarray, others: np.ndarray) -> np.ndarray:
+def predict_alike(model: Model, rows: Rows, one: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Which of ``others`` (m, p) predict what ``one`` (p,) does: the root of the squared difference, in that of the rows."""
     limit, counts = _SAME_PREDICTIONS**2 * rows.error_of_mean, rows.counts[:, None]
 
@@ -82,7 +83,7 @@ def predict_alike(model: Model, rows: InMemory, one: np.ndarray, others: np.ndar
 
 
 def changes_without(
-    model: Model, rows: InMemory, weights: np.ndarray, unfelt: np.ndarray, strength: np.ndarray
+    model: Model, rows: Rows, weights: np.ndarray, unfelt: np.ndarray, strength: np.ndarray
 ) -> np.ndarray:
     """By how much the error changes, as a share of it, without each weight that it feels nothing of, ``unfelt`` (p,) bool: (k,).
 

@@ -15,7 +15,7 @@ import numpy as np
 from fallline.error.sums import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.model.network import Model
-from fallline.rows.memory import Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
 from fallline.threads import one_blas_thread
 from fallline.words import counted
 
@@ -50,7 +50,7 @@ class Products:
     Raises ShapeError or TableError for rows, weights or a strength that do not fit.
     """
 
-    def __init__(self, model: Model, rows: Rows, weights: Any, strength: Any = None) -> None:
+    def __init__(self, model: Model, rows: GivenRows, weights: Any, strength: Any = None) -> None:
         self.model, self.rows, p = model, check_fit(model, rows).wide(), model.n_weights
         self.weights = np.asarray(weights, np.float64)
         if self.weights.shape != (p,):
@@ -83,7 +83,7 @@ class Products:
         return self(direction[None, :]).products[0]
 
 
-def hessian_product(model: Model, rows: Rows, weights: Any, directions: Any, strength: Any = None) -> np.ndarray:
+def hessian_product(model: Model, rows: GivenRows, weights: Any, directions: Any, strength: Any = None) -> np.ndarray:
     """H v for a direction (p,), or for each of c directions (c, p): the same shape, float64, without H.
 
     H is that of ½ Σ_μ s_μ Σ_j r_j² + ½ Σ_i strength_i w_i² at ``weights`` (p,). Raises ShapeError or TableError for
@@ -99,7 +99,7 @@ def hessian_product(model: Model, rows: Rows, weights: Any, directions: Any, str
     return products.reshape(directions.shape)
 
 
-def hessian(model: Model, rows: Rows, weights: Any, strength: Any = None) -> np.ndarray:
+def hessian(model: Model, rows: GivenRows, weights: Any, strength: Any = None) -> np.ndarray:
     """All second derivatives of ½ Σ_μ s_μ Σ_j r_j² + ½ Σ_i strength_i w_i² at ``weights`` (p,): (p, p), symmetric, float64.
 
     strength (p,): each weight's own weight decay, none by default; a ``DescentPath`` has it. Up to 2 000 weights;
@@ -109,7 +109,7 @@ def hessian(model: Model, rows: Rows, weights: Any, strength: Any = None) -> np.
 
 
 def curvature_matrix(
-    model: Model, rows: Rows, weights: Any, strength: Any = None
+    model: Model, rows: GivenRows, weights: Any, strength: Any = None
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """F, its gradient (p,) and its Hessian (p, p) at ``weights``."""
     p = model.n_weights
@@ -167,7 +167,7 @@ class Curvature:
         return np.asarray(felt <= FLAT * self.size)
 
     @classmethod
-    def at(cls, model: Model, rows: Rows, weights: Any, strength: Any = None) -> "Curvature":
+    def at(cls, model: Model, rows: GivenRows, weights: Any, strength: Any = None) -> "Curvature":
         """That of ``model`` over ``rows`` at ``weights``; the arguments, and what is refused, are those of ``hessian``."""
         rows = check_fit(model, rows)
         error, gradient, square = curvature_matrix(model, rows, weights, strength)
@@ -213,13 +213,13 @@ class Extremes:
     converged: bool
 
 
-def gauss_newton_matrix(model: Model, rows: Rows, weights: Any) -> np.ndarray:
+def gauss_newton_matrix(model: Model, rows: GivenRows, weights: Any) -> np.ndarray:
     """JᵀsJ at ``weights`` (p,): (p, p), float64, what the Hessian of E is where the residuals are small."""
     request = Request("gauss_newton", np.asarray(weights, np.float64))
     return check_fit(model, rows).wide().total(request, model).gauss_newton
 
 
-def extreme_eigenpairs(model: Model, rows: Rows, weights: Any, strength: Any = None, seed: int = 0) -> Extremes:
+def extreme_eigenpairs(model: Model, rows: GivenRows, weights: Any, strength: Any = None, seed: int = 0) -> Extremes:
     """The stiffest and the softest direction at ``weights``: the largest and the smallest eigenvalue of the Hessian of F.
 
     The smallest, not that nearest 0: below 0 at a saddle. Exact up to 2 000 weights, by Lanczos above, from a
@@ -236,7 +236,7 @@ def extreme_eigenpairs(model: Model, rows: Rows, weights: Any, strength: Any = N
 
 
 def extreme_eigenvectors(
-    model: Model, rows: Rows, weights: Any, strength: Any = None, seed: int = 0
+    model: Model, rows: GivenRows, weights: Any, strength: Any = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The stiffest and the softest eigenvalue, (2,), and their unit eigenvectors, (2, p): see ``extreme_eigenpairs``.
 

@@ -18,7 +18,8 @@ from fallline.landscape.hessian import LARGEST, Curvature, without_effect
 from fallline.landscape.planes import Plane
 from fallline.landscape.surface import checked_extent, grid_of
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
+from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread
 from fallline.walk.starts import Ends, descend_from
 from fallline.words import counted, written
@@ -98,7 +99,7 @@ class Minima:
 
 def find_minima(
     model: Model,
-    rows: Rows,
+    rows: GivenRows,
     descent: Any = "auto",
     *,
     starts: Any = 100,
@@ -133,7 +134,7 @@ def find_minima(
     return replace(found, beside=index[1], beside_error=placed[0].penalised_error) if placed else found
 
 
-def _standing(model: Model, rows: InMemory, weights: Any, alpha: Any) -> Ends:
+def _standing(model: Model, rows: Rows, weights: Any, alpha: Any) -> Ends:
     """Weights (k, n_weights), or one of them, as the ends of walks without a step."""
     weights = np.atleast_2d(np.asarray(weights, np.float64))
     if weights.shape[1:] != (model.n_weights,) or not np.isfinite(weights).all():
@@ -190,7 +191,7 @@ class Basins:
 
 def find_basins(
     model: Model,
-    rows: Rows,
+    rows: GivenRows,
     descents: Mapping[str, Any] | Any,
     plane: Plane | Sequence[int | str] = (0, 1),
     *,
@@ -231,7 +232,7 @@ def find_basins(
     )  # fmt: skip
 
 
-def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: Any) -> np.ndarray:
+def _around_minima(model: Model, rows: Rows, plane: Plane, alpha: Any) -> np.ndarray:
     """The extent that shows the minima near the plane, the origin, and as much again around them."""
     starts = plane.at(np.random.default_rng(0).normal(scale=5.0, size=(_SCOUT_STARTS, 2)))
     minima = find_minima(model, rows, LevenbergMarquardt(), starts=starts, alpha=alpha).minima
@@ -243,7 +244,7 @@ def _around_minima(model: Model, rows: InMemory, plane: Plane, alpha: Any) -> np
 
 
 def _told_apart(
-    model: Model, rows: InMemory, ends: Sequence[Ends], alpha: Any, *, every: bool
+    model: Model, rows: Rows, ends: Sequence[Ends], alpha: Any, *, every: bool
 ) -> tuple[tuple[Minimum, ...], list[np.ndarray], list[np.ndarray]]:
     """The distinct minima of several sets of ends, which one each end belongs to, and whether it came there by itself.
 
@@ -288,7 +289,7 @@ def _told_apart(
     return minima, np.split(index, cuts), np.split(arrived, cuts)
 
 
-def _followed(model: Model, rows: InMemory, weights: np.ndarray, alpha: Any) -> Ends:
+def _followed(model: Model, rows: Rows, weights: np.ndarray, alpha: Any) -> Ends:
     """Where ends lead, by short steps at first: a long one could leave the basin."""
     follow: Any = LBFGS()
     if model.n_weights <= LARGEST:
@@ -299,7 +300,7 @@ def _followed(model: Model, rows: InMemory, weights: np.ndarray, alpha: Any) -> 
 
 
 def _distinct(
-    model: Model, rows: InMemory, rest: Ends, strength: np.ndarray, whole: float
+    model: Model, rows: Rows, rest: Ends, strength: np.ndarray, whole: float
 ) -> tuple[list[Minimum], np.ndarray]:
     """The distinct minima among ends, the lowest first, and which of them each end is, −1 where none."""
     order = np.argsort(rest.penalised_error, kind="stable")
@@ -322,7 +323,7 @@ def _distinct(
 
 
 def _downhill(
-    model: Model, rows: InMemory, ends: np.ndarray, minimum: np.ndarray, strength: np.ndarray, whole: float
+    model: Model, rows: Rows, ends: np.ndarray, minimum: np.ndarray, strength: np.ndarray, whole: float
 ) -> np.ndarray:
     """Whether the penalised error falls all the way on the straight line from each end (m, p) to a minimum: (m,) bool."""
     points = np.stack([_ON_THE_WAY, np.zeros(len(_ON_THE_WAY))], axis=1)
@@ -353,7 +354,7 @@ def _counted(minima: Sequence[Minimum], index: np.ndarray) -> tuple[Minimum, ...
     return tuple(replace(minimum, count=count) for minimum, count in zip(minima, counts, strict=True))
 
 
-def _minimum(model: Model, rows: InMemory, rest: Ends, at: int, strength: np.ndarray, whole: float) -> Minimum | None:
+def _minimum(model: Model, rows: Rows, rest: Ends, at: int, strength: np.ndarray, whole: float) -> Minimum | None:
     """The minimum at one end, or None where it is none: a saddle, a plateau, or a point on the way to infinity."""
     weights = rest.weights[at]
     if model.n_weights > LARGEST:

@@ -24,7 +24,7 @@ from fallline.exceptions import FalllineError, SettingsError, ShapeError
 from fallline.landscape.evaluate import check_rows_of
 from fallline.landscape.hessian import Curvature
 from fallline.model.network import Model
-from fallline.rows.memory import Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
 from fallline.walk.path import DescentPath
 
 METHODS = ("plain", "heavy ball", "Nesterov")
@@ -78,7 +78,7 @@ class Convergence:
 
     @classmethod
     def at(
-        cls, model: Model, rows: Rows, weights: Any, strength: Any = None, *, tol: float = _MATTERS
+        cls, model: Model, rows: GivenRows, weights: Any, strength: Any = None, *, tol: float = _MATTERS
     ) -> "Convergence":
         """That at the minimum ``weights`` (p,) of the error of ``model`` over ``rows``.
 
@@ -99,7 +99,9 @@ class Convergence:
         return cls(values / n, tol, n, vectors, minimum, curvature.error - above, above)
 
     @classmethod
-    def of_path(cls, path: DescentPath, rows: Rows, minimum: Any = None, *, tol: float = _MATTERS) -> "Convergence":
+    def of_path(
+        cls, path: DescentPath, rows: GivenRows, minimum: Any = None, *, tol: float = _MATTERS
+    ) -> "Convergence":
         """That at the best weights of a path, or at ``minimum`` (p,), over the rows it descended on.
 
         Raises SettingsError where these are other rows.

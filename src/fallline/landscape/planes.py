@@ -13,7 +13,7 @@ import numpy as np
 from fallline.exceptions import SettingsError, ShapeError
 from fallline.landscape.hessian import extreme_eigenvectors
 from fallline.model.network import Model
-from fallline.rows.memory import Rows
+from fallline.rows.memory import GivenRows
 from fallline.threads import one_blas_thread
 from fallline.words import percent
 
@@ -140,7 +140,7 @@ class Plane:
 
     @classmethod
     def of_curvature(
-        cls, model: Model, rows: Rows, at: Any, strength: np.ndarray | None = None, seed: int = 0
+        cls, model: Model, rows: GivenRows, at: Any, strength: np.ndarray | None = None, seed: int = 0
     ) -> "Plane":
         """The plane through ``at`` of the stiffest and the softest direction: where the error bends most and least.
 

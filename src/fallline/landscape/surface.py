@@ -18,7 +18,8 @@ from fallline.landscape.evaluate import Errors, errors_at, errors_on
 from fallline.landscape.planes import Plane, alike, names_of
 from fallline.markup import ground, shown
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
+from fallline.rows.rows import Rows
 from fallline.walk.path import Recorded
 from fallline.words import written
 
@@ -167,7 +168,7 @@ class Surface:
 
 def error_surface(
     of: Any,
-    rows: Rows,
+    rows: GivenRows,
     plane: Plane | str | Sequence[int | str] = "auto",
     *,
     at: Any = None,
@@ -278,7 +279,7 @@ def _centre(model: Model, path: Any, at: Any) -> np.ndarray | None:
     return at
 
 
-def _plane(model: Model, rows: InMemory, plane: Any, at: Any, path: Any, strength: Any, seed: int) -> Plane:
+def _plane(model: Model, rows: Rows, plane: Any, at: Any, path: Any, strength: Any, seed: int) -> Plane:
     """The plane asked for."""
     if isinstance(plane, Plane):
         if plane.n_weights != model.n_weights:

@@ -36,7 +36,8 @@ from fallline.landscape.hessian import (
 from fallline.landscape.planes import names_of
 from fallline.markup import curves, shown
 from fallline.model.network import Layer, Model, Network
-from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
+from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread
 from fallline.walk.path import DescentPath
 from fallline.words import counted, listed, percent, written
@@ -249,7 +250,7 @@ _ADVICE = {
 }
 
 
-def verdict_of(path: DescentPath, rows: Rows, *, matrix: bool | None = None) -> Verdict:
+def verdict_of(path: DescentPath, rows: GivenRows, *, matrix: bool | None = None) -> Verdict:
     """The verdict on the weights that a descent kept, over the rows that it descended on.
 
     Judged is what was descended, E or the penalised error, at ``path.best_weights``. A descent that early stopping, a
@@ -268,7 +269,7 @@ def verdict_of(path: DescentPath, rows: Rows, *, matrix: bool | None = None) -> 
 
 
 def verdict_at(
-    model: Model, rows: Rows, weights: Any, *, alpha: float = 0.0, strength: Any = None, matrix: bool | None = None
+    model: Model, rows: GivenRows, weights: Any, *, alpha: float = 0.0, strength: Any = None, matrix: bool | None = None
 ) -> Verdict:
     """The verdict on ``weights`` (p,) of ``model`` over ``rows``: what kind of point they are.
 
@@ -370,7 +371,7 @@ def _units(felt: np.ndarray, by_rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return felt <= FLAT * largest, np.sqrt(np.maximum(felt, least))
 
 
-def _by_matrix(model: Model, rows: InMemory, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray) -> _Ground:
+def _by_matrix(model: Model, rows: Rows, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray) -> _Ground:
     error, gradient, hessian = curvature_matrix(model, rows, weights, strength)
     across = _without(hessian, orbits)
     raw, own = eigenpairs(across)
@@ -396,9 +397,7 @@ def _by_matrix(model: Model, rows: InMemory, weights: np.ndarray, strength: np.n
     )  # fmt: skip
 
 
-def _by_products(
-    model: Model, rows: InMemory, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray
-) -> _Ground:
+def _by_products(model: Model, rows: Rows, weights: np.ndarray, strength: np.ndarray, orbits: np.ndarray) -> _Ground:
     p = len(weights)
 
     def across(v: np.ndarray) -> np.ndarray:
@@ -432,7 +431,7 @@ def _by_products(
 
 @one_blas_thread()
 def _verdict(
-    model: Model, rows: Rows, weights: Any, strength: np.ndarray, matrix: bool | None, names: Sequence[str]
+    model: Model, rows: GivenRows, weights: Any, strength: np.ndarray, matrix: bool | None, names: Sequence[str]
 ) -> Verdict:
     rows = check_fit(model, rows).wide()
     formed = model.n_weights <= LARGEST if matrix is None else matrix
@@ -481,7 +480,7 @@ def _verdict(
     return called(Kind.FLAT_MINIMUM, ground.weigh_flat, symmetries=len(orbits))
 
 
-def _of_the_targets(model: Model, rows: InMemory, error: float) -> dict[str, Any]:
+def _of_the_targets(model: Model, rows: Rows, error: float) -> dict[str, Any]:
     """What a ``Verdict`` says of the targets: how much of their spread is explained, and which are out of reach."""
     least, most = _RANGES.get(getattr(model, "output_activation", ""), (-np.inf, np.inf))
     y = rows.each(lambda block: block.y)
@@ -502,7 +501,7 @@ def _kicked(errors: Errors, weights: np.ndarray, ground: _Ground) -> np.ndarray:
     return np.asarray(points[int(np.argmin(errors(points)))])
 
 
-def _followed(model: Model, rows: InMemory, errors: Errors, weights: np.ndarray, strength: np.ndarray) -> float:
+def _followed(model: Model, rows: Rows, errors: Errors, weights: np.ndarray, strength: np.ndarray) -> float:
     """F where a descent from there leads, by steps −|H|⁻¹g, each as long as lowers F most."""
     lowest = float(errors(weights)[0])
     for _ in range(_NEWTON_STEPS):

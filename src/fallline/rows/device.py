@@ -5,9 +5,11 @@ The sums are those of ``error/``, taken where the rows lie. The weights travel t
 
 import contextlib
 import functools
+import math
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from fallline.error.sums import Block, Request, Sums, finished, merged, sums_of_
 from fallline.exceptions import SettingsError
 from fallline.model.network import Model, Network
 from fallline.rows.memory import InMemory
+
+_T = TypeVar("_T")
 
 # Of what a pass makes of a block: an operation takes microseconds to begin, however few its rows are.
 _BLOCK_BYTES = 1 << 28
@@ -77,7 +81,6 @@ class OnDevice(InMemory):
 
     @functools.cached_property
     def count(self) -> float:
-        """The number of rows, Σ s."""
         return float(len(self) if self.sample_weight is None else namespace(self.x).sum(self.counts))
 
     def total(self, request: Request, model: Model) -> Sums:
@@ -92,10 +95,18 @@ class OnDevice(InMemory):
         if request.kind != "plane" and request.direction is not None:
             request = request._replace(direction=put(request.direction, self.x))
         request = request._replace(weights=put(request.weights, self.x))
-        blocks = self._blocks(block_rows(model, request, self.dtype.itemsize))
+        size = block_rows(model, request, self.dtype.itemsize)
         # CuPy computes on the device that is a thread's own, not on that of the arrays.
         with self.x.device if is_cupy_array(self.x) else contextlib.nullcontext():
-            return finished(model, functools.reduce(merged, (sums_of_block(model, request, block) for block in blocks)))
+            return finished(model, self._fold(functools.partial(sums_of_block, model, request), merged, size=size))
+
+    def _fold(
+        self, of_block: Callable[[Block], _T], merge: Callable[[_T, _T], _T] = operator.add, *,
+        size: int = 0, work: float = math.inf,
+    ) -> _T:  # fmt: skip
+        """By default in blocks as large as may be held twice in float64."""
+        size = size or max(_BLOCK_BYTES // (16 * (self.inputs + self.outputs)), 1)
+        return functools.reduce(merge, map(of_block, self._blocks(size)))
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
         """What ``of_block`` says of each row, as ``InMemory`` has it, on the device."""
@@ -106,7 +117,6 @@ class OnDevice(InMemory):
         return xp.concat(parts)
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[Block]:
-        """The rows numbered ``order``, in that order, in batches of ``size`` rows; the last may be smaller."""
         row_bytes = self.dtype.itemsize * (self.x.shape[1] + self.y.shape[1] + 1)
         window = max(_WINDOW_BYTES // (row_bytes * size), 1) * size
         for start in range(0, len(order), window):

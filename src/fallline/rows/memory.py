@@ -1,12 +1,13 @@
-"""Rows in memory: Σ_μ, by three verbs.
+"""Rows in memory.
 
-``total`` adds up what ``error/`` says of a block, ``each`` maps the rows block by block, ``batches`` hands them out in a
-given order. Blocks are slices of the caller's arrays, small enough to stay in the cache; they are added in the order of the
+Blocks are slices of the caller's arrays, small enough to stay in the cache; they are added in the order of the
 rows, in float64, so that a result depends neither on timing nor on the number of threads. Nothing here knows how the
 weights move.
 """
 
 import functools
+import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -14,12 +15,13 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from fallline.arrays import namespace, on_device, put, taken, to_numpy, widened, widest
+from fallline.arrays import namespace, on_device, put, taken, to_numpy, widened
 from fallline.error import pairs
 from fallline.error.sums import Block, Request, Sums, finished, merged, sums_of_block
 from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Model, Network
 from fallline.native import kernels as native
+from fallline.rows.rows import LARGEST_BLOCK, Rows, content_keys
 from fallline.threads import is_side_by_side, one_blas_thread, processors
 
 _T = TypeVar("_T")
@@ -27,7 +29,7 @@ _T = TypeVar("_T")
 _BLOCK_BYTES = 1 << 19  # of what one block's sweep holds of its widest layer: it stays in the second-level cache
 _PAIR_BYTES = 1 << 21  # of the pairs that JᵀJ is made of
 _EACH_BYTES = 8 << 20  # of what ``each`` makes of a block
-_SMALLEST, _LARGEST = 64, 1 << 14  # rows of a block
+_SMALLEST = 64  # rows of a block
 _TINY_STEP = 1e6  # rows · weights: a step of fewer is over sooner than threads have begun
 _GROUPS = 64  # runs of blocks that threads take in turn: few enough for their sums to fit in memory
 _LARGEST_KEPT = (32 << 20) - (1 << 13)  # bytes: the most that it keeps, with what it adds to a block
@@ -36,6 +38,7 @@ _WORTH_THREADS = 2e7  # multiplications: a pass of fewer is over before threads 
 # What one native call does of a pass: at least so many multiplications and, where JᵀJ has to be put together, rows.
 _PART, _SQUARE_ROWS = 5e6, 512
 _WINDOW_BYTES = 1 << 19  # of batches laid out together
+_SAMPLE = 1024  # rows that numbers near the means are found by
 
 
 def block_rows(model: Model, request: Request, rows: int, itemsize: int = 8) -> int:
@@ -51,7 +54,7 @@ def block_rows(model: Model, request: Request, rows: int, itemsize: int = 8) -> 
         wide = model.n_weights * model.outputs
     elif bent:
         wide *= len(directions)
-    fitting = min(max(room // (itemsize * wide), _SMALLEST), _LARGEST)  # np.clip takes longer than small sums
+    fitting = min(max(room // (itemsize * wide), _SMALLEST), LARGEST_BLOCK)  # np.clip takes longer than small sums
     return -(-rows // -(-rows // fitting))
 
 
@@ -72,7 +75,7 @@ def _first_bad_row(array: Any, together: int) -> int | None:
 
 
 @dataclass(frozen=True, eq=False)
-class InMemory:
+class InMemory(Rows):
     """Rows held in memory.
 
     x (n, inputs) and y (n, outputs), finite numbers; ``sample_weight`` (n,), how often each row
@@ -146,38 +149,19 @@ class InMemory:
         return int(self.x.shape[0])
 
     @property
+    def inputs(self) -> int:
+        return int(self.x.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        return int(self.y.shape[1])
+
+    @property
     def count(self) -> float:
         """The number of rows, Σ s."""
         return float(len(self.x) if self.sample_weight is None else self.sample_weight.sum(dtype=np.float64))
 
-    @property
-    def counts(self) -> Any:
-        """How often each row counts: (n,) float64."""
-        if self.sample_weight is None:
-            return namespace(self.x).ones(len(self), dtype=widest(self.x), device=self.x.device)
-        return widened(self.sample_weight)
-
-    @property
-    def error_of_mean(self) -> float:
-        """E of predicting each target's mean: what the rows vary; never 0, so that it may divide."""
-        xp, s, y = namespace(self.y), self.counts[:, None], widened(self.y)
-        mean = xp.sum(s * y, axis=0) / xp.sum(s)
-        return 0.5 * float(xp.sum(s * (y - mean) ** 2)) or self.error_of_zero or 1.0
-
-    @property
-    def error_of_zero(self) -> float:
-        """½ Σ s ‖y‖², E where nothing is predicted."""
-        xp, s, y = namespace(self.y), self.counts[:, None], widened(self.y)
-        return 0.5 * float(xp.sum(s * y**2))
-
-    @property
-    def input_sizes(self) -> np.ndarray:
-        """The root mean square of each input: (inputs,)."""
-        xp = namespace(self.x)
-        return to_numpy(xp.sqrt(xp.mean(widened(self.x) ** 2, axis=0)))
-
     def total(self, request: Request, model: Model) -> Sums:
-        """The sums asked for, over all rows."""
         _keep_freed_memory()
         n, p = len(self.x), model.n_weights
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
@@ -187,31 +171,26 @@ class InMemory:
         if in_c is not None:
             most = n // _SQUARE_ROWS if square else _GROUPS
             parts = max(min(int(work / _PART), most, _GROUPS), 1)
-            return self._fold(lambda block: Sums(block.count, *in_c(block)), self._blocks(-(-n // parts)), work)
-        blocks = self._blocks(block_rows(model, request, n, self.x.itemsize))
-        return finished(model, self._fold(lambda block: sums_of_block(model, request, block), blocks, work))
+            return self._fold(lambda block: Sums(block.count, *in_c(block)), merged, size=-(-n // parts), work=work)
+        size = block_rows(model, request, n, self.x.itemsize)
+        return finished(
+            model, self._fold(functools.partial(sums_of_block, model, request), merged, size=size, work=work)
+        )
 
     def steps(self, model: Model, *given: Any) -> "native.Steps | None":
-        """Many tiny steps of a descent at once: see ``native.kernels.steps``. None where a step is not tiny, or C cannot."""
         block = self._for_c(model, tiny=True)
         return None if block is None else native.steps(model, block, *given)
 
     def ends(self, model: Model, *given: Any) -> bool:
-        """Steps of many gradient descents at once: see ``native.kernels.ends``. False where steps are not tiny, or C cannot."""
         block = self._for_c(model, tiny=True)
         return block is not None and native.ends(model, block, *given)
 
     def epoch(self, model: Model, *given: Any) -> int | None:
-        """Steps by batches: see ``native.kernels.epoch``. None where C cannot."""
         block = self._for_c(model, tiny=False)
         return None if block is None else native.epoch(model, block, *given)
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:
-        """What ``of_block`` says of each row: it gives an array, or a tuple of arrays, of as many rows as its block.
-
-        Joined in the order of the rows. ``width``: numbers that it holds of a row, by which blocks are cut.
-        """
-        size = min(max(_EACH_BYTES // (8 * width), 16), _LARGEST)
+        size = min(max(_EACH_BYTES // (8 * width), 16), LARGEST_BLOCK)
         with one_blas_thread(), np.errstate(all="ignore"):
             parts = [of_block(block) for block in self._blocks(size)]
         if isinstance(parts[0], tuple):
@@ -219,7 +198,6 @@ class InMemory:
         return np.concatenate(parts)
 
     def batches(self, order: np.ndarray, size: int) -> Iterator[Block]:
-        """The rows numbered ``order``, in that order, in batches of ``size`` rows; the last may be smaller."""
         row_bytes = self.x.itemsize * (self.x.shape[1] + self.y.shape[1] + 1)
         window = max(_WINDOW_BYTES // (row_bytes * size), 1) * size
         for start in range(0, len(order), window):
@@ -231,24 +209,26 @@ class InMemory:
                 yield Block(x[part], y[part], None if s is None else s[part])
 
     def weighted(self, factor: np.ndarray) -> Self:
-        """The same rows, each counting ``factor`` (n,) times as often; nothing else is copied."""
         return replace(self, sample_weight=self.counts * put(factor, self.counts))
 
     def taking(self, which: np.ndarray) -> Self:
-        """Some of the rows: those where ``which`` (n,) is True, or those of these numbers."""
         s = None if self.sample_weight is None else taken(self.sample_weight, which)
         return replace(self, x=taken(self.x, which), y=taken(self.y, which), sample_weight=s)
 
     def wide(self) -> Self:
-        """The rows in float64, themselves where they are: what is judged by small differences of E needs its digits."""
         return self if self.dtype == np.float64 else replace(self, dtype=np.float64)
 
+    def _middle(self) -> tuple[np.ndarray, np.ndarray]:
+        xp, step = namespace(self.x), max(len(self) // _SAMPLE, 1)
+        some = slice(None, min(step * _SAMPLE, len(self)), step)
+        part = widened(xp.concat([self.x[some, :], self.y[some, :]], axis=1))
+        mean = xp.mean(part, axis=0)
+        return to_numpy(mean), to_numpy(xp.sqrt(xp.mean((part - mean) ** 2, axis=0)))
+
     def content_keys(self, seed: int | np.random.Generator | None) -> np.ndarray:
-        """See ``content_keys``."""
         return content_keys(self.x, self.y, seed)
 
     def differ(self, count: int) -> bool:
-        """Whether so many rows differ from each other, of those that count."""
         for some in (slice(min(1000, len(self))), slice(len(self))):
             x, y = to_numpy(self.x[some, :]), to_numpy(self.y[some, :])
             if len(np.unique(content_keys(x, y, 0)[to_numpy(self.counts)[some] > 0])) >= count:
@@ -276,25 +256,26 @@ class InMemory:
             ]
         return found
 
-    def _fold(self, of_block: Callable[[Block], Sums], blocks: Sequence[Block], work: float) -> Sums:
-        """The sums of all blocks, merged in the order of the rows: in runs of blocks, and these one after the other."""
+    def _fold(
+        self, of_block: Callable[[Block], _T], merge: Callable[[_T, _T], _T] = operator.add, *,
+        size: int = LARGEST_BLOCK, work: float = math.inf,
+    ) -> _T:  # fmt: skip
+        """Merged in runs of blocks, and these one after the other."""
+        blocks = self._blocks(size)
         with one_blas_thread():
             if len(blocks) == 1:
                 return of_block(blocks[0])
             length = -(-len(blocks) // _GROUPS)
             runs = [blocks[at : at + length] for at in range(0, len(blocks), length)]
 
-            def of_run(run: Sequence[Block]) -> Sums:
-                sums = of_block(run[0])
-                for block in run[1:]:
-                    sums = merged(sums, of_block(block))
-                return sums
+            def of_run(run: Sequence[Block]) -> _T:
+                return functools.reduce(merge, map(of_block, run))
 
             threads = min(processors(), len(runs))
             if threads == 1 or work < _WORTH_THREADS or is_side_by_side():
-                return _merged_in_order(map(of_run, runs))
+                return functools.reduce(merge, map(of_run, runs))
             with ThreadPoolExecutor(threads, "rows") as pool:
-                return _merged_in_order(pool.map(of_run, runs))
+                return functools.reduce(merge, pool.map(of_run, runs))
 
 
 class InNumPy(InMemory):
@@ -302,13 +283,6 @@ class InNumPy(InMemory):
 
     def _is_for_c(self, model: Model) -> bool:
         return False
-
-
-def _merged_in_order(sums: Iterator[Sums]) -> Sums:
-    total = next(sums)
-    for more in sums:
-        total = merged(total, more)
-    return total
 
 
 @functools.cache
@@ -321,34 +295,15 @@ def _keep_freed_memory() -> None:
     np.empty(_LARGEST_KEPT, np.uint8)
 
 
-def content_keys(x: np.ndarray, y: np.ndarray, seed: int | np.random.Generator | None) -> np.ndarray:
-    """A random number for each row, (n,) in [0, 1), the same for equal rows wherever they stand.
-
-    Rows divided by it keep their twins beside them: a repeated row must not be judged by its own twin, and falls
-    where the same row with more weight would.
-    """
-    bits = np.ascontiguousarray(np.column_stack([x, y]).astype(np.float64, copy=False) + 0.0).view(
-        np.uint64
-    )  # + 0.0: −0 is 0
-    key = np.zeros(len(x), np.uint64)
-    for column in bits.T:
-        key = (key ^ column) * np.uint64(0x9E3779B97F4A7C15)
-        key ^= key >> np.uint64(29)
-    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
-    key = (key ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
-    key ^= key >> np.uint64(32)
-    return np.asarray(key >> np.uint64(11), np.float64) * 2.0**-53
+GivenRows = Rows | tuple[Any, ...]  # as the functions for users take them: rows, or (x, y) or (x, y, sample_weight)
 
 
-Rows = InMemory | tuple[Any, ...]  # as the functions for users take them: InMemory, or (x, y) or (x, y, sample_weight)
-
-
-def check_fit(model: Model, rows: Rows) -> InMemory:
-    """The rows, ``InMemory`` or (x, y). ShapeError if they have other columns than the model takes and predicts."""
-    rows = rows if isinstance(rows, InMemory) else InMemory(*rows)
-    if rows.x.shape[1] != model.inputs or rows.y.shape[1] != model.outputs:
+def check_fit(model: Model, rows: GivenRows) -> Rows:
+    """The rows, or (x, y) as ``InMemory``. ShapeError if they have other columns than the model takes and predicts."""
+    rows = rows if isinstance(rows, Rows) else InMemory(*rows)
+    if rows.inputs != model.inputs or rows.outputs != model.outputs:
         raise ShapeError(
-            f"the rows have {rows.x.shape[1]} inputs and {rows.y.shape[1]} targets, but the model takes {model.inputs} "
+            f"the rows have {rows.inputs} inputs and {rows.outputs} targets, but the model takes {model.inputs} "
             f"and predicts {model.outputs}: build the model for these columns."
         )
     return rows

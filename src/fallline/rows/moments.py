@@ -14,20 +14,18 @@ eigenvalues of C drown. Nothing here knows how the weights move.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from fallline.arrays import namespace, put, to_numpy, widened
-from fallline.error.sums import Request, Sums
+from fallline.error.sums import Block, Request, Sums
 from fallline.exceptions import SettingsError
 from fallline.model.network import Model
 from fallline.rows.device import OnDevice
-from fallline.rows.memory import InMemory
-from fallline.threads import is_side_by_side, one_blas_thread, processors
+from fallline.rows.rows import Rows
 from fallline.words import listed
 
 # Rows are copied, in float64, to a block that stays in the cache; so many blocks are one piece of work for a thread.
@@ -39,7 +37,6 @@ _DEVICE_BYTES = 1 << 27  # of a block of rows on a device, as they are copied
 # Columns are shifted before the products are formed where the mean is larger than so many spreads; a smaller mean
 # costs the products at most the square of this in rounding.
 _SHIFT = 2.0
-_SAMPLE = 1024
 # Where the least error is below this part of the terms it is the difference of, a second pass sums it row by row.
 _CANCELLED = 1e-6
 # Refinement ends when a step of it gains less than this part of the error, or after so many passes in all.
@@ -51,7 +48,7 @@ _KINDS = ("error", "gradient", "gauss_newton", "curvature", "hessian")
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class Moments(Rows):
     """What the rows say to a network linear in its weights, d inputs by k outputs, float64: a kind of rows, but for single ones.
 
     rows: n = Σ s. x_mean (d,), y_mean (k,): the point x̄, ȳ through which the best plane goes; 0 without biases.
@@ -67,10 +64,25 @@ class Moments:
     least: float
     passes: int
 
+    dtype = np.dtype(np.float64)
+
+    @property
+    def inputs(self) -> int:
+        return len(self.x_mean)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.y_mean)
+
+    def __len__(self) -> int:
+        return round(self.rows)
+
     @property
     def count(self) -> float:
-        """The number of rows, Σ s."""
         return self.rows
+
+    def wide(self) -> "Moments":
+        return self
 
     @property
     def square(self) -> np.ndarray:
@@ -97,7 +109,7 @@ class Moments:
         """Moments hold no single rows. Raises SettingsError."""
         raise SettingsError("moments hold no single rows, and no batches of them: ask the rows themselves.")
 
-    batches = each
+    batches = taking = weighted = _fold = each  # type: ignore[assignment]
 
     @functools.cached_property
     def _minimum(self) -> np.ndarray:
@@ -127,7 +139,7 @@ def has_biases(model: Model) -> bool:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def moments_of(model: Model, rows: InMemory, *, refined: bool = False) -> Moments | None:
+def moments_of(model: Model, rows: Rows, *, refined: bool = False) -> Moments | None:
     """The moments of the rows for a network linear in its weights; None where numbers are so large that products overflow.
 
     One pass over the rows. Where E_min is too small to be seen as a difference, or if ``refined``, up to three more
@@ -245,97 +257,86 @@ def error_at(moments: Moments, weights: np.ndarray) -> np.ndarray:
     return error
 
 
-def _shift(rows: InMemory) -> np.ndarray:
-    """Numbers near the means of x and y (d + k,), from some rows, to form products about; 0 where that gains nothing."""
-    xp, step = namespace(rows.x), max(len(rows) // _SAMPLE, 1)
-    some = slice(None, min(step * _SAMPLE, len(rows)), step)
-    part = widened(xp.concat([rows.x[some, :], rows.y[some, :]], axis=1))
-    mean = xp.mean(part, axis=0)
-    spread = to_numpy(xp.sqrt(xp.mean((part - mean) ** 2, axis=0)))
-    mean = to_numpy(mean)
+def _shift(rows: Rows) -> np.ndarray:
+    """Numbers near the means of x and y (d + k,) to form products about; 0 where that gains nothing."""
+    mean, spread = rows._middle()
     return np.where(np.abs(mean) > _SHIFT * spread, mean, 0.0)
 
 
-def _over_blocks(of: Callable[[Any, Any, Any], Any], rows: OnDevice) -> np.ndarray:
-    """Σ of(x, y, s of a block) over rows on a device, in order."""
-    size = max(_DEVICE_BYTES // (8 * (rows.x.shape[1] + rows.y.shape[1] + 1)), 1)
-    return np.asarray(sum(to_numpy(of(block.x, block.y, block.s)) for block in rows._blocks(size)))
-
-
-def _over_pieces(work: Callable[[int, slice], np.ndarray], rows: InMemory) -> np.ndarray:
-    """Σ work(rows of a block, piece) over pieces of the rows, on all processors, added in order."""
-    n, width = len(rows), rows.x.shape[1] + rows.y.shape[1] + 1
-    block = 1 << max(_BLOCK_BYTES // (8 * width), 256).bit_length() - 1
-    pieces = list(_cut(slice(0, n), block * _BLOCKS_TO_A_PIECE))
-    workers = 1 if is_side_by_side() else min(processors(), len(pieces))
-    with one_blas_thread():
-        if workers == 1:
-            return np.asarray(sum(work(block, piece) for piece in pieces))
-        with ThreadPoolExecutor(workers) as pool:
-            return np.asarray(sum(pool.map(lambda piece: work(block, piece), pieces)))
-
-
-def _cut(piece: slice, size: int) -> Iterator[slice]:
-    for at in range(piece.start, piece.stop, size):
-        yield slice(at, min(at + size, piece.stop))
-
-
-def _products(rows: InMemory, shift: np.ndarray) -> np.ndarray:
-    """Sums of the shifted rows, (d + k, d + k + 1): Σ s [x y]ᵀ [x y 1]."""
-    d, k = rows.x.shape[1], rows.y.shape[1]
+def _piece(rows: Rows) -> tuple[int, int]:
+    """Rows to a block that stays in the cache, and to a piece of work."""
+    width = rows.inputs + rows.outputs + 1
     if isinstance(rows, OnDevice):
+        size = max(_DEVICE_BYTES // (8 * width), 1)
+        return size, size
+    block = 1 << max(_BLOCK_BYTES // (8 * width), 256).bit_length() - 1
+    return block, block * _BLOCKS_TO_A_PIECE
 
-        def of(x: Any, y: Any, s: Any) -> Any:
-            xp = namespace(x)
-            columns = widened(xp.concat([x, y], axis=1))
-            columns = columns - put(shift, columns)
-            right = xp.concat([columns, xp.ones_like(columns[:, :1])], axis=1)
-            return (columns if s is None else columns * s[:, None]).T @ right
 
-        return _over_blocks(of, rows)
+def _cut(size: int, rows: int) -> Iterator[slice]:
+    for at in range(0, rows, size):
+        yield slice(at, min(at + size, rows))
+
+
+def _products(rows: Rows, shift: np.ndarray) -> np.ndarray:
+    """Sums of the shifted rows, (d + k, d + k + 1): Σ s [x y]ᵀ [x y 1]."""
+    size, piece = _piece(rows)
+    of = _products_on_device if isinstance(rows, OnDevice) else _products_of
+    return rows._fold(functools.partial(of, shift, size), size=piece)
+
+
+def _products_on_device(shift: np.ndarray, size: int, block: Block) -> np.ndarray:
+    xp, s = namespace(block.x), block.s
+    columns = widened(xp.concat([block.x, block.y], axis=1))
+    columns = columns - put(shift, columns)
+    right = xp.concat([columns, xp.ones_like(columns[:, :1])], axis=1)
+    return to_numpy((columns if s is None else columns * s[:, None]).T @ right)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _products_of(shift: np.ndarray, size: int, block: Block) -> np.ndarray:
+    """The products of a piece, by blocks of ``size`` rows."""
+    d, k = block.x.shape[1], block.y.shape[1]
     # To a multiple of four: BLAS is a quarter faster then.
     width = -(-(d + k + 1) // 4) * 4
-
-    @np.errstate(over="ignore", invalid="ignore")
-    def work(block: int, piece: slice) -> np.ndarray:
-        # Several blocks to a call of NumPy: it lets the other threads run only while it is inside one.
-        held = np.zeros((_BLOCKS_TO_A_CALL, block, width))
-        held[:, :, d + k] = 1.0
-        flat = held.reshape(-1, width)
-        total, parts = np.zeros((d + k, width)), np.empty((_BLOCKS_TO_A_CALL, d + k, width))
-        # As wide and long as a block: NumPy runs through two whole arrays five times faster than row by row.
-        shifts = np.tile(np.pad(shift, (0, width - d - k)), (len(flat), 1)) if shift.any() else None
-        for at in _cut(piece, len(flat)):
-            here = flat[: at.stop - at.start]
-            flat[len(here) :] = 0.0  # the last of a piece: what no row fills counts for nothing
-            here[:, :d], here[:, d : d + k] = rows.x[at], rows.y[at]
-            if shifts is not None:
-                here -= shifts[: len(here)]
-            if rows.sample_weight is not None:
-                here[:, d + k] = 1.0
-                here *= np.sqrt(rows.sample_weight[at], dtype=np.float64)[:, None]
-            # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
-            # which takes twice as long as gemm where rows are this narrow.
-            np.matmul(held[:, :, : d + k].transpose(0, 2, 1), held, out=parts)
-            total += parts.sum(axis=0)
-        return total[:, : d + k + 1]
-
-    return _over_pieces(work, rows)
+    # Several blocks to a call of NumPy: it lets the other threads run only while it is inside one.
+    held = np.zeros((_BLOCKS_TO_A_CALL, size, width))
+    held[:, :, d + k] = 1.0
+    flat = held.reshape(-1, width)
+    total, parts = np.zeros((d + k, width)), np.empty((_BLOCKS_TO_A_CALL, d + k, width))
+    # As wide and long as a block: NumPy runs through two whole arrays five times faster than row by row.
+    shifts = np.tile(np.pad(shift, (0, width - d - k)), (len(flat), 1)) if shift.any() else None
+    for at in _cut(len(flat), len(block.x)):
+        here = flat[: at.stop - at.start]
+        flat[len(here) :] = 0.0  # the last of a piece: what no row fills counts for nothing
+        here[:, :d], here[:, d : d + k] = block.x[at], block.y[at]
+        if shifts is not None:
+            here -= shifts[: len(here)]
+        if block.s is not None:
+            here[:, d + k] = 1.0
+            here *= np.sqrt(block.s[at], dtype=np.float64)[:, None]
+        # A column wider on the right: of a matrix and its own transpose NumPy would make a call of syrk,
+        # which takes twice as long as gemm where rows are this narrow.
+        np.matmul(held[:, :, : d + k].transpose(0, 2, 1), held, out=parts)
+        total += parts.sum(axis=0)
+    return total[:, : d + k + 1]
 
 
-def _residuals(rows: InMemory, x_mean: np.ndarray, y_mean: np.ndarray, best: np.ndarray) -> np.ndarray:
+def _residuals(rows: Rows, x_mean: np.ndarray, y_mean: np.ndarray, best: np.ndarray) -> np.ndarray:
     """With r = y − ȳ − (x − x̄) W*: Σ s (x − x̄) rᵀ, then Σ s r, then Σ s r², stacked as (d + 2, k)."""
+    size, piece = _piece(rows)
+    return rows._fold(functools.partial(_residuals_of, x_mean, y_mean, best, size), size=piece)
 
-    def of(x: Any, y: Any, s: Any) -> Any:
-        xp, x, y = namespace(x), widened(x), widened(y)
+
+@np.errstate(over="ignore", invalid="ignore")
+def _residuals_of(x_mean: np.ndarray, y_mean: np.ndarray, best: np.ndarray, size: int, block: Block) -> np.ndarray:
+    total: Any = 0.0
+    for at in _cut(size, block.x.shape[0]):
+        xp, x, y = namespace(block.x), widened(block.x[at, :]), widened(block.y[at, :])
         x = x - put(x_mean, x)
         r = (y - put(y_mean, y)) - x @ put(best, x)
-        weighed = r if s is None else r * s[:, None]
-        return xp.concat([x.T @ weighed, xp.sum(weighed, axis=0)[None, :], xp.sum(weighed * r, axis=0)[None, :]])
-
-    def work(block: int, piece: slice) -> np.ndarray:
-        s = rows.sample_weight
-        parts = (of(rows.x[at], rows.y[at], None if s is None else s[at]) for at in _cut(piece, block))
-        return np.asarray(sum(parts))
-
-    return _over_blocks(of, rows) if isinstance(rows, OnDevice) else _over_pieces(work, rows)
+        weighed = r if block.s is None else r * block.s[at][:, None]
+        total += to_numpy(
+            xp.concat([x.T @ weighed, xp.sum(weighed, axis=0)[None, :], xp.sum(weighed * r, axis=0)[None, :]])
+        )
+    return np.asarray(total)

@@ -16,7 +16,7 @@ from fallline.descent.penalty import Evidence
 from fallline.exceptions import TableError
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.settings import NEARLY, Settings
-from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
 from fallline.sure.intervals import Intervals, Member, enough, enough_rows, intervals_of
 from fallline.threads import side_by_side
 from fallline.walk.loop import descend
@@ -67,7 +67,7 @@ class FittedIntervals:
 
 
 def intervals_of_fit(
-    fitted: FittedNetwork, path: DescentPath, rows: InMemory, settings: Settings, unseen: InMemory | None = None
+    fitted: FittedNetwork, path: DescentPath, rows: Rows, settings: Settings, unseen: Rows | None = None
 ) -> FittedIntervals:
     """How far predictions of a fit may be off. ``rows`` are those it descended on, scaled, as ``FittedNetwork.rows`` has them.
 
@@ -105,7 +105,7 @@ def _as_found(path: DescentPath) -> Any:
     return Evidence(float(held.mean()) / path.n_rows)
 
 
-def _further_off_in_folds(path: DescentPath, rows: InMemory, settings: Settings, starts: int) -> np.ndarray:
+def _further_off_in_folds(path: DescentPath, rows: Rows, settings: Settings, starts: int) -> np.ndarray:
     """How many times further off (k,) rows are from fits without their fifth than leave-one-out says of those fits."""
     network: Any = path.model
     seed: Any = settings.seed
@@ -114,7 +114,7 @@ def _further_off_in_folds(path: DescentPath, rows: InMemory, settings: Settings,
     folds = [(rows.taking(a), rows.taking(b)) for a, b in divided if a.any() and b.any()]
     random = np.random.default_rng(None if seed is None else (seed, _FOLDS))
 
-    def walk(teaches: InMemory, begin: np.ndarray) -> DescentPath:
+    def walk(teaches: Rows, begin: np.ndarray) -> DescentPath:
         way = descend(network, teaches, path.descent, weights=begin, alpha=_as_found(path), **(settings.walk | NEARLY))
         if way.stop == Stop.INTERRUPTED:
             raise KeyboardInterrupt

@@ -15,7 +15,8 @@ from fallline.error.sums import Block, residuals
 from fallline.exceptions import SettingsError, TableError
 from fallline.fit.average import Start
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
+from fallline.rows.rows import Rows
 from fallline.sure.uncertainty import (
     Inverse,
     check_coverage,
@@ -111,7 +112,7 @@ class Intervals:
         last = students_quantile(self.freedom, float(self.shares[-1]))
         return self.scores[-1] * (students_quantile(self.freedom, coverage) / last)
 
-    def further_off(self, rows: InMemory) -> np.ndarray:
+    def further_off(self, rows: Rows) -> np.ndarray:
         """How many times further off (k,) rows that no fit has seen are than the rows left out were.
 
         Both in their own standard errors, the mean of their sizes: 1 where the intervals are as wide as these rows ask for.
@@ -212,7 +213,7 @@ _ARRAYS = tuple(field.name for field in fields(Intervals) if field.name != "mode
 def intervals_of(
     model: Model,
     starts: Sequence[Member | Start],
-    rows: Rows,
+    rows: GivenRows,
     n_jobs: int | None = None,
     error: np.ndarray | None = None,
 ) -> Intervals:
@@ -284,7 +285,7 @@ class _Known(NamedTuple):
     inverse: Inverse | None
 
 
-def _known(model: Model, start: Member | Start, rows: InMemory, kept: bool) -> _Known:
+def _known(model: Model, start: Member | Start, rows: Rows, kept: bool) -> _Known:
     if model.n_weights <= _MOST_WEIGHTS:
         found = uncertainty_of(model, start.weights, rows, strength=start.strength)
         inverse = found.inverse if kept else None
@@ -332,7 +333,7 @@ def enough(n: int) -> Any:
     return slice(n) if n <= _ENOUGH else np.sort(np.random.default_rng(0).choice(n, _ENOUGH, replace=False))
 
 
-def enough_rows(rows: InMemory) -> InMemory:
+def enough_rows(rows: Rows) -> Rows:
     """At most 10 000 of the rows, drawn at random: each then counts for all that it stands for."""
     if len(rows) <= _ENOUGH:
         return rows

@@ -16,7 +16,8 @@ import numpy as np
 from fallline.error.sums import Block, Request, jacobian, sweep_of
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
+from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread
 from fallline.words import counted, minus
 
@@ -142,7 +143,7 @@ class Uncertainty:
 def uncertainty_of(
     model: Model,
     weights: np.ndarray,
-    rows: Rows,
+    rows: GivenRows,
     *,
     strength: float | np.ndarray = 0.0,
     noise: str | float | np.ndarray = "leave-one-out",
@@ -197,7 +198,7 @@ def uncertainty_of(
     )  # fmt: skip
 
 
-def _left_out(model: Model, weights: np.ndarray, root: np.ndarray, rows: InMemory) -> tuple[np.ndarray, ...]:
+def _left_out(model: Model, weights: np.ndarray, root: np.ndarray, rows: Rows) -> tuple[np.ndarray, ...]:
     """(n, k) each: residuals, leave-one-out residuals, the diagonals of (1 − h)⁻¹ and of h.
 
     Without one repetition of a row A is A − jjᵀ, and its residual (1 − h)⁻¹ r, h = jᵀA⁻¹j (Woodbury); of a row that counts

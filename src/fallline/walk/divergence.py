@@ -11,7 +11,7 @@ from fallline.descent.penalty import Penalty
 from fallline.descent.rate import first_direction, power_step, stability_limit, steep_input
 from fallline.error.sums import Request
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
 
 _LARGE_COLUMN = 3.0  # times the size of the others: then its scale is what makes the curvature large
 _READS, _READS_OF_MANY, _MANY = 100, 20, 1e7  # power iterations; of many rows Â· weights, fewer
@@ -20,7 +20,7 @@ _READS, _READS_OF_MANY, _MANY = 100, 20, 1e7  # power iterations; of many rows Â
 def why_diverged(
     model: Model,
     descent: Descent,
-    rows: InMemory,
+    rows: Rows,
     held: Any,
     weights: np.ndarray,
     penalty: Penalty,

@@ -18,7 +18,7 @@ from fallline.descent.penalty import Penalty
 from fallline.descent.rate import first_direction, power_step, stability_limit
 from fallline.error.sums import Block, Request, sums_of_block
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
 from fallline.threads import stopping
 from fallline.walk.path import EVERY_STEP_UP_TO
 from fallline.walk.recorder import Point
@@ -81,7 +81,7 @@ def epochs_of_decay(descent: Any, max_iter: float) -> float | None:
 class _Rate:
     """The learning rate: given, or read off the curvature of some rows now and then."""
 
-    def __init__(self, model: Model, rows: InMemory, descent: Any, penalty: Penalty) -> None:
+    def __init__(self, model: Model, rows: Rows, descent: Any, penalty: Penalty) -> None:
         self._model, self._rows, self._penalty = model, rows, penalty
         self.reads = bool(getattr(descent, "reads_curvature", False))
         self.momentum = float(getattr(descent, "momentum", 0.0))
@@ -120,7 +120,7 @@ class Epochs(Walker):
     def __init__(
         self,
         model: Model,
-        rows: InMemory,
+        rows: Rows,
         descent: Any,
         start: np.ndarray,
         penalty: Penalty,

@@ -22,8 +22,9 @@ from fallline.descent.transformation import wrapped
 from fallline.error.sums import Request
 from fallline.exceptions import FalllineError, SettingsError, ShapeError, TableError
 from fallline.model.network import Model
-from fallline.rows.memory import InMemory, check_fit
+from fallline.rows.memory import check_fit
 from fallline.rows.moments import moments_of
+from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread, stopping
 from fallline.walk.divergence import why_diverged
 from fallline.walk.ending import START_NOT_FINITE, leap_sentence, stop_sentence
@@ -41,7 +42,7 @@ _FIRST_STRIDE, _SECONDS_OF_STRIDE, _STRIDE_NUMBERS = 64, 0.05, 1 << 15
 
 def descend(
     model: Model,
-    rows: InMemory | tuple[Any, Any],
+    rows: Rows | tuple[Any, Any],
     descent: Any = "auto",
     *,
     weights: Any = None,
@@ -51,7 +52,7 @@ def descend(
     n_iter_no_change: int = 10,
     max_seconds: float | None = None,
     alpha: Any = 0.0,
-    watched: Mapping[str, InMemory] | None = None,
+    watched: Mapping[str, Rows] | None = None,
     judge: str | None = None,
     progress: Callable[[Progress], Any] | None = None,
     every_step: bool = False,
@@ -62,7 +63,7 @@ def descend(
 
     Nothing is scaled here: E is exactly ½ Σ Σ (y − ŷ)² over the rows given.
 
-    rows: ``InMemory``, or (x, y) of shapes (n, inputs) and (n, outputs). descent: settings such as
+    rows: ``InMemory`` or other rows, or (x, y) of shapes (n, inputs) and (n, outputs). descent: settings such as
     ``GradientDescent(learning_rate=0.1)``, ``"auto"``, or an Optax transformation such as ``optax.adam(1e-3)``.
     weights (n_weights,): where to start; without them, ``model.initial(seed)``. max_iter: steps, or epochs where the
     descent has a ``batch_size``; ``seed`` then orders the rows, too. The walk ends before that when the error falls
@@ -140,7 +141,7 @@ def descend(
 
 def one_epoch(
     model: Model,
-    rows: InMemory,
+    rows: Rows,
     descent: Any,
     start: np.ndarray,
     *,
@@ -186,7 +187,7 @@ class FullPasses(Walker):
         """One pass further: the point it came to, or None where it was a trial or a look at the curvature; or many, where
         ``strides`` says so and steps are tiny."""
         walk: Walk = self._state.walk
-        if self.strides and self._stride > 1 and 0 <= walk.steps < self.end and isinstance(self._rows, InMemory):
+        if self.strides and self._stride > 1 and 0 <= walk.steps < self.end:
             most, clock = int(min(self._stride, self.end - walk.steps)), time.perf_counter()
             done = self._descent.many(self._state, self._rows, self._model, most)
             if done is not None:
@@ -215,9 +216,9 @@ class _Trip:
     """What a call of ``descend`` asks for, whoever walks."""
 
     model: Model
-    rows: InMemory
+    rows: Rows
     descent: Descent
-    watched: Mapping[str, InMemory]
+    watched: Mapping[str, Rows]
     judge: str | None
     max_iter: float
     tol: float

@@ -18,7 +18,8 @@ from fallline.error.sums import Request
 from fallline.exceptions import SettingsError, ShapeError, TableError
 from fallline.model.network import Model, Network
 from fallline.native.kernels import Ends as Standing
-from fallline.rows.memory import InMemory, Rows, check_fit
+from fallline.rows.memory import GivenRows, check_fit
+from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread, side_by_side, stopping
 from fallline.walk.loop import FullPasses
 from fallline.walk.recorder import Point
@@ -50,7 +51,7 @@ class Ends:
 
 def descend_from(
     model: Model,
-    rows: Rows,
+    rows: GivenRows,
     descent: Any = "auto",
     *,
     starts: Any,
@@ -107,7 +108,7 @@ def descend_from(
 def _one_by_one(
     starts: np.ndarray,
     model: Model,
-    rows: InMemory,
+    rows: Rows,
     descent: Descent,
     penalty: Penalty,
     max_iter: int,
@@ -138,7 +139,7 @@ def _one_by_one(
 def _as_one_stack(
     starts: np.ndarray,
     model: Model,
-    rows: InMemory,
+    rows: Rows,
     descent: GradientDescent,
     penalty: Penalty,
     max_iter: int,
@@ -199,7 +200,7 @@ _WORK_OF_CALL = 2e7  # rows · weights · steps · starts: some hundredths of a 
 def _in_c(
     starts: np.ndarray,
     model: Model,
-    rows: InMemory,
+    rows: Rows,
     descent: GradientDescent,
     strength: np.ndarray,
     rate: float,
