@@ -41,7 +41,10 @@ def table_if_frame(X: Any) -> Table | None:
         return None
     import narwhals as nw
 
-    frame = nw.from_native(X, pass_through=True)
+    try:
+        frame = nw.from_native(X, pass_through=True)
+    except nw.exceptions.DuplicateError:  # a data frame, of which more is said there
+        return table_from_frame(X)
     return table_from_frame(X) if isinstance(frame, (nw.DataFrame, nw.LazyFrame)) else None
 
 
@@ -59,7 +62,7 @@ def _columns_of(frame: Any, name: str) -> Block:
             "a PyArrow table was expected."
         ) from problem
     except nw.exceptions.DuplicateError as problem:
-        raise TableError(f"Two columns of the {name} have the same name ({problem}). Rename one.") from problem
+        raise TableError(f"Two columns of the {name} have the same name ({' '.join(str(problem).split())}). Rename one.") from problem
     columns = {str(column): _values_of(eager.get_column(column), str(column), name) for column in names}
     if len(columns) < len(names):
         raise TableError(f"Two columns of the {name} have the same name once written as text. Rename one.")
