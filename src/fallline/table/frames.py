@@ -62,7 +62,8 @@ def _columns_of(frame: Any, name: str) -> Block:
             "a PyArrow table was expected."
         ) from problem
     except nw.exceptions.DuplicateError as problem:
-        raise TableError(f"Two columns of the {name} have the same name ({' '.join(str(problem).split())}). Rename one.") from problem
+        said = " ".join(str(problem).split())
+        raise TableError(f"Two columns of the {name} have the same name ({said}). Rename one.") from problem
     columns = {str(column): _values_of(eager.get_column(column), str(column), name) for column in names}
     if len(columns) < len(names):
         raise TableError(f"Two columns of the {name} have the same name once written as text. Rename one.")
