@@ -20,8 +20,10 @@ from fallline import (
 )  # fmt: skip
 from fallline.error.sums import Block, Request, merged
 from fallline.exceptions import SettingsError
+from fallline.rows import stream
 from fallline.rows.moments import moments_of
 from fallline.rows.rows import LARGEST_BLOCK, Rows
+from fallline.rows.stream import Streamed
 from fallline.sure.intervals import Member, intervals_of
 
 NETWORK, LINE = Network((3, 4, 2)), Network((3, 2))
@@ -80,7 +82,31 @@ def arrays(random):
     return x - [0.0, 50.0, 0.0], y, random.integers(0, 3, 400).astype(float)
 
 
-@pytest.fixture(params=[in_parts], ids=["parts"])
+class Blocks:
+    """A source: rows in memory, in blocks of so many."""
+
+    def __init__(self, x, y, s=None, size=37):
+        self.x, self.y, self.s, self.size = x, y, s, size
+        self.inputs, self.outputs = x.shape[1], y.shape[1]
+
+    def blocks(self):
+        for at in range(0, len(self.x), self.size):
+            part = slice(at, at + self.size)
+            yield self.x[part], self.y[part], None if self.s is None else self.s[part]
+
+
+def in_one_chunk(*arrays):
+    return Streamed(Blocks(*arrays))
+
+
+def in_chunks(*arrays):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "_FEWEST_ROWS", 32)
+        patch.setattr(stream, "_CHUNK_BYTES", 1)
+        return Streamed(Blocks(*arrays))
+
+
+@pytest.fixture(params=[in_parts, in_one_chunk, in_chunks], ids=["parts", "one chunk", "chunks"])
 def both(request, arrays):
     """The same rows of another kind, and in memory."""
     return request.param(*arrays), InMemory(*arrays)

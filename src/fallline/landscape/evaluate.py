@@ -3,7 +3,6 @@
 All of it is asked of the rows; which plane, and what its errors mean, is said elsewhere.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from fallline.landscape.planes import Plane
 from fallline.model.network import Model
 from fallline.rows.memory import GivenRows, check_fit
 from fallline.rows.rows import Rows
-from fallline.threads import one_blas_thread, processors, side_by_side
+from fallline.threads import one_blas_thread, processors
 from fallline.walk.path import DescentPath
 
 Errors = Callable[[np.ndarray], np.ndarray]  # the errors of several points
@@ -38,8 +37,8 @@ def errors_on(
     rows, coordinates = check_fit(model, rows), np.asarray(coordinates, np.float64)
     points, corners = coordinates.reshape(-1, 2), np.stack([plane.origin, plane.first, plane.second])
     size = int(np.clip(-(-len(points) // processors()), _FEWEST_POINTS, _MOST_POINTS))
-    requests = (Request("plane", corners, points[at : at + size]) for at in range(0, len(points), size))
-    found = side_by_side([functools.partial(rows.total, request, model) for request in requests])
+    requests = [Request("plane", corners, points[at : at + size]) for at in range(0, len(points), size)]
+    found = rows.totals([(model, request) for request in requests])
     total = np.concatenate([np.zeros(0), *(sums.error for sums in found)])
     if strength is not None and np.any(strength):
         on_plane = np.column_stack([np.ones(len(points)), points])
@@ -52,7 +51,8 @@ def errors_at(model: Model, rows: GivenRows, weights: Any, strength: np.ndarray 
     """The same at weights (m, n_weights) that lie in no plane: (m,)."""
     rows, weights = check_fit(model, rows), np.atleast_2d(np.asarray(weights, np.float64))
     with one_blas_thread(), np.errstate(all="ignore"):
-        total = np.array([rows.total(Request("error", each), model).error for each in weights])
+        found = rows.totals([(model, Request("error", each)) for each in weights])
+        total = np.array([sums.error for sums in found])
         if strength is not None:
             total += 0.5 * weights**2 @ strength
     return np.where(np.isfinite(total), total, np.inf)

@@ -70,7 +70,7 @@ class Products:
         if directions is not None:
             cuts = np.arange(_DIRECTIONS_AT_ONCE, len(directions), _DIRECTIONS_AT_ONCE)
             some, more = np.split(directions, cuts), self.strength * directions
-        found = [self.rows.total(Request("hessian", self.weights, each), self.model) for each in some]
+        found = self.rows.totals([(self.model, Request("hessian", self.weights, each)) for each in some])
         pull = self.strength * self.weights
         return Bend(
             found[0].error + 0.5 * float(pull @ self.weights),

@@ -22,7 +22,7 @@ from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Model, Network
 from fallline.native import kernels as native
 from fallline.rows.rows import LARGEST_BLOCK, Rows, content_keys
-from fallline.threads import is_side_by_side, one_blas_thread, processors
+from fallline.threads import is_side_by_side, one_blas_thread, processors, side_by_side
 
 _T = TypeVar("_T")
 
@@ -162,7 +162,7 @@ class InMemory(Rows):
         return float(len(self.x) if self.sample_weight is None else self.sample_weight.sum(dtype=np.float64))
 
     def total(self, request: Request, model: Model) -> Sums:
-        _keep_freed_memory()
+        keep_freed_memory()
         n, p = len(self.x), model.n_weights
         directions = 1 if request.direction is None else np.atleast_2d(request.direction).shape[0]
         square = request.kind in ("gauss_newton", "triangle", "hessian")
@@ -176,6 +176,9 @@ class InMemory(Rows):
         return finished(
             model, self._fold(functools.partial(sums_of_block, model, request), merged, size=size, work=work)
         )
+
+    def totals(self, asked: Sequence[tuple[Model, Request]]) -> list[Sums]:
+        return side_by_side([functools.partial(self.total, request, model) for model, request in asked])
 
     def steps(self, model: Model, *given: Any) -> "native.Steps | None":
         block = self._for_c(model, tiny=True)
@@ -239,7 +242,7 @@ class InMemory(Rows):
         """All rows as one block for C; None where it cannot read them, or a step over them has to be tiny and is not."""
         if not self._is_for_c(model) or (tiny and len(self) * model.n_weights > _TINY_STEP):
             return None
-        _keep_freed_memory()
+        keep_freed_memory()
         return self._blocks(len(self))[0]
 
     def _is_for_c(self, model: Model) -> bool:
@@ -286,7 +289,7 @@ class InNumPy(InMemory):
 
 
 @functools.cache
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Make and free one large array, once in a process.
 
     The C library of Linux gives freed memory back to the system, page by page to be asked for again at every pass, unless a

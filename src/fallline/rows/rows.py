@@ -5,7 +5,9 @@ given order. All that is a sum over rows stands on one protected verb, ``_fold``
 the order of the rows. A new kind of rows is one file that answers these.
 """
 
+import contextlib
 import functools
+import itertools
 import math
 import operator
 from abc import ABC, abstractmethod
@@ -106,7 +108,7 @@ class Rows(ABC):
     @functools.cached_property
     def _spread(self) -> Spread:
         """Of the inputs and the targets, (inputs + outputs,): mean, squared deviations, and between which numbers they lie."""
-        return self._fold(_spread_of)
+        return self._fold(spread_of)
 
     @property
     def error_of_mean(self) -> float:
@@ -140,6 +142,15 @@ class Rows(ABC):
         """Whether so many rows differ from each other, of those that count."""
         return len(np.unique(self.content_keys(0)[self.counts > 0])) >= count
 
+    def divided(self, seed: int, edges: Sequence[float]) -> list[Self]:
+        """The rows by content: parts whose keys lie from each of the edges up to the next. Equal rows fall together."""
+        keys = self.content_keys(seed)
+        return [self.taking((low <= keys) & (keys < high)) for low, high in itertools.pairwise(edges)]
+
+    def walking(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which this thread asks for sums again and again: where passes are shared, others wait for it."""
+        return contextlib.nullcontext()
+
     def steps(self, model: Model, *given: Any) -> Any:
         """Many tiny steps of a descent at once, where rows in memory make them in C: see ``native.kernels.steps``. Else None."""
         return None
@@ -161,8 +172,10 @@ def counts_of(block: Block) -> Any:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _spread_of(block: Block) -> Spread:
-    columns = namespace(block.x).concat([widened(block.x), widened(block.y)], axis=1)
+def spread_of(block: Block) -> Spread:
+    """Mean and spread of the inputs and targets of a block."""
+    # Columns that lie together are summed twice as fast as rows.
+    columns = namespace(block.x).concat([widened(block.x.T), widened(block.y.T)], axis=0).T
     return Spread.of(columns, None if block.s is None else widened(block.s))
 
 

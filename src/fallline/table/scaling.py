@@ -30,16 +30,28 @@ class Scaling:
     scores: np.ndarray | None = None
 
     @classmethod
-    def fit(
+    def fit(cls, blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], **settings: Any) -> "Scaling":
+        """Standardise by weighted sums over blocks (x (n, d), y (n, k), sample_weight (n,) or None): see ``of_moments``."""
+        inputs = targets = Moments()
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said below
+            for x, y, weights in blocks:
+                s = None if weights is None else widened(weights)
+                inputs += Moments.of(widened(x), s)
+                targets += Moments.of(widened(y), s)
+        return cls.of_moments(inputs, targets, **settings)
+
+    @classmethod
+    def of_moments(
         cls,
-        blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]],
+        inputs: Moments,
+        targets: Moments,
         *,
         indicators: np.ndarray | None = None,
         centre: bool = True,
         scale_targets: bool = True,
         one_target_scale: bool = False,
     ) -> "Scaling":
-        """Standardise by weighted sums over blocks (x (n, d), y (n, k), sample_weight (n,) or None).
+        """Standardise columns of which these are the moments, (d,) and (k,).
 
         Weights are repetitions: the standard deviation is the population's, of rows repeated so often.
         Columns that are constant, up to rounding, are only centred. ``indicators`` (d,) marks columns of 0
@@ -51,12 +63,6 @@ class Scaling:
         in the users' units, times a number, and no target of small spread counts for more.
         Raises TableError if no row has a positive weight, or numbers are too large to be squared.
         """
-        inputs = targets = Moments()
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said below
-            for x, y, weights in blocks:
-                s = None if weights is None else widened(weights)
-                inputs += Moments.of(widened(x), s)
-                targets += Moments.of(widened(y), s)
         if not inputs.weight > 0:
             raise TableError("No row has a positive weight, so there is nothing to fit: give some rows weight.")
         with np.errstate(over="ignore"):

@@ -123,7 +123,7 @@ def descend(
         model, rows, descent, watched, judge, float(max_iter), tol, n_iter_no_change, alpha, progress, every_step,
         None if input_names is None else tuple(map(str, input_names)), until,
     )  # fmt: skip
-    with one_blas_thread(), np.errstate(all="ignore"):
+    with rows.walking(), one_blas_thread(), np.errstate(all="ignore"):
         if getattr(descent, "batch_size", None) is not None:
             every_point = bool(watched) or every_step
             return trip.by(
