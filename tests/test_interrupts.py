@@ -105,24 +105,22 @@ def test_after_the_descent_the_model_and_a_report_are_kept(tmp_path, monkeypatch
     assert f"Interrupted after the descent: without {left_out}." in (tmp_path / "t-y.html").read_text()
 
 
-# Made of short pieces: a piece is not broken off, and of a product of two tables it takes many minutes.
 ENDLESS = "select sum(sqrt(range)) from range(1000000000000)"
 
 
-def test_it_is_heard_while_a_database_is_asked(tmp_path):
+def test_it_is_heard_whenever_a_database_is_asked(tmp_path):
     (tmp_path / "t.csv").write_text("a\n1\n")
-    with database(tmp_path / "t.csv") as connection:
-        threading.Timer(0.3, ctrl_c_of_process).start()
-        with pytest.raises(RuntimeError, match="interrupted"):  # DuckDB's own; should that change, so may ours
-            connection.execute(ENDLESS).fetchall()
 
-    def ask():
+    def ask(seconds):
         with database(tmp_path / "t.csv") as connection:
-            threading.Timer(0.3, ctrl_c_of_process).start()
+            threading.Timer(seconds, ctrl_c_of_process).start()
             connection.execute(ENDLESS).fetchall()
 
-    with pytest.raises(KeyboardInterrupt):
-        ask()
+    before = signal.getsignal(signal.SIGINT)
+    for seconds in np.linspace(0.05, 0.2, 8):  # DuckDB's own way is to hang at one of five
+        with pytest.raises(KeyboardInterrupt):
+            ask(seconds)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 PROMISE = "Ctrl-C keeps"

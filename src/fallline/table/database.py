@@ -6,7 +6,9 @@ What it hands over becomes plain NumPy here. What a text in it means is decided 
 import contextlib
 import re
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,8 @@ from fallline.table.table import Block, unique_names, unreadable_column
 
 if TYPE_CHECKING:
     import duckdb
+
+_SECONDS_BETWEEN_WORDS = 0.2
 
 
 @contextlib.contextmanager
@@ -31,11 +35,37 @@ def database(readable: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
         connection.execute(f"set allowed_paths=[{quoted(str(readable))}]")
         connection.execute("set enable_external_access=false")
         try:
-            yield connection
+            with _heard(connection):
+                yield connection
         except RuntimeError as problem:  # its word for Ctrl-C
             if "interrupted" in str(problem):
                 raise KeyboardInterrupt from None
             raise
+
+
+@contextlib.contextmanager
+def _heard(connection: "duckdb.DuckDBPyConnection") -> Iterator[None]:
+    """A block in which Ctrl-C ends what the database does: told once, its threads now and then go on to the end."""
+    before, over = signal.getsignal(signal.SIGINT), threading.Event()
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+
+    def insist() -> None:
+        while not over.wait(_SECONDS_BETWEEN_WORDS):
+            with contextlib.suppress(Exception):  # it was closed
+                connection.interrupt()
+
+    def heard(*of: Any) -> Any:
+        threading.Thread(target=insist, daemon=True).start()
+        return before(*of)
+
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        over.set()
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
