@@ -17,7 +17,7 @@ from fallline.fit.settings import Settings
 @pytest.fixture(autouse=True)
 def _smaller(monkeypatch):
     monkeypatch.setattr(large, "LARGE", 1000)
-    monkeypatch.setattr(large, "_WORK", 1e8)
+    monkeypatch.setattr(large, "WORK", 1e8)
     monkeypatch.setattr(large, "_MOST_EPOCHS", 40)
     monkeypatch.setattr(large, "_SMALL_WORK", 0.0)  # nothing by Levenberg–Marquardt
 
@@ -131,7 +131,7 @@ def test_without_time_for_a_step_the_weights_are_finite_and_the_fit_says_so(hidd
 
 
 def test_a_time_that_is_over_keeps_the_best_so_far(steps, monkeypatch):
-    for plan in ("_A_SECOND", "_WORK", "_MOST_EPOCHS"):  # far more than there is time for
+    for plan in ("_A_SECOND", "WORK", "_MOST_EPOCHS"):  # far more than there is time for
         monkeypatch.setattr(large, plan, 1e12)
     fitted, path = fit_network(*steps, seed=0, hidden_layer_sizes=(64, 64), max_seconds=2)
     assert path.stop == Stop.TIME
@@ -144,7 +144,7 @@ CUT = {"asked": (lambda: True, Stop.ASKED), "Ctrl-C": (_thread.interrupt_main, S
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize(("cut", "stop"), CUT.values(), ids=CUT)
 def test_a_fit_cut_short_keeps_the_best_so_far(cut, stop, n_jobs, steps, monkeypatch):
-    monkeypatch.setattr(large, "_WORK", 1e12)
+    monkeypatch.setattr(large, "WORK", 1e12)
     fitted, path = fit_network(
         *steps, seed=0, hidden_layer_sizes=(8, 8), n_jobs=n_jobs, progress=lambda now, _: now.start > 1 and cut()
     )

@@ -92,6 +92,31 @@ def test_rows_are_scaled_on_the_way(arrays):
     np.testing.assert_allclose(scores.input_sizes, memory.input_sizes[:2], rtol=1e-11)
 
 
+@pytest.mark.parametrize("columns", [64, 1])
+def test_a_linear_fit_needs_no_pass_but_the_first_where_columns_are_few(columns, arrays, monkeypatch):
+    monkeypatch.setattr(stream, "_FEW_COLUMNS", columns)
+    x, y, s = arrays
+    line, source = Network((3, 2)), Blocks(x, y, s)
+    scaling = Scaling.fit([(x, y, s)])
+    for rows, memory in (
+        (Streamed(source), InMemory(x, y, s)),
+        (Streamed(source).scaled(scaling), InMemory(scaling.x(x), scaling.y(y), s)),
+    ):
+        before = source.asked
+        one, other = (descend(line, each, GradientDescent(), max_iter=500, seed=0) for each in (rows, memory))
+        assert source.asked - before == (0 if columns == 64 else 1)
+        np.testing.assert_allclose(one.weights, other.weights, rtol=1e-9, atol=1e-12)
+        one, other = (descend(line, each, GradientDescent(), max_iter=np.inf, seed=0) for each in (rows, memory))
+        np.testing.assert_allclose(one.weights[-1], other.weights[-1], rtol=1e-9, atol=1e-12)
+        assert one.error[-1] == pytest.approx(other.error[-1], rel=1e-9)
+    without = Network((3, 2), bias=False)
+    one, other = (
+        descend(without, each, GradientDescent(), max_iter=np.inf, seed=0)
+        for each in (Streamed(source), InMemory(x, y, s))
+    )
+    np.testing.assert_allclose(one.weights[-1], other.weights[-1], rtol=1e-9, atol=1e-12)
+
+
 def test_float32_rows_can_be_had_in_float64(arrays):
     x, y, s = (each.astype(np.float32) for each in arrays)
     rows = Streamed(Blocks(x, y, s)).wide()
@@ -114,15 +139,15 @@ def test_row_weights_may_be_given_for_some_blocks_only(arrays):
 
 
 def test_parts_by_content_are_those_of_memory_and_keep_equal_rows_together(arrays):
-    edges = (0.0, 0.2, 0.7, 1.0)
+    ranges = [(0.0, 0.2), (0.2, 0.7), (0.7, 1.0)]
     source = Blocks(*arrays)
     rows, memory = Streamed(source), InMemory(*arrays)
     before = source.asked
-    parts = rows.divided(5, edges)
-    assert [len(part) for part in parts] == [len(part) for part in memory.divided(5, edges)]
+    parts = rows.divided(5, ranges)
+    assert [len(part) for part in parts] == [len(part) for part in memory.divided(5, ranges)]
     assert sum(part.count for part in parts) == pytest.approx(rows.count)
     assert source.asked == before + 1  # one pass for all of them
-    for one, other in zip(parts, memory.divided(5, edges), strict=True):
+    for one, other in zip(parts, memory.divided(5, ranges), strict=True):
         same(one.each(lambda block: (block.x, block.y, block.s)), (other.x, other.y, other.sample_weight), rtol=0)
         same(one.total(REQUEST, NETWORK), other.total(REQUEST, NETWORK), rtol=1e-11, atol=1e-8)
     twins = [{row.tobytes() for row in part.each(lambda block: block.x)} for part in parts]
@@ -131,7 +156,7 @@ def test_parts_by_content_are_those_of_memory_and_keep_equal_rows_together(array
 
 
 def test_some_rows_of_a_part_and_others_weighted(arrays, random):
-    part = Streamed(Blocks(*arrays)).divided(5, (0.2, 0.7))[0]
+    part = Streamed(Blocks(*arrays)).divided(5, [(0.2, 0.7)])[0]
     memory = part.in_memory()
     which, factor = random.random(len(part)) < 0.5, random.uniform(0.1, 2, len(part))
     for one, other in (
@@ -152,7 +177,7 @@ def test_some_rows_of_a_part_and_others_weighted(arrays, random):
 
 
 def test_an_empty_part_says_so(arrays):
-    (empty,) = Streamed(Blocks(*arrays)).divided(0, (1.0, 1.0))
+    (empty,) = Streamed(Blocks(*arrays)).divided(0, [(1.0, 1.0)])
     assert (len(empty), empty.count) == (0, 0.0)
     with pytest.raises(TableError, match="no rows in this part"):
         empty.total(REQUEST, NETWORK)
@@ -224,7 +249,7 @@ def test_walks_side_by_side_share_passes_and_go_as_they_would_alone(arrays):
     rows = Streamed(source)
     rows = rows.scaled(rows.scaling_for())
     descents = [LevenbergMarquardt(), LBFGS(), GradientDescent(learning_rate=0.02), LevenbergMarquardt()]
-    folds = [rows.divided(1, (0.0, edge))[0] for edge in (1.0, 0.8, 0.6, 0.5)]
+    folds = [rows.divided(1, [(0.0, edge)])[0] for edge in (1.0, 0.8, 0.6, 0.5)]
     tasks = [
         functools.partial(descend, NETWORK, fold, descent, seed=seed, max_iter=12)
         for seed, (fold, descent) in enumerate(zip(folds, descents, strict=True))

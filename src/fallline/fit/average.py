@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallline.arrays import namespace
 from fallline.descent import Stop
 from fallline.model.network import Network
 from fallline.rows.rows import Rows
@@ -127,13 +126,11 @@ def starts_of(network: Network, rows: Rows, paths: Sequence[DescentPath], judge:
     Shown is the start of the highest evidence; without Bayesian regularisation that of the lowest error on the rows that
     ``judge`` names, or, where nobody judged, of the lowest penalised error.
     """
-    ends = [_end(path) for path in paths]
-    predicted = [_predicted(network, start.weights, rows) for start in ends]
-    total = namespace(predicted[0]).sum
+    ends = [end_of_path(path) for path in paths]
+    apart = rows.apart(network, np.array([start.weights for start in ends]))
     lowest: list[int] = []  # of each minimum, its lowest start
     for at in np.argsort([start.penalised_error for start in ends], kind="stable").tolist():
-        apart = [float(total((predicted[at] - predicted[one]) ** 2)) for one in lowest]
-        same = [k for k, one in enumerate(lowest) if apart[k] <= _SAME**2 * 2.0 * ends[one].error]
+        same = [k for k, one in enumerate(lowest) if apart[at, one] <= _SAME**2 * 2.0 * ends[one].error]
         if not same:
             lowest.append(at)
         ends[at] = dataclasses.replace(ends[at], minimum=(same[0] if same else len(lowest) - 1) + 1)
@@ -146,11 +143,8 @@ def starts_of(network: Network, rows: Rows, paths: Sequence[DescentPath], judge:
     return Starts(network, tuple(ends), int(np.argmax(merits)))
 
 
-def _predicted(network: Network, weights: np.ndarray, rows: Rows) -> Any:
-    return rows.each(lambda block: network.predict(weights, block.x))
-
-
-def _end(path: DescentPath) -> Start:
+def end_of_path(path: DescentPath) -> Start:
+    """Where a path ended, as a start."""
 
     def found(name: str) -> float:
         return float(path.shown[name][-1]) if name in path.shown else np.nan

@@ -44,8 +44,8 @@ _PARTS, _MEMBERS = 10, 6
 _HIDDEN = ((64, 64), (128, 128))
 _DECAYS = (0.1 * LIGHT_DECAY, 10 * LIGHT_DECAY)
 # Rows · weights · epochs of a fit, in √rows; of it a trial takes this share, and the members together.
-_WORK, _OF_TRIAL, _OF_MEMBERS = 2.2e9, 1 / 15, 2 / 3
-_QUICK = 0.3  # of that work, where the effort is "quick"
+WORK, _OF_TRIAL, _OF_MEMBERS = 2.2e9, 1 / 15, 2 / 3
+QUICK = 0.3  # of that work, where the effort is "quick"
 _A_SECOND = 3e9  # so much of it a thread does in a second, with care: by this a fit that has ``max_seconds`` is planned
 _CARE, _TO_THE_END = 0.8, 0.8
 _LEAST_EPOCHS, _MOST_EPOCHS = 3, 200
@@ -143,7 +143,7 @@ class _Run:
         self.jobs = 1 if every_step else workers_for(settings.n_jobs)
         self.began, self.done = time.perf_counter(), 0.0
         seconds = max(until - self.began, 0.0)
-        work = _WORK * (_QUICK if settings.quick else 1.0)
+        work = WORK * (QUICK if settings.quick else 1.0)
         self.work = min(work * math.sqrt(len(rows)), _A_SECOND * self.jobs * seconds)
         self.given, self.planned, self.passes, self.asked = 0, 0, 0, False
 

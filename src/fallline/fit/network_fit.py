@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fallline.arrays import on_device, to_numpy
+from fallline.descent import Descent
 from fallline.descent.choose import choose
 from fallline.descent.transformation import wrapped
 from fallline.exceptions import SettingsError
@@ -23,6 +24,7 @@ from fallline.fit.walks import Fit, begins_of, first_of
 from fallline.fit.widths import Table, fit_widths, widths_again
 from fallline.model.network import Network
 from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
 from fallline.table.scaling import Scaling
 from fallline.threads import Workers
 from fallline.walk.loop import Progress
@@ -45,6 +47,7 @@ def fit_network(
     watched: Mapping[str, tuple[Any, ...]] | None = None,
     judge: str | None = None,
     before: FittedNetwork | None = None,
+    scaling: Scaling | None = None,
     progress: Callable[[Progress, Callable[[], FittedNetwork]], Any] | None = None,
     every_step: bool = False,
     **given: Any,
@@ -56,7 +59,8 @@ def fit_network(
     settings: ``Settings``, or the fields of one by name. The descent begins ``n_starts`` times, from other weights each time;
     the path returned is that of the start shown (``starts_of``).
     ``watched`` rows, (x, y) or (x, y, sample_weight) by name, are followed and not fitted; ``judge`` names the one
-    whose lowest error chooses the weights. ``before`` is a fit to go on from, in its scaling. ``progress`` is told
+    whose lowest error chooses the weights. ``before`` is a fit to go on from, in its scaling; ``scaling`` the one to live in,
+    instead of that of the rows. ``progress`` is told
     how far the descent is, in the thread that called, and gets a function that gives the network as it stands; it ends the
     fit by returning True. With ``every_step`` it hears of every step, and starts walk one after the other.
     Raises what ``Network`` and ``descend`` raise.
@@ -64,7 +68,7 @@ def fit_network(
     settings = dataclasses.replace(settings or Settings(), **given)
     until = end_of(settings.max_seconds)
     outputs = y.shape[1]
-    scaling = before.scaling if before else scaling_of(x, y, sample_weight, settings)
+    scaling = before.scaling if before else scaling or scaling_of(x, y, sample_weight, settings)
     if before is None and judge is None and not on_device(x) and is_large(x.shape[0], settings):
         large = fit_large(x, y, settings, scaling, sample_weight, watched, until, progress, every_step=every_step)
         if large is not None:
@@ -90,11 +94,7 @@ def fit_network(
     by_batches = getattr(descent, "batch_size", None) is not None
     single = by_batches and x.shape[0] * network.n_weights >= _SINGLE_FROM
     rows = InMemory(own.x(x), own.y(y), sample_weight, np.float32 if single else None)
-    alpha = settings.alpha
-    if isinstance(alpha, str) and alpha == "auto":
-        found = descent.finds_penalty and judge is None
-        enough = found and (scores is not None or rows.differ(_ENOUGH_FOR_EVIDENCE))
-        alpha = "evidence" if enough else LIGHT_DECAY
+    alpha = alpha_for(rows, descent, settings, judge, enough=scores is not None)
 
     with Workers(1 if every_step else settings.n_jobs) as workers:
         fit = Fit(
@@ -124,6 +124,14 @@ def fit_network(
     if settings.line is not None:
         fitted = beside_line(fitted, scaling.x(x), scaling.y(y), rows.counts, settings.line)
     return fitted, path
+
+
+def alpha_for(rows: Rows, descent: Descent, settings: Settings, judge: str | None, *, enough: bool = False) -> Any:
+    """What the settings' ``alpha`` means for these rows; ``enough``: whether they are known to say something of the noise."""
+    if not (isinstance(settings.alpha, str) and settings.alpha == "auto"):
+        return settings.alpha
+    found = descent.finds_penalty and judge is None
+    return "evidence" if found and (enough or rows.differ(_ENOUGH_FOR_EVIDENCE)) else LIGHT_DECAY
 
 
 def _scores(x: Any, y: Any, sample_weight: Any, scaling: Scaling, settings: Settings, judge: str | None) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fallline.arrays import namespace
 from fallline.error.sums import Request
 from fallline.exceptions import SettingsError
 from fallline.landscape.planes import Plane
@@ -71,15 +70,8 @@ def check_rows_of(path: DescentPath, rows: Rows) -> None:
 
 def predict_alike(model: Model, rows: Rows, one: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Which of ``others`` (m, p) predict what ``one`` (p,) does: the root of the squared difference, in that of the rows."""
-    limit, counts = _SAME_PREDICTIONS**2 * rows.error_of_mean, rows.counts[:, None]
-
-    def predicted(weights: np.ndarray) -> Any:
-        return rows.each(lambda block: model.predict(weights, block.x))
-
-    here = predicted(one)
-    total = namespace(here).sum
-    apart = (0.5 * float(total(counts * (predicted(each) - here) ** 2)) for each in others)
-    return np.array([each <= limit for each in apart], bool)
+    apart = rows.apart(model, np.vstack([one, others]))[0, 1:]
+    return np.asarray(0.5 * apart <= _SAME_PREDICTIONS**2 * rows.error_of_mean)
 
 
 def changes_without(

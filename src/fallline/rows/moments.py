@@ -280,6 +280,10 @@ def _cut(size: int, rows: int) -> Iterator[slice]:
 
 def _products(rows: Rows, shift: np.ndarray) -> np.ndarray:
     """Sums of the shifted rows, (d + k, d + k + 1): Σ s [x y]ᵀ [x y 1]."""
+    known = rows._products()
+    if known is not None:
+        off = rows._spread.mean - shift
+        return np.column_stack([known + rows.count * np.outer(off, off), rows.count * off])
     size, piece = _piece(rows)
     of = _products_on_device if isinstance(rows, OnDevice) else _products_of
     return rows._fold(functools.partial(of, shift, size), size=piece)

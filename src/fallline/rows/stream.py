@@ -30,7 +30,7 @@ from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Model, Network
 from fallline.native import kernels as native
 from fallline.rows.memory import InMemory, block_rows, keep_freed_memory
-from fallline.rows.rows import LARGEST_BLOCK, Rows, salt_of, salted_keys, spread_of
+from fallline.rows.rows import LARGEST_BLOCK, Rows, salt_of, salted_keys, spread_and_products, spread_of
 from fallline.table.scaling import Scaling
 from fallline.table.sums import Moments as Spread
 from fallline.threads import one_blas_thread, processors, stopping
@@ -39,6 +39,7 @@ _T = TypeVar("_T")
 _Read = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # x (b, inputs), y (b, outputs), s (b,) of some rows
 
 _CHUNK_BYTES, _FEWEST_ROWS = 3 << 20, 1 << 10  # of a chunk, in float64
+_FEW_COLUMNS = 64  # up to which the survey finds all products of columns, too: a linear fit needs no other pass
 _AHEAD = 2  # chunks that are read and not begun
 _PATIENCE = 0.25  # seconds that a walk waits for others to ask, too
 _LOOK_SECONDS = 0.1  # between two looks whether to stop
@@ -110,11 +111,23 @@ class Streamed(Rows):
             self._size = self._fold(_size_of, _both)
         return self._size
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether these are all rows of the source, in its columns: then the survey knows them."""
+        scores = None if self._scaling is None else self._scaling.scores
+        return not self._ranges and self._mask is None and self._factor is None and scores is None
+
+    def _products(self) -> np.ndarray | None:
+        square, scaling = self._known.square, self._scaling
+        if square is None or not self._is_whole:
+            return None
+        scale = np.ones(len(square)) if scaling is None else np.append(scaling.x_scale, scaling.y_scale)
+        return np.asarray(square / np.outer(scale, scale))
+
     @functools.cached_property
     def _spread(self) -> Spread:
         scaling, known = self._scaling, self._known.spread
-        whole = not self._ranges and self._mask is None and self._factor is None
-        if not whole or (scaling is not None and scaling.scores is not None):
+        if not self._is_whole:
             return self._fold(spread_of)
         if scaling is None:
             return known
@@ -154,12 +167,10 @@ class Streamed(Rows):
         order = np.searchsorted(np.unique(which), which)
         return view.in_memory().taking(order)
 
-    def divided(self, seed: int, edges: Sequence[float]) -> list[Self]:
+    def divided(self, seed: int, ranges: Sequence[tuple[float, float]]) -> list[Self]:
+        """By the rows as the source gives them, in one pass."""
         salt = salt_of(seed)
-        views = [
-            self._view(_ranges=(*self._ranges, (salt, low, high)), _size=None)
-            for low, high in itertools.pairwise(edges)
-        ]
+        views = [self._view(_ranges=(*self._ranges, (salt, low, high)), _size=None) for low, high in ranges]
         for view, size in zip(views, self._gate.ask([_Task(view, _size_of, _both) for view in views]), strict=True):
             view._size = size or (0, 0.0)
         return views
@@ -508,7 +519,7 @@ def _both(one: tuple[int, float], other: tuple[int, float]) -> tuple[int, float]
 @dataclass(frozen=True)
 class _Survey:
     """What is known of the rows of a source: how many, Σ s, whether row weights are given and all numbers are float32, and
-    what mean and spread the columns have.
+    what mean and spread the columns have; ``square``: their products about the means, where columns are few.
     """
 
     rows: int
@@ -516,6 +527,7 @@ class _Survey:
     counted: bool
     single: bool
     spread: Spread
+    square: np.ndarray | None
 
     @classmethod
     def of(cls, inputs: int, outputs: int, chunk: _Chunk) -> "_Survey":
@@ -528,23 +540,28 @@ class _Survey:
                 f"the source has {inputs} inputs and {outputs} targets and gave blocks of shapes "
                 f"{', '.join(map(str, shapes))}: expected ({n}, {inputs}), ({n}, {outputs}) and ({n},) of one block."
             )
-        for name, array in (("x", x), ("y", y)):
-            with np.errstate(all="ignore"):
-                finite = np.isfinite(array.sum(dtype=np.float64))
-            if not finite and not (each := np.isfinite(array).all(axis=1)).all():
-                raise TableError(
-                    f"{name} contains NaN or infinity, first in row {chunk.place.start + int(each.argmin())} (counted from 0): "
-                    "fill or leave out such rows first."
-                )
+        block = Block(x, y, s)
+        spread, square = spread_and_products(block, products=inputs + outputs <= _FEW_COLUMNS)
+        ends = spread.low, spread.high
+        if not np.isfinite(ends).all() or s is not None:  # rows that count for nothing have to be finite, too
+            for name, array in (("x", x), ("y", y)):
+                finite = np.isfinite(array).all(axis=1)
+                if not finite.all():
+                    raise TableError(
+                        f"{name} contains NaN or infinity, first in row {chunk.place.start + int(finite.argmin())} (counted "
+                        "from 0): fill or leave out such rows first."
+                    )
         if s is not None and not (np.isfinite(s).all() and (s >= 0).all()):
             raise TableError("sample_weight must be finite and not negative: it says how often each row counts.")
-        block = Block(x, y, s)
-        count = float(n if s is None else s.sum(dtype=np.float64))
-        return cls(n, count, s is not None, x.dtype == y.dtype == np.float32, spread_of(block))
+        return cls(n, block.count, s is not None, x.dtype == y.dtype == np.float32, spread, square)
 
     def plus(self, other: "_Survey") -> "_Survey":
         """Of both."""
+        one, two, square = self.spread, other.spread, None
+        if self.square is not None and other.square is not None:
+            apart, weight = two.mean - one.mean, one.weight * two.weight / ((one.weight + two.weight) or 1.0)
+            square = self.square + other.square + weight * np.outer(apart, apart)
         return _Survey(
             self.rows + other.rows, self.count + other.count, self.counted or other.counted,
-            self.single and other.single, self.spread + other.spread,
+            self.single and other.single, one + two, square,
         )  # fmt: skip
