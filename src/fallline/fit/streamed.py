@@ -53,7 +53,7 @@ _HELD_SHARE, _SEED = 0.1, 0  # the same rows each time, so that intervals can be
 _OF_SAMPLE = 0.6  # of the time that a fit has
 # Rows · weights² up to which a walk is by Levenberg–Marquardt; others share the work that ``large.py`` gives a table.
 _PRODUCTS = 1e12
-_LEAST_PASSES, _MOST_PASSES, _MOST_STEPS = 3, 30, 10
+_LEAST_PASSES, _MOST_PASSES, _MOST_STEPS = 3, 30, 15
 _TOL, _PATIENCE = 1e-5, 3
 
 _Current = Callable[[Progress, Callable[[], FittedNetwork]], Any]
@@ -212,16 +212,16 @@ class _Run:
         whole = [(each.network, Request("error", each.weights)) for each in (first, further)]
         before, now = (sums.error for sums in held.scaled(self.scaling).totals(whole))
         spread = held.scaled(self.scaling).error_of_mean
-        own_error, other = (f"{percent(math.sqrt(each / spread))} of the target's spread" for each in (now, before))
         said = f"On {counted(len(held), 'row')} held out inside"
         if not now < before:
             return first, replace(
                 path, stop_message=f"{path.stop_message} {seen} {said} walks over all rows came no nearer."
             )
         shown = paths.get((0, first.parts[0].starts.shown)) or next(iter(paths.values()))
+        error, fall = percent(math.sqrt(now / spread)), 100 * (1 - math.sqrt(now / before))
         shown = replace(shown, alpha=path.alpha, stop_message=(
-            f"{shown.stop_message} It went on from a fit to {counted(len(sample), 'row')}. {said} the RMSE is {own_error}, "
-            f"before that {other}."
+            f"{shown.stop_message} It went on from a fit to {counted(len(sample), 'row')}. {said} the RMSE is {error} of the "
+            f"target's spread, {fall:.2g} % less than before."
         ))  # fmt: skip
         return further, shown
 
