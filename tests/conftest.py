@@ -38,6 +38,25 @@ def browser(tmp_path_factory):
         context.close()
 
 
+@pytest.fixture(scope="session")
+def two_workers():
+    """A Dask cluster of two processes on this machine, one for all tests of a process."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as made,
+        Client(made, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def cluster(two_workers):
+    """The client of that cluster, at hand."""
+    with two_workers.as_current():
+        yield two_workers
+
+
 @pytest.fixture
 def random() -> np.random.Generator:
     return np.random.default_rng(20260101)

@@ -29,5 +29,9 @@ class OutputError(FalllineError, OSError):
     """A file or folder that cannot be written."""
 
 
+class ClusterError(FalllineError, ConnectionError):
+    """A cluster that is not there, is gone, or whose workers cannot do what is asked."""
+
+
 class DescentWarning(UserWarning):
     """A descent that ended early, with the lowest-error weights kept: rate too large, interrupted, NaN."""

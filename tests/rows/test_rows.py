@@ -3,6 +3,7 @@
 import functools
 import operator
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from fallline import (
 from fallline.error.sums import Block, Request, merged
 from fallline.exceptions import SettingsError
 from fallline.rows import stream
+from fallline.rows.cluster import Clustered, Partitions
 from fallline.rows.moments import moments_of
 from fallline.rows.rows import LARGEST_BLOCK, Rows
 from fallline.rows.stream import Streamed
@@ -106,9 +108,17 @@ def in_chunks(*arrays):
         return Streamed(Blocks(*arrays))
 
 
-@pytest.fixture(params=[in_parts, in_one_chunk, in_chunks], ids=["parts", "one chunk", "chunks"])
+def on_cluster(*arrays):
+    cuts = (50, 0, 130, 20, 150, 50)
+    given = (da.from_array(each, chunks=(cuts, *(-1 for _ in each.shape[1:]))) for each in arrays)
+    return Clustered(Partitions.of_arrays(*given))
+
+
+@pytest.fixture(params=[in_parts, in_one_chunk, in_chunks, on_cluster], ids=["parts", "one chunk", "chunks", "cluster"])
 def both(request, arrays):
     """The same rows of another kind, and in memory."""
+    if request.param is on_cluster:
+        request.getfixturevalue("cluster")
     return request.param(*arrays), InMemory(*arrays)
 
 

@@ -5,9 +5,12 @@ rows, in float64, so that a result depends neither on timing nor on the number o
 weights move.
 """
 
+import contextlib
+import ctypes
 import functools
 import math
 import operator
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -33,6 +36,7 @@ _SMALLEST = 64  # rows of a block
 _TINY_STEP = 1e6  # rows · weights: a step of fewer is over sooner than threads have begun
 _GROUPS = 64  # runs of blocks that threads take in turn: few enough for their sums to fit in memory
 _LARGEST_KEPT = (32 << 20) - (1 << 13)  # bytes: the most that it keeps, with what it adds to a block
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # what mallopt calls them
 _KEPT_BYTES = 64 << 20  # of what is kept of all rows for the next pass
 _WORTH_THREADS = 2e7  # multiplications: a pass of fewer is over before threads have begun
 # What one native call does of a pass: at least so many multiplications and, where JᵀJ has to be put together, rows.
@@ -293,17 +297,34 @@ def keep_freed_memory() -> None:
     """Make and free one large array, once in a process.
 
     The C library of Linux gives freed memory back to the system, page by page to be asked for again at every pass, unless a
-    larger block has been freed before: then it keeps what is smaller. JᵀJ of 400 weights took a third longer without.
+    larger block has been freed before: then it keeps what is smaller. JᵀJ of 400 weights took a third longer without. Where
+    the environment sets a threshold, as Dask does for its workers, it learns nothing by itself, and is told the same.
     """
+    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # the C library is another
+            tell = ctypes.CDLL(None).mallopt
+            tell(_MMAP_THRESHOLD, 32 << 20)
+            tell(_TRIM_THRESHOLD, 64 << 20)
     np.empty(_LARGEST_KEPT, np.uint8)
 
 
 GivenRows = Rows | tuple[Any, ...]  # as the functions for users take them: rows, or (x, y) or (x, y, sample_weight)
 
 
+def rows_of(given: GivenRows) -> Rows:
+    """The rows, or arrays as rows wherever they lie: ``InMemory``, or ``Clustered`` where x is a Dask array."""
+    if isinstance(given, Rows):
+        return given
+    if type(given[0]).__module__.startswith("dask."):  # not imported to see that
+        from fallline.rows.cluster import Clustered, Partitions
+
+        return Clustered(Partitions.of_arrays(*given))
+    return InMemory(*given)
+
+
 def check_fit(model: Model, rows: GivenRows) -> Rows:
     """The rows, or (x, y) as ``InMemory``. ShapeError if they have other columns than the model takes and predicts."""
-    rows = rows if isinstance(rows, Rows) else InMemory(*rows)
+    rows = rows_of(rows)
     if rows.inputs != model.inputs or rows.outputs != model.outputs:
         raise ShapeError(
             f"the rows have {rows.inputs} inputs and {rows.outputs} targets, but the model takes {model.inputs} "

@@ -73,7 +73,7 @@ class Streamed(Rows):
     """
 
     def __init__(self, source: Source, scaling: Scaling | None = None, dtype: Any = None) -> None:
-        self._gate = _Gate(source)
+        self._gate = self._gate_to(source)
         self._known = self._gate.survey()
         single = self._known.single and scaling is None
         self.dtype = np.dtype((np.float32 if single else np.float64) if dtype is None else dtype)
@@ -82,6 +82,10 @@ class Streamed(Rows):
         self._mask: np.ndarray | None = None  # (rows of the source,) bool: which these are
         self._factor: np.ndarray | None = None  # (rows of the source,): how much more often each counts
         self._size: tuple[int, float] | None = (self._known.rows, self._known.count)
+
+    @staticmethod
+    def _gate_to(source: Any) -> "_Gate":
+        return _Gate(source)
 
     def _view(self, **changed: Any) -> Self:
         """The same rows but for what is changed."""
