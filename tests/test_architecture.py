@@ -11,7 +11,7 @@ import pytest
 import fallline
 
 SOURCE = Path(fallline.__file__).parent
-LEAVES = ("exceptions", "arrays", "words", "files", "threads", "markup", "native")
+LEAVES = ("exceptions", "arrays", "words", "files", "threads", "markup", "identity", "native")
 ROOMS = ("model", "error", "table", "rows", "descent", "walk", "fit", "sure", "landscape")
 FACES = ("model_file", "export", "plot", "report", "estimators", "cli", "explore", "__init__", "__main__")
 MODULES = sorted(SOURCE.rglob("*.py"))
