@@ -177,8 +177,9 @@ TREES = "girth,kind,planted,height\n" + "".join(
 
 
 def model() -> Target:
-    from fallline.model_file import _digest, parse_model
+    from fallline.model_file import parse_model
     from fallline.table.read import read_table
+    from fallline.walk.tree import digest_of
 
     files = model_files()
     said = [json.loads(_description(content)) for content in files]
@@ -201,7 +202,7 @@ def model() -> Target:
             elif name in given:
                 given[name] = np.ascontiguousarray(_number(given[name], chance))
         text = json.dumps(told)
-        return safetensors.numpy.save(given, {"fallline": f"{_digest(text, given)} {text}"})
+        return safetensors.numpy.save(given, {"fallline": f"{digest_of(text, given)} {text}"})
 
     def read(content: bytes) -> bool:
         used(parse_model(content), trees, whole=not len(content) % USED)

@@ -76,6 +76,41 @@ def passes():
     return run
 
 
+@pytest.fixture
+def until_it_ends(monkeypatch, random):
+    """Make a call in which a walk is stopped, as by Ctrl-C, each time after more steps or batches; its result, how often it was.
+
+    ``step`` is how many more. Steps and batches are made one by one, or nearly, so that there are many places to stop at.
+    """
+    from fallline.walk import epochs, loop
+
+    monkeypatch.setattr(loop, "_FIRST_STRIDE", 3)
+    monkeypatch.setattr(loop, "_SECONDS_OF_STRIDE", 0.0)
+    monkeypatch.setattr(epochs, "_SECONDS_OF_CALL", 0.0)
+    left, before = [math.inf], loop.stopping
+
+    def stopping():
+        left[0] -= 1
+        return left[0] == 0 or before()
+
+    monkeypatch.setattr(loop, "stopping", stopping)
+    monkeypatch.setattr(epochs, "stopping", stopping)
+
+    def run(call, step=1):
+        for often in range(100):
+            left[0] = int(random.integers(1, 10 + step * often**2))
+            try:
+                found = call()
+            except KeyboardInterrupt:
+                continue
+            if left[0] > 0:
+                left[0] = math.inf
+                return found, often
+        raise AssertionError("it does not end")
+
+    return run
+
+
 class Device(NamedTuple):
     """Where NumPy cannot read: ``put`` takes an array there, ``home`` back; ``brought``: sizes of what fallline brought."""
 

@@ -17,7 +17,7 @@ from fallline.fit.fitted import FittedNetwork
 from fallline.fit.network_fit import fit_network
 from fallline.fit.settings import Settings
 from fallline.model.network import Network
-from fallline.model_file import SavedModel, SavedPath, _digest, load_model, parse_model, save_model
+from fallline.model_file import SavedModel, SavedPath, load_model, parse_model, save_model
 from fallline.plot import PathDisplay
 from fallline.rows.memory import InMemory
 from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
@@ -25,6 +25,7 @@ from fallline.sure.intervals import Intervals, Member, intervals_of
 from fallline.table.columns import Columns
 from fallline.table.scaling import Scaling
 from fallline.walk.loop import descend
+from fallline.walk.tree import digest_of
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def forged(content, change):
     said = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["fallline"].partition(" ")[2])
     change(said, arrays)
     text = json.dumps(said)
-    return safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"})
+    return safetensors.numpy.save(arrays, {"fallline": f"{digest_of(text, arrays)} {text}"})
 
 
 HOSTILE = {
@@ -252,7 +253,7 @@ def test_endless_nesting_gets_a_sentence(content):
     text = '{"format": 1, "network": ' + "[" * 100_000 + "]" * 100_000 + "}"
     arrays = safetensors.numpy.load(content)
     with pytest.raises(ModelFileError):
-        parse_model(safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"}))
+        parse_model(safetensors.numpy.save(arrays, {"fallline": f"{digest_of(text, arrays)} {text}"}))
 
 
 def test_reading_opens_the_one_file_and_does_nothing_else(content, tmp_path):

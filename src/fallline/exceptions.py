@@ -25,6 +25,10 @@ class ModelFileError(FalllineError, ValueError):
     """A model file that is missing, damaged, truncated or not fallline's."""
 
 
+class CheckpointError(FalllineError, ValueError):
+    """A checkpoint of another fit, in use by another process, or in a folder of other files."""
+
+
 class OutputError(FalllineError, OSError):
     """A file or folder that cannot be written."""
 

@@ -70,6 +70,33 @@ def _lock(handle: int) -> bool:
     return False
 
 
+def locked(path: Path) -> int | None:
+    """An open file at ``path``, made if it is missing, that nobody else can open so until it is closed or its process ends.
+
+    None where another has it. Where the file system knows no locks, nobody else is noticed. Raises OutputError, with the reason.
+    """
+    try:
+        if fcntl is None:
+            with contextlib.suppress(FileExistsError, PermissionError):
+                return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY)
+            return None
+        while True:
+            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                return None
+            except OSError:
+                return handle
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    return handle
+            os.close(handle)  # whoever had it has taken it away in between
+    except OSError as problem:
+        raise _sentence(path, problem) from problem
+
+
 def _sweep(folder: Path, short: str) -> None:
     """Take away the temporary files of this name that no living process holds."""
     for left in folder.glob(f".{glob.escape(short)}.*.part"):

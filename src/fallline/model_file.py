@@ -5,7 +5,6 @@ no code from the file, no second file. A digest over the content tells a damaged
 from a whole one.
 """
 
-import hashlib
 import json
 import struct
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from fallline.sure.intervals import Intervals
 from fallline.table.columns import Columns
 from fallline.table.scaling import Scaling
 from fallline.walk.path import Recorded
+from fallline.walk.tree import digest_of
 
 SUFFIX = ".fallline"
 _FORMAT, _OF_CLASSES = 1, 2  # of classes: what reads numbers alone must not take them for such
@@ -137,7 +137,7 @@ def save_model(model: SavedModel, path: Path | str) -> None:
         said["path"] = {"rows": float(path_.n_rows), "watched_rows": rows, "best_step": int(path_.best_step)}
     text = json.dumps(said, ensure_ascii=False, allow_nan=False, sort_keys=True)
     # One entry of metadata: several would be written in another order each time.
-    atomic_write(Path(path), safetensors.numpy.save(arrays, {"fallline": f"{_digest(text, arrays)} {text}"}))
+    atomic_write(Path(path), safetensors.numpy.save(arrays, {"fallline": f"{digest_of(text, arrays)} {text}"}))
 
 
 def load_model(path: Path | str) -> SavedModel:
@@ -164,7 +164,7 @@ def parse_model(content: bytes, name: str = "the model file") -> SavedModel:
         raise ModelFileError(f"{name} is a safetensors file of another program: {_GIVE}.")
     digest, _, text = entry.partition(" ")
     try:
-        if digest != _digest(text, arrays):
+        if digest != digest_of(text, arrays):
             raise _damaged(name)
         said = json.loads(text)
         json.dumps(said, ensure_ascii=False).encode()  # half of a letter could not be written again
@@ -416,13 +416,3 @@ def _damaged(name: str) -> ModelFileError:
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
-    """A fingerprint of everything a file holds, whatever the order of its arrays."""
-    whole = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        whole.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()

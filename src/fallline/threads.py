@@ -90,26 +90,36 @@ class Interrupts:
     Within the block, in the main thread, it raises KeyboardInterrupt at first. After ``ask`` who walks hears of it at the next
     step (``stopping``), so that it never comes between two walks; the second one that nobody has heard raises all the same. After
     ``keep`` it ends what is ``optional``, and nothing else. ``left_out`` names what it ended, and what was not begun after that.
+    After ``hear_term`` SIGTERM is heard like Ctrl-C, and ``terminated`` says so.
     """
 
     def __init__(self) -> None:
         self.left_out: list[str] = []
+        self.terminated = False
         self._mode: str = "raise"  # or "ask", "keep"
         self._late = False  # it came where nothing may be left out: the next thing that may is not begun
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._heard)
+        self._hear(signal.SIGINT)
         return self
 
     def __exit__(self, *_: Any) -> None:
         _asked_to_stop()
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
-    def _heard(self, *_: Any) -> None:
+    def hear_term(self) -> None:
+        """From here on SIGTERM is heard, too."""
+        self._hear(signal.SIGTERM)
+
+    def _hear(self, number: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before[number] = signal.signal(number, self._heard)
+
+    def _heard(self, number: int, _: Any = None) -> None:
         global _asked
+        self.terminated |= number == signal.SIGTERM
         if self._mode == "raise" or (self._mode == "ask" and _asked):
             raise KeyboardInterrupt
         if self._mode == "ask":

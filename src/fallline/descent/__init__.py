@@ -158,6 +158,14 @@ class Descent:
         """
         return None
 
+    def kept(self, memory: Any) -> Any:
+        """A memory that its ``move`` makes, as arrays, numbers and named tuples."""
+        return memory
+
+    def again(self, kept: Any, weights: np.ndarray) -> Any:
+        """The memory of which this was kept, of a walk by weights (p,)."""
+        return kept
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _settings_of(type(self))}  # type: ignore[arg-type]
 

@@ -54,6 +54,21 @@ class Transformation(ByBatches):
         with _double():
             return self.transformation.init(weights)
 
+    def kept(self, memory: Any) -> list[np.ndarray]:
+        import jax
+
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(memory)]
+
+    def again(self, kept: list[np.ndarray], weights: np.ndarray) -> Any:
+        import jax
+
+        with _double():
+            leaves, form = jax.tree.flatten(self.remember(weights))
+            arrays = [
+                jax.numpy.asarray(new, jax.numpy.asarray(leaf).dtype) for new, leaf in zip(kept, leaves, strict=True)
+            ]
+            return jax.tree.unflatten(form, arrays)
+
     def move(
         self, memory: Any, weights: np.ndarray, gradient: np.ndarray, rate: float, error: float
     ) -> tuple[Any, np.ndarray]:

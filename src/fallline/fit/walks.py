@@ -22,13 +22,13 @@ from fallline.model.network import Network
 from fallline.rows.rows import Rows
 from fallline.table.scaling import Scaling
 from fallline.threads import Task, Workers
+from fallline.walk.checkpoint import CUT_SHORT
 from fallline.walk.loop import Progress, descend
 from fallline.walk.path import DescentPath
 
 # Starts begin from a strong and from a light penalty in turn; one whose log evidence is lower by so much a row is left out.
 LIGHT = 1e-3
 FIRST, LOWER = (Evidence.first, LIGHT), 0.25
-CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED, Stop.TIME)
 _QUICK = 1.5e7  # products of a pass, up to which starts walk one after the other: side by side they are no sooner there
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from fallline.arrays import namespace, to_numpy, widened, widest
 from fallline.error.sums import Block, Request, Sums
 from fallline.exceptions import SettingsError
+from fallline.identity import digest
 from fallline.model.network import Model
 from fallline.table.sums import Moments as Spread
 
@@ -107,6 +108,11 @@ class Rows(ABC):
         return self.each(counts_of, 1)
 
     @functools.cached_property
+    def content(self) -> str:
+        """A digest of the rows, in their order, and of how often each counts; it takes a pass."""
+        return digest(str(self.dtype), self._fold(_content_of))
+
+    @functools.cached_property
     def _spread(self) -> Spread:
         """Of the inputs and the targets, (inputs + outputs,): mean, squared deviations, and between which numbers they lie."""
         return self._fold(spread_of)
@@ -186,6 +192,10 @@ def counts_of(block: Block) -> Any:
     if block.s is None:
         return namespace(block.x).ones(block.x.shape[0], dtype=widest(block.x), device=block.x.device)
     return widened(block.s)
+
+
+def _content_of(block: Block) -> list[str]:
+    return [digest([None if each is None else to_numpy(each) for each in (block.x, block.y, block.s)])]
 
 
 def spread_of(block: Block) -> Spread:

@@ -7,7 +7,7 @@ next step goes by.
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,11 @@ _LEAST_CAUTION = 1e-4
 # A batch whose error is so many times the lowest seen, and above the error at the start, will not come back by itself.
 _RUNAWAY = 1e6
 _SECONDS_OF_CALL = 0.05  # that many batches are one call of C
+
+# What a checkpoint keeps of a walk, beside its standing.
+_KEPT = (
+    "_turn", "_since", "_made", "_plain", "_passes", "_first", "_lowest", "_lowest_weights", "_read_at", "_pointed_at", "lost_at",
+)  # fmt: skip
 
 
 @dataclass
@@ -142,7 +147,9 @@ class Epochs(Walker):
             before = Standing(weights, descent.remember(weights), 0, 0, 0.0, direction, 1.0, seed)
         else:
             self._rate.begun = self._rate.reads and before.rate > 0
-        self.standing, self._behind, self._turn = before, before.epoch, 0
+        self.standing, self._turn = before, 0
+        self._since = self._made = 0  # epochs since the last point, batches of this epoch so far
+        self._plain = False  # whether Python sees to the rest of this epoch
         horizon = epochs_of_decay(descent, max_iter)
         self._horizon = max(horizon or 1.0, 1e-9)
         self.end = max_iter if horizon is None else min(math.ceil(horizon), max_iter)
@@ -161,10 +168,26 @@ class Epochs(Walker):
         """Sums over the rows so far: an epoch is one, and so is the E of a point."""
         return math.ceil(self._passes + self._rate.cost - 1e-9)
 
+    def kept(self) -> Any:
+        standing = tuple(getattr(self.standing, field.name) for field in fields(self.standing))
+        memory = self._descent.kept(self.standing.memory)
+        own = {name: getattr(self, name) for name in _KEPT}
+        return {"standing": (standing[0], memory, *standing[2:]), "rate": (self._rate.begun, self._rate.cost), **own}
+
+    def go_on(self, kept: Any) -> None:
+        weights, memory, *others = kept["standing"]
+        self.standing = Standing(weights, self._descent.again(memory, weights), *others)
+        self._rate.begun, self._rate.cost = kept["rate"]
+        for name in _KEPT:
+            setattr(self, name, kept[name])
+
     def go(self) -> Point | None:
         """On to the next point; None where the walk was lost and has gone back to its lowest point, or is there already."""
-        for _ in range(self._stride if self._passes else 0):
-            if self._turn < self.end and not self._late() and not self._one_epoch():
+        while self._passes and self._since < self._stride and self._turn < self.end:
+            if self._late():
+                self._leave()
+                break
+            if not self._one_epoch():
                 return None
         if self.standing.taken == self._pointed_at and self._late():
             return None
@@ -173,9 +196,16 @@ class Epochs(Walker):
     def _late(self) -> bool:
         return time.perf_counter() >= self.until
 
+    def _leave(self) -> None:
+        """Have the walk kept before the point that its time still allows, which is none of a walk without a limit."""
+        if not self.left:
+            self.pause(True)
+        self.left = True
+
     def _look(self) -> Point | None:
         """The point where the walk stands: E over all rows."""
         standing, start = self.standing, not self._passes
+        self._since = 0
         weights = standing.weights.astype(np.float64)
         error = self._rows.total(Request("error", weights), self._model).error
         penalised = self.penalty.on(error, weights)
@@ -219,14 +249,15 @@ class Epochs(Walker):
         lowest, first, wants_penalty = self._lowest / count, self._first / count, not self.shows
         order = order_of(self._n, standing.seed, standing.epoch)
         self._read_rate(order)
-        begun = self._in_c(order, lowest, first)
-        rest = order[begun * self._batch :]
-        for at, batch in enumerate(self._rows.batches(rest, self._batch), begun):
-            if stopping():
-                raise KeyboardInterrupt
+        self._in_c(order, lowest, first)
+        rest = order[self._made * self._batch :]
+        for at, batch in enumerate(self._rows.batches(rest, self._batch), self._made):
+            self._pause()
             if self._late():
+                self._leave()
                 self._passes += at / self._batches
                 return True
+            self._plain = True
             error, gradient = self._gradient(standing.weights, batch)
             if not math.isfinite(error) or (error > _RUNAWAY * lowest and error > first):
                 self._passes += 1
@@ -239,10 +270,23 @@ class Epochs(Walker):
                 error = self.penalty.on(error * count, standing.weights) / count
             standing.memory, standing.weights = descent.move(standing.memory, standing.weights, gradient, rate, error)
             standing.taken += 1
-        standing.epoch += 1
-        self._turn += 1
+            self._made = at + 1
+        self._next_epoch()
         self._passes += 1
         return True
+
+    def _next_epoch(self) -> None:
+        self.standing.epoch += 1
+        self._turn += 1
+        self._since += 1
+        self._made, self._plain = 0, False
+
+    def _pause(self) -> None:
+        """Between two batches: the walk may be kept, and is to end after Ctrl-C."""
+        heard = stopping()
+        self.pause(heard)
+        if heard:
+            raise KeyboardInterrupt
 
     def _rate_of(self, at: int) -> float:
         """The learning rate of a batch of this epoch."""
@@ -251,19 +295,18 @@ class Epochs(Walker):
         # One that was read off is raised slowly over the first epoch.
         return rate * min(1.0, epochs + 1.0 / self._batches) if self._rate.reads else rate
 
-    def _in_c(self, order: np.ndarray, lowest: float, first: float) -> int:
-        """Steps by the batches of an epoch, in C: how many were made, 0 where there is no C; Python sees to the others."""
+    def _in_c(self, order: np.ndarray, lowest: float, first: float) -> None:
+        """Steps by the batches of an epoch, in C, as far as there is C and it knows them; Python sees to the others."""
         standing, packed = self.standing, self._descent.packed(self.standing.memory)
-        if packed is None:
-            return 0
-        at, stride = 0, 1
+        if packed is None or self._plain:
+            return
+        at, stride = self._made, 1
         rule, memory, seen = packed
         settings = (*rule, lowest, first, _RUNAWAY, self._rows.count)
         rates = np.array([self._rate_of(at) for at in range(self._batches)])
         weights = standing.weights.copy()
         while at < self._batches and not self._late():
-            if stopping():
-                raise KeyboardInterrupt
+            self._pause()
             end, clock = min(at + stride, self._batches), time.perf_counter()
             kept = np.empty((2, end - at, len(weights))) if self.keeps_all else None
             reached = self._rows.epoch(
@@ -271,7 +314,7 @@ class Epochs(Walker):
                 weights, memory, seen, kept,
             )  # fmt: skip
             if reached is None:
-                return 0
+                return
             if kept is not None:
                 for k, (before, gradient) in enumerate(zip(*kept[:, : reached - at], strict=True)):
                     if standing.taken + k != self._pointed_at:
@@ -280,9 +323,9 @@ class Epochs(Walker):
             stride = min(max(int(made * _SECONDS_OF_CALL / (time.perf_counter() - clock)), 1), 2 * stride)
             standing.weights, standing.memory = weights.copy(), self._descent.unpacked(memory.copy(), seen)
             standing.taken, at = standing.taken + made, reached
+            self._made = at
             if reached < end:
                 break  # the next batch is one that Python has to see to
-        return at
 
     def _lose(self, step: int) -> None:
         """A rate that was read off too late: back to the lowest point, from rest; a rate that was given ends the walk."""
@@ -292,7 +335,7 @@ class Epochs(Walker):
         self._rate.begun = False
         standing.weights = self._lowest_weights
         standing.memory = self._descent.remember(standing.weights)
-        standing.epoch += 1
-        self._turn += 1
+        self._next_epoch()
+        self._since = 0
         if not (self._rate.reads and standing.caution > _LEAST_CAUTION) or self._turn > self.end:
             self.stop = Stop.DIVERGED

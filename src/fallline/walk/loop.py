@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fallline.descent import Descent, Stop, Walk
+from fallline.descent.batches import BatchState
 from fallline.descent.choose import choose
 from fallline.descent.gradient import GradientDescent
 from fallline.descent.linear import Bowl, bowl_of, is_stable, settled, walks_on_moments
@@ -26,11 +27,12 @@ from fallline.rows.memory import check_fit
 from fallline.rows.moments import moments_of
 from fallline.rows.rows import Rows
 from fallline.threads import one_blas_thread, stopping
+from fallline.walk.checkpoint import CUT_SHORT, Checkpoint, KeptWalk, opened
 from fallline.walk.divergence import why_diverged
 from fallline.walk.ending import START_NOT_FINITE, leap_sentence, stop_sentence
 from fallline.walk.epochs import Epochs, Standing, seed_of
 from fallline.walk.leap import STEPS_ONE_BY_ONE, Leap, refuse_limit, undetermined_said
-from fallline.walk.path import DescentPath, Progress
+from fallline.walk.path import DescentPath, Progress, path_of
 from fallline.walk.recorder import Point, Recorder, Stretch
 from fallline.walk.stopping import Stopping, check_patience, end_of
 from fallline.walk.walker import Walker
@@ -58,6 +60,7 @@ def descend(
     every_step: bool = False,
     input_names: Sequence[str] | None = None,
     until: float = math.inf,
+    checkpoint: Any = None,
 ) -> DescentPath:
     """Go down the error of ``model`` over ``rows``, and return the way.
 
@@ -83,10 +86,17 @@ def descend(
     with a ``Progress`` about ten times a second, or after every step if ``every_step``; it ends the walk by returning True.
     Ctrl-C ends the walk and keeps it. input_names: what messages and the path call the inputs, x1, x2, … by default.
 
+    checkpoint: a folder in which the walk is kept every 15 seconds or so, at Ctrl-C and at SIGTERM. The same call goes on from
+    there and ends at the same bits, wherever it was stopped (a limit of time apart); a walk that ended by itself leaves nothing
+    in the folder. Raises CheckpointError, in a sentence, for a folder of another walk, process or program.
+
     Raises ShapeError, TableError or SettingsError, in a sentence, for rows, weights or settings that do not fit.
     """
+    asked = dict(locals())
     rows = check_fit(model, rows)
     watched = {name: check_fit(model, each) for name, each in (watched or {}).items()}
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        return _in_folder(asked | {"rows": rows, "watched": watched})
     if judge is not None and judge not in watched:
         raise SettingsError(
             f"judge={judge!r} is not one of the watched sets of rows ({', '.join(watched) or 'there are none'})."
@@ -123,20 +133,46 @@ def descend(
         model, rows, descent, watched, judge, float(max_iter), tol, n_iter_no_change, alpha, progress, every_step,
         None if input_names is None else tuple(map(str, input_names)), until,
     )  # fmt: skip
+
+    by_batches = getattr(descent, "batch_size", None) is not None
+    order = seed_of(seed) if by_batches else 0
+    if checkpoint is not None:
+        trip.kept = checkpoint.walk(
+            model, rows.content, descent, start, penalty, max_iter, tol, n_iter_no_change, order, judge,
+            {name: each.content for name, each in watched.items()}, every_step, trip.input_names, descent=descent,
+        )  # fmt: skip
+        if (known := trip.known_path()) is not None:
+            return known
     with rows.walking(), one_blas_thread(), np.errstate(all="ignore"):
-        if getattr(descent, "batch_size", None) is not None:
+        path: DescentPath | None = None
+        if by_batches:
             every_point = bool(watched) or every_step
-            return trip.by(
-                Epochs(
-                    model, rows, descent, start, penalty,
-                    seed=seed_of(seed), max_iter=int(max_iter), every_point=every_point,
-                )
-            )  # fmt: skip
-        if isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
+            given: dict[str, Any] = {"seed": order, "max_iter": int(max_iter), "every_point": every_point}
+            path = trip.by(Epochs(model, rows, descent, start, penalty, **given))
+        elif isinstance(descent, GradientDescent) and walks_on_moments(model, descent, max_iter):
             path = _on_moments(trip, descent, start, penalty, whole)
-            if path is not None:
-                return path
-        return trip.by(FullPasses(model, rows, descent, start, penalty, max_iter))
+        path = path or trip.by(FullPasses(model, rows, descent, start, penalty, max_iter))
+    if trip.kept is not None and path.stop not in CUT_SHORT:
+        trip.kept.end(path.kept())
+    return path
+
+
+def _in_folder(asked: dict[str, Any]) -> DescentPath:
+    """``descend`` as it was asked for, with a folder as its checkpoint."""
+    apart = ("rows", "watched", "progress", "checkpoint", "max_seconds", "until")
+
+    def about() -> dict[str, Any]:
+        said = {name: value for name, value in asked.items() if name not in apart}
+        contents = {name: each.content for name, each in asked["watched"].items()}
+        return said | {"rows": f"{len(asked['rows'])}, content {asked['rows'].content[:8]}", "watched": contents}
+
+    drawn = int(np.random.default_rng().integers(1 << 62)) if asked["seed"] is None else None
+    with opened(asked["checkpoint"], about, drawn=drawn) as checkpoint:
+        assert checkpoint is not None
+        seed = checkpoint.drawn if drawn is not None else asked["seed"]
+        path = descend(**asked | {"checkpoint": checkpoint, "seed": seed})
+        checkpoint.ended(path.stop)
+    return path
 
 
 def one_epoch(
@@ -183,6 +219,18 @@ class FullPasses(Walker):
         found: Walk = self._state.walk
         return found
 
+    def kept(self) -> Any:
+        state = self._state
+        if isinstance(state, BatchState):
+            state = state._replace(memory=self._descent.kept(state.memory))
+        return (state, self._stride)
+
+    def go_on(self, kept: Any) -> None:
+        state, self._stride = kept
+        if isinstance(state, BatchState):
+            state = state._replace(memory=self._descent.again(state.memory, state.trial))
+        self._state, self.penalty, self.passes = state, state.penalty, state.walk.passes
+
     def go(self) -> Point | Stretch | None:
         """One pass further: the point it came to, or None where it was a trial or a look at the curvature; or many, where
         ``strides`` says so and steps are tiny."""
@@ -193,7 +241,8 @@ class FullPasses(Walker):
             if done is not None:
                 self._state, steps = done
                 seconds = (time.perf_counter() - clock) / len(steps.error)
-                self._stride = min(max(int(_SECONDS_OF_STRIDE / seconds), 1), _STRIDE_NUMBERS // len(walk.weights))
+                # Not below 2: how fast a machine is must not decide who makes a step, C or Python.
+                self._stride = min(max(int(_SECONDS_OF_STRIDE / seconds), 2), _STRIDE_NUMBERS // len(walk.weights))
                 shown = np.reshape(steps.shown, (-1, 1))
                 return Stretch(
                     walk.steps + 1, walk.passes + 1, steps.weights, steps.error, steps.penalised, steps.gradient, shown
@@ -228,6 +277,16 @@ class _Trip:
     every_step: bool
     input_names: tuple[str, ...] | None
     until: float = math.inf
+    kept: KeptWalk | None = None
+
+    def known_path(self) -> DescentPath | None:
+        """The path, where it was walked to its end before."""
+        if self.kept is None or self.kept.path is None:
+            return None
+        found = path_of(self.kept.path, self.model, self.descent, self.alpha, self.input_names)
+        if found is None:
+            self.kept.damaged()
+        return found
 
     def by(self, walker: Walker, held: Any = None, watched: Sequence[Any] | None = None) -> DescentPath:
         """The path that the walker takes. ``held`` and ``watched`` stand for the rows in sums: their moments, or themselves."""
@@ -243,9 +302,29 @@ class _Trip:
         )  # fmt: skip
         stop, spoken, seen = Stop.GOING_ON, began, [math.inf] * len(sets)
         noted: Stretch | None = None  # and not judged yet
+
+        def state() -> dict[str, Any]:
+            return {
+                "walker": walker.kept(), "recorder": recorder.kept(), "rule": rule.kept(), "seen": seen,
+                "seconds": time.perf_counter() - began,
+            }  # fmt: skip
+
+        def keep(now: bool = False) -> None:
+            if self.kept is not None:
+                self.kept.keep(state, now)
+
+        walker.pause = keep
+        before = None if self.kept is None else self.kept.state_like(state())
+        if before is not None:
+            walker.go_on(before["walker"])
+            recorder.go_on(before["recorder"])
+            rule.go_on(before["rule"])
+            seen, began = before["seen"], began - before["seconds"]
         try:  # around the loop: Python may hear of Ctrl-C in its very head
             while stop == Stop.GOING_ON:
-                if stopping():
+                heard = stopping()
+                keep(heard)
+                if heard:
                     raise KeyboardInterrupt
                 point = walker.go()
                 stop = walker.stop
@@ -266,8 +345,16 @@ class _Trip:
                     stop or clock - spoken > _SECONDS_BETWEEN_WORDS or (self.every_step and point is not None)
                 ):  # fmt: skip
                     spoken = clock
-                    if self.progress(self._said(walker, recorder, rule, seen, stop)) and not stop:
+                    try:
+                        asked = self.progress(self._said(walker, recorder, rule, seen, stop))
+                    except Exception:
+                        if not (stop or walker.left):
+                            keep(now=True)
+                        raise
+                    if asked and not stop:
                         stop = Stop.ASKED
+            if stop in (Stop.ASKED, Stop.TIME) and not (walker.stop or walker.left):
+                keep(now=True)
         except KeyboardInterrupt:
             if not recorder.points:
                 raise  # before the error at the start was known: there is nothing to keep

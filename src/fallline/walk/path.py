@@ -3,6 +3,7 @@
 Pictures, reports and model files read it; nobody walks a second time. Why it ended is put into words in ``ending.py``.
 """
 
+import dataclasses
 import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Progress:
     phase: str = ""  # what these starts are for
 
 
+_GIVEN = ("model", "descent", "alpha", "input_names")  # of a path: what the walk was given
 _FRAMES = ("pandas", "polars", "pyarrow")
 
 
@@ -218,6 +220,11 @@ class DescentPath(Recorded):
     epochs: np.ndarray | None = None
     input_names: tuple[str, ...] | None = None
 
+    def kept(self) -> dict[str, Any]:
+        """All that the walk found, by name: what ``path_of`` makes a path of again."""
+        names = (field.name for field in dataclasses.fields(self) if field.name not in _GIVEN)
+        return {name: getattr(self, name) for name in names}
+
     @property
     def n_steps(self) -> int:
         return int(self.steps[-1]) if len(self.steps) else 0
@@ -244,3 +251,28 @@ class DescentPath(Recorded):
             f"{words_of(self.descent)}: {epochs}{self.n_steps} steps, {self.n_passes} passes, "
             f"E {self.error[0]:.6g} -> {self.error[-1]:.6g}. {self.stop_message}{thinned}"
         )
+
+
+def path_of(
+    kept: Any, model: Model, descent: Descent, alpha: Any, input_names: tuple[str, ...] | None
+) -> DescentPath | None:
+    """The path of which this was kept, None where it is not whole."""
+    try:
+        path = DescentPath(model=model, descent=descent, alpha=alpha, input_names=input_names, **kept)
+        points, rows, p = len(path.steps), len(path.weight_steps), model.n_weights
+        curves = [path.steps, path.error, path.penalised_error, path.gradient_norm, path.passes]
+        curves += [*path.shown.values(), *path.watched.values(), *([] if path.epochs is None else [path.epochs])]
+        fits = (
+            points > 0
+            and {each.shape for each in curves} == {(points,)}
+            and path.weight_steps.shape == (rows,)
+            and {path.weights.shape, path.gradient.shape} == {(rows, p)}
+            and {path.best_weights.shape, path.strength.shape} == {(p,)}
+            and path.watched.keys() == path.watched_rows.keys()
+            and isinstance(path.stop_message, str)
+        )
+        if not (fits and np.isfinite([path.n_rows, path.seconds, path.best_step, path.n_passes]).all()):
+            return None
+        return dataclasses.replace(path, stop=Stop(path.stop))
+    except (TypeError, ValueError, AttributeError):
+        return None

@@ -95,6 +95,9 @@ class Recorder:
         self._shown, self._watched = Growing((n_shown,), room=room), Growing((n_watched,), room=room)
         self._kept = Growing((), np.int64, room)
         self._weights, self._gradient = Growing((n_weights,), room=room), Growing((n_weights,), room=room)
+        self._columns = (
+            *self._whole, *self._numbers, self._shown, self._watched, self._kept, self._weights, self._gradient,
+        )  # fmt: skip
         self.last: Point | None = None
 
     def note(self, point: Point, watched: Any = ()) -> None:
@@ -143,6 +146,16 @@ class Recorder:
         self._gradient.add(gradient)
         self._weights.add(weights)
         self._kept.add(step)
+
+    def kept(self) -> Any:
+        """What it has kept so far, as a tree."""
+        return ([column.upto(column.count) for column in self._columns], self.points, self.last)
+
+    def go_on(self, kept: Any) -> None:
+        """Have what another one had kept."""
+        columns, self.points, self.last = kept
+        for column, values in zip(self._columns, columns, strict=True):
+            column.add_all(values)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it, under the names that a ``DescentPath`` has for it; the last point's weights are always there."""

@@ -79,6 +79,14 @@ class Stopping:
             self._lowest = stretch.point(lowest)
         return stop, count
 
+    def kept(self) -> Any:
+        """Where it stands, as a tree."""
+        return (self._reference, self._news_at, self._judged, self._judged_at, self._lowest, self._chosen)
+
+    def go_on(self, kept: Any) -> None:
+        """Stand where another one was kept."""
+        self._reference, self._news_at, self._judged, self._judged_at, self._lowest, self._chosen = kept
+
     @property
     def best(self) -> Point:
         """The point whose weights are to be kept."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,18 @@ class Walker:
     until: float = math.inf  # when its time is over, as time.perf_counter() reads
     lost_at: int | None = None  # the step at which the error grew without bound, where it is no point
     between: Callable[[int, np.ndarray, np.ndarray], None]  # where the steps between points are to be noted
+    left: bool = False  # whether it was kept where its time was over, in the middle of a turn
+    pause: Callable[
+        [bool], None
+    ]  # called where the walk may be kept between two points; it must be where it is left now
+
+    def kept(self) -> Any:
+        """All that it needs to go on, a tree of arrays and numbers; None where it would begin anew."""
+        return None
+
+    def go_on(self, kept: Any) -> None:
+        """Stand where another walk of the same kind was kept."""
+        raise NotImplementedError
 
     def go(self) -> Point | Stretch | None:
         """A pass further, or as far as the next point, or the next points; None where it came to none."""
