@@ -15,6 +15,8 @@ from fallline.cli.reading import read, reading_options, tell
 
 if TYPE_CHECKING:
     from fallline.cli.table_fit import TableFit
+    from fallline.threads import Interrupts
+    from fallline.walk.checkpoint import Checkpoint
 
 _BETWEEN, _ANOTHER = 0.05, 0.5  # seconds between two movements of the bar, before it goes to another start
 
@@ -142,6 +144,11 @@ def _folds(value: Any) -> Any:
     "--seconds", type=_seconds, metavar="NUMBER",
     help="The most time to fit in; when it is over, the best so far is kept. Report and intervals come on top.",
 )  # fmt: skip
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Keep in FOLDER how far the fit is: after a crash, a kill or Ctrl-C the same command goes on from there and ends at the "
+    "same weights. It is empty again when the fit is whole.",
+)  # fmt: skip
 @click.option("--quick", is_flag=True, help="Take a third of the time, for an error that is larger by 2 % in the mean.")
 @click.option(
     "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
@@ -185,6 +192,7 @@ def fit(
     intervals: bool,
     folds: int | None,
     compare: bool,
+    checkpoint: Path | None,
     overwrite: bool,
     quiet: bool,
     **options: Any,
@@ -225,20 +233,33 @@ def fit(
     from fallline.cli import kept, sentences
     from fallline.cli.class_fit import told_by_classes
     from fallline.cli.table_fit import fit_table
+    from fallline.descent import Stop
     from fallline.files import replacing
+    from fallline.fit.checkpointed import content_said
     from fallline.model_file import fingerprint, save_model
     from fallline.report import write_report
     from fallline.threads import Interrupts
+    from fallline.walk.checkpoint import opened
     from fallline.words import listed
 
     if prepared.columns.classes and not quiet:
         printing.say(f"{told_by_classes(prepared)}\n")
     command = command_typed()
-    with Interrupts() as interrupts:
-        with _progress_bar(quiet) as (progress, arrived):
+    settings = _settings(options)
+
+    def determines() -> dict[str, Any]:
+        rows = {"table": (prepared.x, prepared.y), "held-out rows": (prepared.held_x, prepared.held_y)}
+        said = {f"--{name.replace('_', '-')}": value for name, value in options.items() if name != "seconds"}
+        return content_said(rows) | said | {"--seed": seed}
+
+    def say(words: str) -> None:
+        printing.note([words])
+
+    with Interrupts() as interrupts, opened(checkpoint, determines, say=say, interrupts=interrupts) as kept_in:
+        with _kept(kept_in, interrupts), _progress_bar(quiet) as (progress, arrived):
             result = fit_table(
                 prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, compare=compare, folds=parts,
-                interrupts=interrupts, **_settings(options),
+                interrupts=interrupts, checkpoint=kept_in, **settings,
             )  # fmt: skip
         if not quiet:
             _print(result)
@@ -259,6 +280,10 @@ def fit(
                 reported = interrupts.optional("report", lambda: report(said), always=True)
             except Exception as why:
                 problem = why
+        if kept_in is not None:
+            kept_in.ended(Stop.INTERRUPTED if interrupts.left_out or problem else result.path.stop)
+            if not kept_in.whole:
+                printing.note([f"The checkpoint in {checkpoint} stays: the same command goes on from there."])
     if reported is None:
         printing.note([f"The model was saved to {model_path} without its report.", *kept.other_report(model_path)])
     if problem is not None:
@@ -269,6 +294,22 @@ def fit(
         click.echo(f"\nModel   {model_path}\nReport  {report_path}")
     if result.ended_badly:
         raise printing.Complaint(sentences.stop(result))
+
+
+@contextlib.contextmanager
+def _kept(checkpoint: "Checkpoint | None", interrupts: "Interrupts") -> Iterator[None]:
+    """A block that SIGTERM ends, or Ctrl-C before there is anything to save: a complaint says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if checkpoint is None:
+            raise
+        interrupts.left_out.append("all")
+    if checkpoint is not None and (interrupts.terminated or "all" in interrupts.left_out):
+        how = "Terminated" if interrupts.terminated else "Interrupted"
+        raise printing.Complaint(
+            f"{how}: no model was written, but the same command goes on from the checkpoint in {checkpoint.folder}."
+        )
 
 
 def _given(option: str) -> bool:

@@ -22,6 +22,7 @@ from fallline.descent import Stop
 from fallline.descent.transformation import is_transformation
 from fallline.estimators.common import store, warn_of
 from fallline.exceptions import DescentWarning, SettingsError, ShapeError, TableError
+from fallline.fit.checkpointed import checkpointed
 from fallline.fit.class_decay import decided
 from fallline.fit.division import Division, divide
 from fallline.fit.fitted import FittedNetwork
@@ -97,6 +98,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
+        checkpoint: Any = None,
     ) -> None:
         store(locals())
 
@@ -118,12 +120,9 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         targets = self._targets(y)
         rows = _Rows(x, targets.values, self._row_weights(sample_weight, x, targets))
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        parts = Division(np.arange(x.shape[0]))
-        if self.early_stopping:
-            shares, random = (self.validation_fraction, self.test_fraction), np.random.default_rng(seed)
-            parts = divide(x.shape[0], *shares, random, targets.classes)
-        held = {"validation": parts.validation, "test": parts.test}
-        watched = {name: rows.part(part) for name, part in held.items() if len(part)}
+        settings = self._settings(columns, None if self.random_state is None else seed)
+        shares = (self.validation_fraction, self.test_fraction) if self.early_stopping else None
+        before = getattr(self, "_fitted", None) if self.warm_start else None
         context = self._init_callback_context(max_subtasks=self.max_iter)
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         context.call_on_fit_task_begin(estimator=self, **given)
@@ -134,13 +133,23 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         progress: Any = _print_progress if self.verbose else None
         if stepwise := bool(getattr(self, "_skl_callbacks", [])):
             progress = _StepTasks(self, context, stored, **given)
-        train = rows.part(parts.train)
-        settings = self._decided(self._settings(columns, seed), train, self.early_stopping)
-        fitted, path = fit_network(
-            train.x, train.y, settings, sample_weight=train.weights, watched=watched,
-            judge="validation" if "validation" in watched else None,
-            before=getattr(self, "_fitted", None) if self.warm_start else None, progress=progress, every_step=stepwise,
-        )  # fmt: skip
+        also = {"early_stopping": shares, "the fit before": before}
+        with checkpointed(settings, {"table": rows}, also, seed) as settings:
+            parts = Division(np.arange(x.shape[0]))
+            if shares is not None:
+                parts = divide(x.shape[0], *shares, np.random.default_rng(settings.seed), targets.classes)
+            held = {"validation": parts.validation, "test": parts.test}
+            watched = {name: rows.part(part) for name, part in held.items() if len(part)}
+            train = rows.part(parts.train)
+            settings = self._decided(settings, train, self.early_stopping)
+            fitted, path = fit_network(
+                train.x, train.y, settings, sample_weight=train.weights, watched=watched,
+                judge="validation" if "validation" in watched else None, before=before, progress=progress,
+                every_step=stepwise,
+            )  # fmt: skip
+            if settings.checkpoint is not None:
+                settings.checkpoint.ended(path.stop)
+        settings = dataclasses.replace(settings, checkpoint=None)
         self.__dict__.update(stored(fitted) | _told(path), starts_=fitted.starts, n_passes_=fitted.passes)
         left_out = fitted.left_out
         if left_out is not None and targets.said.get("_one_dimensional"):
@@ -388,6 +397,10 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         None and −1: one for each processor; −2: one less.
     verbose : bool, default=False
         Print the error as the descent goes.
+    checkpoint : str, path or None, default=None
+        A folder in which ``fit`` keeps how far it is, every 15 seconds or so, at Ctrl-C and at SIGTERM: the same ``fit`` goes on
+        from there and ends at the same bits. A fit that ended by itself leaves the folder empty; one of other rows or parameters
+        is refused. Fits at the same time need a folder each.
 
     Attributes
     ----------
@@ -534,7 +547,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         As in ``NetworkRegressor``; every class is spread over the three parts in proportion.
     activation, descent, n_starts, average, max_iter, tol, n_iter_no_change : as in ``NetworkRegressor``
     max_seconds, effort, bias, validation_fraction, test_fraction, warm_start : as in ``NetworkRegressor``
-    random_state, n_jobs, verbose : as in ``NetworkRegressor``
+    random_state, n_jobs, verbose, checkpoint : as in ``NetworkRegressor``
 
     Attributes
     ----------
@@ -588,6 +601,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
+        checkpoint: Any = None,
     ) -> None:
         store(locals())
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fallline.descent import Stop
 from fallline.descent.choose import choose
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.large import is_large
@@ -153,10 +154,12 @@ class _Search:
         """A fit without the rows that are left out, and the Brier score of each of these."""
         weights = self.counts[~left] if self.weighted else None
         seconds = None if self.until == math.inf else max(self.until - time.perf_counter(), 1e-3)
-        fitted, _ = fit_network(
+        fitted, path = fit_network(
             self.x[~left], self.y[~left], self.asked,
             sample_weight=weights, before=before, alpha=decay, max_seconds=seconds,
         )  # fmt: skip
+        if path.stop == Stop.INTERRUPTED:
+            raise KeyboardInterrupt
         return fitted, self._score(fitted.predict(self.x[left]), left)
 
     def _beside(self, fitted: FittedNetwork, left: np.ndarray) -> np.ndarray:

@@ -261,6 +261,7 @@ class _Run:
             max_iter=kind.max_iter, tol=self.settings.tol, n_iter_no_change=kind.patience, alpha=kind.alpha,
             watched=self.watched | judges, judge=None if part is None else HELD, progress=told if self.progress else None,
             every_step=self.every_step, input_names=self.settings.input_names, until=self.until,
+            checkpoint=self.settings.checkpoint,
         )  # fmt: skip
         path = replace(path, alpha="evidence") if isinstance(kind.alpha, Evidence) else path
         if part is None:

@@ -15,6 +15,7 @@ from fallline.descent import Descent
 from fallline.descent.choose import choose
 from fallline.descent.transformation import wrapped
 from fallline.exceptions import SettingsError
+from fallline.fit.checkpointed import checkpointed
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.large import fit_large, is_large
 from fallline.fit.line import beside_line, has_line
@@ -27,6 +28,7 @@ from fallline.rows.memory import InMemory
 from fallline.rows.rows import Rows
 from fallline.table.scaling import Scaling
 from fallline.threads import Workers
+from fallline.walk.checkpoint import Checkpoint
 from fallline.walk.loop import Progress
 from fallline.walk.path import DescentPath
 from fallline.walk.stopping import end_of
@@ -63,9 +65,19 @@ def fit_network(
     instead of that of the rows. ``progress`` is told
     how far the descent is, in the thread that called, and gets a function that gives the network as it stands; it ends the
     fit by returning True. With ``every_step`` it hears of every step, and starts walk one after the other.
+    ``checkpoint`` is a folder in which the fit is kept, from where the same call goes on (``descend``).
     Raises what ``Network`` and ``descend`` raise.
     """
     settings = dataclasses.replace(settings or Settings(), **given)
+    if settings.checkpoint is not None and not isinstance(settings.checkpoint, Checkpoint):
+        also = {"judge": judge, "the fit before": before}
+        with checkpointed(settings, {"table": (x, y, sample_weight), **(watched or {})}, also) as kept:
+            fitted, path = fit_network(
+                x, y, kept, sample_weight=sample_weight, watched=watched, judge=judge, before=before, progress=progress,
+                every_step=every_step,
+            )  # fmt: skip
+            kept.checkpoint.ended(path.stop)
+        return fitted, path
     until = end_of(settings.max_seconds)
     outputs = y.shape[1]
     scaling = before.scaling if before else scaling or scaling_of(x, y, sample_weight, settings)

@@ -30,7 +30,8 @@ class Settings:
 
     Beside these: ``indicators`` (inputs,) marks columns of 0 and 1, ``one_target_scale`` divides all targets by one number,
     ``seed`` orders the rows and draws the starts, ``line`` is the weight decay of logistic regression beside the networks of a
-    classifier, None without, and ``input_names`` are for messages and the names of the weights.
+    classifier, None without, and ``input_names`` are for messages and the names of the weights. ``checkpoint`` is a folder, or
+    an open ``Checkpoint``.
     """
 
     hidden_layer_sizes: Sequence[int] | int | str = "auto"
@@ -53,6 +54,7 @@ class Settings:
     n_jobs: int | None = None
     line: float | None = None
     input_names: Sequence[str] | None = None
+    checkpoint: Any = None
 
     def __post_init__(self) -> None:
         if self.effort not in ("usual", "quick"):
@@ -70,8 +72,8 @@ class Settings:
 
     @property
     def walk(self) -> dict[str, Any]:
-        """What ``descend`` is told of the seed and of when to stop."""
-        return {name: getattr(self, name) for name in ("seed", "max_iter", "tol", "n_iter_no_change")}
+        """What ``descend`` is told of the seed, of when to stop, and of where it is kept."""
+        return {name: getattr(self, name) for name in ("seed", "max_iter", "tol", "n_iter_no_change", "checkpoint")}
 
     def network(self, inputs: int, outputs: int, hidden: Sequence[int] | None = None) -> Network:
         """The network that is asked for, with these hidden layers instead where they are given."""

@@ -1,0 +1,48 @@
+"""The checkpoint of a fit: what determines it, and its seed where nobody gave one."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from fallline.arrays import to_numpy
+from fallline.fit.settings import Settings
+from fallline.identity import digest
+from fallline.walk.checkpoint import Checkpoint, opened
+
+_APART = ("checkpoint", "max_seconds", "n_jobs", "input_names")  # what a fit may go on with another one of
+
+
+@contextlib.contextmanager
+def checkpointed(
+    settings: Settings, rows: Mapping[str, Any], also: Mapping[str, Any], drawn: int | None = None
+) -> Iterator[Settings]:
+    """The settings of a fit to rows, {name: arrays}, with their checkpoint open, if they name a folder.
+
+    ``also``: what else determines the fit, by name. A fit without a seed has the one that was drawn when it was begun, ``drawn``
+    if it begins now.
+    """
+    if settings.checkpoint is None or isinstance(settings.checkpoint, Checkpoint):
+        yield settings if settings.seed is not None else dataclasses.replace(settings, seed=drawn)
+        return
+    if settings.seed is None and drawn is None:
+        drawn = int(np.random.default_rng().integers(1 << 62))
+
+    def about() -> dict[str, Any]:
+        fields = [field.name for field in dataclasses.fields(settings) if field.name not in _APART]
+        return content_said(rows) | {name: getattr(settings, name) for name in fields} | dict(also)
+
+    with opened(settings.checkpoint, about, drawn=drawn if settings.seed is None else None) as checkpoint:
+        assert checkpoint is not None
+        seed = checkpoint.drawn if settings.seed is None else settings.seed
+        yield dataclasses.replace(settings, checkpoint=checkpoint, seed=seed)
+
+
+def content_said(rows: Mapping[str, Any]) -> dict[str, str]:
+    """Rows by name, as arrays of which the first is x: how many, and eight letters of a digest of all they hold."""
+    held: dict[str, list[Any]] = {
+        name: [each if each is None else to_numpy(each) for each in arrays] for name, arrays in rows.items()
+    }
+    return {name: f"{arrays[0].shape[0]} rows, content {digest(arrays)[:8]}" for name, arrays in held.items()}

@@ -1,0 +1,131 @@
+"""Fits that are stopped anywhere and begun again end at the same bits as one that was not."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+
+from fallline import NetworkClassifier, NetworkRegressor
+from fallline.descent.adam import Adam
+from fallline.exceptions import CheckpointError
+from fallline.fit import class_decay, large
+from fallline.fit.network_fit import fit_network
+from fallline.identity import digest
+from fallline.walk import loop
+
+
+@pytest.fixture
+def waves(random):
+    x = random.uniform(-2, 2, size=(90, 2))
+    return x, np.sin(2 * x[:, :1]) * x[:, 1:] + 0.1 * random.normal(size=(90, 1))
+
+
+def same(one, other):
+    """Whether two fits hold the same numbers, and the paths shown the same way."""
+    (fitted, path), (again, way) = one, other
+    timeless = [{name: value for name, value in each.kept().items() if name != "seconds"} for each in (path, way)]
+    return digest(fitted) == digest(again) and digest(timeless[0]) == digest(timeless[1])
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"hidden_layer_sizes": (4,), "n_starts": 3, "max_iter": 30},
+        {"hidden_layer_sizes": (4,), "n_starts": 1, "max_iter": 30},
+        {"hidden_layer_sizes": (8,), "n_starts": 2, "descent": "l-bfgs", "max_iter": 60},
+        {"hidden_layer_sizes": (4,), "n_starts": 2, "descent": Adam(batch_size=8, decay=6)},
+        {"effort": "quick", "max_iter": 15},
+    ],
+    ids=["starts", "one start, two penalties", "L-BFGS", "mini-batches", "widths by folds"],
+)
+def test_starts_widths_and_folds_end_at_the_same_bits(asked, n_jobs, waves, until_it_ends, tmp_path):
+    call = {"seed": 2, "n_jobs": n_jobs, **asked}
+    found, often = until_it_ends(lambda: fit_network(*waves, checkpoint=tmp_path, **call))
+    assert often > 1
+    assert same(found, fit_network(*waves, **call))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_so_does_the_fit_of_many_columns(random, until_it_ends, tmp_path):
+    x = random.normal(size=(60, 50))
+    y = x[:, :1] + x[:, 1:2] ** 2
+    call = {"seed": 0, "max_iter": 8, "effort": "quick"}
+    found, often = until_it_ends(lambda: fit_network(x, y, checkpoint=tmp_path, **call), 40)
+    assert often > 1
+    assert same(found, fit_network(x, y, **call))
+
+
+def test_so_does_the_fit_of_a_large_table(random, until_it_ends, monkeypatch, tmp_path):
+    for name, value in {"LARGE": 1000, "_WORK": 1e7, "_MOST_EPOCHS": 6, "_SMALL_WORK": 0.0}.items():
+        monkeypatch.setattr(large, name, value)
+    x = random.uniform(-1, 1, size=(1200, 3))
+    y = np.sign(np.sin(9 * x[:, :1])) + np.sin(7 * x[:, 1:2])
+    call = {"seed": 0, "effort": "quick"}
+    found, often = until_it_ends(lambda: fit_network(x, y, checkpoint=tmp_path, **call), 5)
+    assert often > 1
+    assert len(found[0].network.hidden) == 2
+    assert same(found, fit_network(x, y, **call))
+
+
+@pytest.mark.filterwarnings("ignore::fallline.DescentWarning", "ignore:Stopped at max_iter")
+def test_so_does_a_classifier_with_its_search_for_a_decay(random, until_it_ends, monkeypatch, tmp_path):
+    monkeypatch.setattr(class_decay, "_DECAYS", (0.03, 0.1, 0.3))
+    monkeypatch.setattr(class_decay, "_FIRST", 1)
+    x = random.normal(size=(60, 2))
+    y = np.where(x[:, 0] * x[:, 1] > 0.3 * random.normal(size=60), "yes", "no")
+    model = NetworkClassifier(hidden_layer_sizes=(3,), n_starts=2, max_iter=25, random_state=1, n_jobs=1)
+    with_folder = clone(model).set_params(checkpoint=tmp_path)
+
+    def call():
+        return clone(with_folder).fit(x, y)
+
+    found, often = until_it_ends(call, 5)
+    expected = model.fit(x, y)
+    assert often > 1
+    assert digest(found._fitted) == digest(expected._fitted)
+    assert found.alpha_ == expected.alpha_
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_early_stopping_without_a_seed_goes_on_with_its_own_parts(waves, until_it_ends, tmp_path):
+    x, y = waves
+    parts = []
+
+    def call():
+        found = NetworkRegressor(
+            (5,), n_starts=2, early_stopping=True, n_jobs=1, max_iter=40, checkpoint=str(tmp_path)
+        ).fit(x, y[:, 0])
+        parts.append(found.validation_rows_.tobytes())
+        return found
+
+    with pytest.warns():
+        found, often = until_it_ends(call)
+    assert often > 0
+    assert len(parts) > 1
+    assert len(set(parts)) == 1
+    assert found.checkpoint == str(tmp_path)
+    assert np.isfinite(found.predict(x)).all()
+    assert found.intervals().std(x).shape == (90, 1)  # found out later, without the folder
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_estimators_one_after_the_other_may_share_a_folder(waves, tmp_path):
+    x, y = waves
+    model = NetworkRegressor((3,), n_starts=1, max_iter=60, tol=0.1, random_state=0, checkpoint=tmp_path)
+    assert clone(model).get_params()["checkpoint"] == tmp_path
+    assert len(cross_val_score(model, x, y[:, 0], cv=3)) == 3
+
+
+def test_another_fit_is_refused_by_what_differs(waves, tmp_path, monkeypatch):
+    x, y = waves
+    stop = iter([False] * 30 + [True] * 10)
+    monkeypatch.setattr(loop, "stopping", lambda: next(stop, False))
+    call = {"hidden_layer_sizes": (3,), "n_starts": 1, "alpha": 0.1, "seed": 0, "tol": 0.0}
+    fit_network(x, y, checkpoint=tmp_path, **call)
+    assert list(tmp_path.glob("*.walk"))
+    with pytest.raises(CheckpointError, match=r"hidden_layer_sizes was \(3,\), now \(4,\); alpha was 0.1, now 0.2"):
+        fit_network(x, y, checkpoint=tmp_path, **call | {"hidden_layer_sizes": (4,), "alpha": 0.2})
+    with pytest.raises(CheckpointError, match=r"table was 90 rows, content \w{8}, now 89 rows, content \w{8}"):
+        fit_network(x[1:], y[1:], checkpoint=tmp_path, **call)
+    fit_network(x, y, checkpoint=tmp_path, n_jobs=1, max_seconds=60, **call)
