@@ -19,7 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from fallline import __version__
-from fallline.descent import Descent, Stop, automatic, damped, gradient, lbfgs, penalty, rate, words_of
+from fallline.descent import (
+    Descent,
+    Stop,
+    adam,
+    automatic,
+    batches,
+    damped,
+    gradient,
+    lbfgs,
+    penalty,
+    rate,
+    rprop,
+    words_of,
+)
+from fallline.descent import levenberg_marquardt as marquardt
 from fallline.error import sums
 from fallline.exceptions import CheckpointError, DescentWarning, OutputError
 from fallline.files import atomic_write, check_writable, locked
@@ -34,7 +48,9 @@ _SECONDS, _SHARE = 15.0, 0.01
 _HEADER, _WALK, _LOCK = "checkpoint.json", ".walk", ".lock"
 _MARK, _MOST_HEADER = "fallline checkpoint 1", 1 << 20
 _LONGEST = 100  # letters of a setting in a sentence
-_CLASSES = classes_of((automatic, damped, gradient, lbfgs, penalty, rate, sums, recorder))
+_CLASSES = classes_of(
+    (adam, automatic, batches, damped, gradient, lbfgs, marquardt, penalty, rate, rprop, sums, recorder)
+)
 CUT_SHORT = (Stop.INTERRUPTED, Stop.ASKED, Stop.TIME)
 
 Say = Callable[[str], Any]
@@ -131,7 +147,8 @@ class Checkpoint:
 
     def _clear(self) -> None:
         """Take away what fallline wrote; the header last, by which the rest is known."""
-        for path in (*self.folder.glob(f"*{_WALK}"), *self.folder.glob(f".*{_WALK}.*.part"), self.folder / _HEADER):
+        ours = (f"*{_WALK}", f".*{_WALK}.*.part", f".{_HEADER}.*.part", _HEADER)
+        for path in (path for pattern in ours for path in self.folder.glob(pattern)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
