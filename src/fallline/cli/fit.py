@@ -4,6 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from fallline.walk.checkpoint import Checkpoint
 
 _BETWEEN, _ANOTHER = 0.05, 0.5  # seconds between two movements of the bar, before it goes to another start
+_BETWEEN_LINES = 30.0  # seconds, where there is no bar
+_MOST_LEFT = 1e7  # seconds: of what takes longer nothing is said
 
 
 def _sizes(value: Any) -> Any:
@@ -256,7 +259,7 @@ def fit(
         printing.note([words])
 
     with Interrupts() as interrupts, opened(checkpoint, determines, say=say, interrupts=interrupts) as kept_in:
-        with _kept(kept_in, interrupts), _progress_bar(quiet) as (progress, arrived):
+        with _kept(kept_in, interrupts), _progress_bar(quiet, options["seconds"] or math.inf) as (progress, arrived):
             result = fit_table(
                 prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, compare=compare, folds=parts,
                 interrupts=interrupts, checkpoint=kept_in, **settings,
@@ -344,10 +347,11 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Any]:
-    """A live bar on stderr with the error on each set of rows; one line where stderr is not a terminal.
+def _progress_bar(quiet: bool, seconds: float = math.inf) -> Iterator[Any]:
+    """A live bar on stderr with the error on each set of rows; a line now and then where stderr is not a terminal.
 
-    Given are what hears how far the descent is, and what is called with each thing that is done after it.
+    Given are what hears how far the descent is, and what is called with each thing that is done after it. ``seconds``: the most
+    that the descent takes.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -355,23 +359,29 @@ def _progress_bar(quiet: bool) -> Iterator[Any]:
     columns = (BarColumn(16), TextColumn("{task.fields[said]}", markup=False), TimeElapsedColumn())
     last: tuple[Any, Any] | None = None
     drawn = (0, -math.inf)  # the start on the bar, and when it was drawn
+    left, said_at = _Left(time.monotonic() + seconds), time.monotonic()
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("", total=None, said="starting")
 
         def draw(now: Any, current: Any, refresh: bool = False) -> None:
-            gone = now.start - 1 + (now.steps if now.epochs is None else now.epochs) / now.max_iter
-            said = _standing(now, current().scaling.y_scale)
-            bar.update(task, completed=gone, total=now.n_starts, said=said, refresh=refresh)
+            said = f"{_standing(now, current().scaling.y_scale)}\n{now.pace}{left.said}"
+            bar.update(task, completed=now.start - 1 + now.share, total=now.n_starts, said=said, refresh=refresh)
 
         def told(now: Any, current: Any) -> None:
-            nonlocal last, drawn
+            nonlocal last, drawn, said_at
             if last is None and bar.disable and not quiet:
                 click.echo("descending; Ctrl-C keeps the best weights so far", err=True)
             last, at = (now, current), time.monotonic()
+            left.hear(now, at)
             # Several starts go down side by side: one is shown as long as it is heard of.
             if not bar.disable and at >= drawn[1] + (_BETWEEN if now.start == drawn[0] else _ANOTHER):
                 draw(now, current)
                 drawn = (now.start, at)
+            elif bar.disable and not quiet and at >= said_at + _BETWEEN_LINES:
+                phase = f"{now.phase}: " if now.phase else ""
+                said = f"{phase}{_standing(now, current().scaling.y_scale)}, {now.pace}{left.said}"
+                click.echo(f"{time.strftime('%H:%M:%S')} {said}", err=True)
+                said_at = at
 
         def arrived(then: str) -> None:
             nonlocal last
@@ -383,6 +393,27 @@ def _progress_bar(quiet: bool) -> Iterator[Any]:
             bar.update(task, said=then, refresh=True)
 
         yield told, arrived
+
+
+class _Left:
+    """How long what is under way takes yet, at most: descents end before their last step where there is nothing to gain.
+
+    ``end``: when the time of the fit is over, as ``time.monotonic()`` reads then.
+    """
+
+    def __init__(self, end: float) -> None:
+        self.end, self.said = end, ""
+        self._phase, self._first = "", (0.0, 0.0)
+
+    def hear(self, now: Any, at: float) -> None:
+        """How far it is, and when."""
+        gone = (now.start - 1 + now.share) / now.n_starts
+        if now.phase != self._phase or gone < self._first[1] or not self._first[0]:
+            self._phase, self._first = now.phase, (at, gone)
+        made = gone - self._first[1]
+        seconds = (at - self._first[0]) * (1 - gone) / made if made > 0 else math.inf
+        seconds = min(seconds, max(self.end - at, 0.0))
+        self.said = f", at most {timedelta(seconds=math.ceil(seconds))} left" if seconds < _MOST_LEFT else ""
 
 
 def _standing(now: Any, y_scale: Any) -> str:

@@ -794,7 +794,7 @@ def _print_progress(progress: Progress, _: Any) -> None:
     rows = progress.watched_rows
     seen = "".join(f", {name} {error / rows[name]:.6g}" for name, error in progress.watched.items())
     start = f"start {progress.start} of {progress.n_starts}, " if progress.n_starts > 1 else ""
-    print(f"{start}step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen}")
+    print(f"{start}step {progress.steps}: E/n = {progress.error / progress.n_rows:.6g}{seen} ({progress.pace})")
 
 
 def _numbers_without_gaps(table: Table) -> bool:

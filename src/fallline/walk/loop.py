@@ -346,7 +346,8 @@ class _Trip:
                 ):  # fmt: skip
                     spoken = clock
                     try:
-                        asked = self.progress(self._said(walker, recorder, rule, seen, stop))
+                        said = self._said(walker, recorder, rule, seen, stop, clock - began)
+                        asked = self.progress(said)
                     except Exception:
                         if not (stop or walker.left):
                             keep(now=True)
@@ -401,12 +402,14 @@ class _Trip:
             **arrays,
         )  # fmt: skip
 
-    def _said(self, walker: Walker, recorder: Recorder, rule: Stopping, seen: list[float], stop: Stop) -> Progress:
+    def _said(
+        self, walker: Walker, recorder: Recorder, rule: Stopping, seen: list[float], stop: Stop, seconds: float
+    ) -> Progress:
         last = recorder.last
         assert last is not None
         return Progress(
             steps=last.step,
-            max_iter=int(walker.end if math.isinf(self.max_iter) else self.max_iter),
+            max_iter=int(walker.end),
             passes=walker.passes,
             error=last.error,
             n_rows=self.rows.count,
@@ -415,6 +418,7 @@ class _Trip:
             weights=rule.best.weights,
             stop=stop,
             epochs=last.epoch,
+            seconds=seconds,
         )
 
 

@@ -15,7 +15,7 @@ from fallline.descent import Descent, Stop, words_of
 from fallline.exceptions import FalllineError, SettingsError
 from fallline.markup import curves, shown
 from fallline.model.network import Model
-from fallline.words import written
+from fallline.words import counted, written
 
 # Up to this many weights every step is kept; above it the path is thinned to this many bytes.
 EVERY_STEP_UP_TO = 1000
@@ -39,6 +39,18 @@ class Progress:
     start: int = 1  # which of n_starts this is
     n_starts: int = 1
     phase: str = ""  # what these starts are for
+    seconds: float = 0.0  # that this walk has taken so far
+
+    @property
+    def share(self) -> float:
+        """How far this walk is on its way to ``max_iter``, where it ends at the latest: from 0 to 1."""
+        return (self.steps if self.epochs is None else self.epochs) / max(self.max_iter, 1)
+
+    @property
+    def pace(self) -> str:
+        """How many passes over the rows this walk has made, and how many rows it sums up in a second, in words."""
+        rate = self.passes * self.n_rows / self.seconds if self.seconds > 0 else 0.0
+        return f"{counted(self.passes, 'pass', 'passes')}, {counted(float(f'{rate:.2g}'), 'row')} a second"
 
 
 _GIVEN = ("model", "descent", "alpha", "input_names")  # of a path: what the walk was given
