@@ -57,7 +57,7 @@ def test_so_does_the_fit_of_many_columns(random, until_it_ends, tmp_path):
 
 
 def test_so_does_the_fit_of_a_large_table(random, until_it_ends, monkeypatch, tmp_path):
-    for name, value in {"LARGE": 1000, "_WORK": 1e7, "_MOST_EPOCHS": 6, "_SMALL_WORK": 0.0}.items():
+    for name, value in {"LARGE": 1000, "WORK": 1e7, "_MOST_EPOCHS": 6, "_SMALL_WORK": 0.0}.items():
         monkeypatch.setattr(large, name, value)
     x = random.uniform(-1, 1, size=(1200, 3))
     y = np.sign(np.sin(9 * x[:, :1])) + np.sin(7 * x[:, 1:2])
