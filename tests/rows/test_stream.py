@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fallline import LBFGS, GradientDescent, InMemory, LevenbergMarquardt, Network, descend
+from fallline import LBFGS, Adam, GradientDescent, InMemory, LevenbergMarquardt, Network, descend
 from fallline.error.sums import Request
 from fallline.exceptions import ShapeError, TableError
 from fallline.rows import stream
@@ -284,6 +284,15 @@ def test_a_walk_that_is_dropped_leaves_the_pass_to_the_others(arrays):
         hold.set()
         assert first.result() is None
         same(second.result(), expected, rtol=0)
+
+
+def test_auto_takes_a_descent_that_needs_no_order(arrays):
+    x, y, _ = arrays
+    rows = Streamed(Blocks(np.tile(x, (3, 1)), np.tile(y, (3, 1))))
+    wide = Network((3, 60, 30, 2))
+    assert isinstance(descend(wide, rows, max_iter=1).descent, LBFGS)
+    assert isinstance(descend(NETWORK, rows, max_iter=1).descent, LevenbergMarquardt)
+    assert isinstance(descend(wide, rows.in_memory(), max_iter=1).descent, Adam)
 
 
 def test_memory_does_not_grow_with_the_rows(monkeypatch):

@@ -209,20 +209,27 @@ class _Run:
         if not paths:
             return alone
         further = self._together(first, paths, own)
-        whole = [(each.network, Request("error", each.weights)) for each in (first, further)]
-        before, now = (sums.error for sums in held.scaled(self.scaling).totals(whole))
-        spread = held.scaled(self.scaling).error_of_mean
+        shown = paths.get((0, first.parts[0].starts.shown)) or next(iter(paths.values()))
+        shown = replace(
+            shown, alpha=path.alpha,
+            stop_message=f"{shown.stop_message} It went on from a fit to {counted(len(sample), 'row')}.",
+        )  # fmt: skip
+        if shown.stop in (Stop.INTERRUPTED, Stop.ASKED):
+            return further, shown  # lower on many more rows: nobody waits for another pass
+        try:
+            whole = [(each.network, Request("error", each.weights)) for each in (first, further)]
+            before, now = (sums.error for sums in held.scaled(self.scaling).totals(whole))
+            spread = held.scaled(self.scaling).error_of_mean
+        except KeyboardInterrupt:
+            return further, shown
         said = f"On {counted(len(held), 'row')} held out inside"
         if not now < before:
             return first, replace(
                 path, stop_message=f"{path.stop_message} {seen} {said} walks over all rows came no nearer."
             )
-        shown = paths.get((0, first.parts[0].starts.shown)) or next(iter(paths.values()))
         error, fall = percent(math.sqrt(now / spread)), 100 * (1 - math.sqrt(now / before))
-        shown = replace(shown, alpha=path.alpha, stop_message=(
-            f"{shown.stop_message} It went on from a fit to {counted(len(sample), 'row')}. {said} the RMSE is {error} of the "
-            f"target's spread, {fall:.2g} % less than before."
-        ))  # fmt: skip
+        said = f"{said} the RMSE is {error} of the target's spread, {fall:.2g} % less than before."
+        shown = replace(shown, stop_message=f"{shown.stop_message} {said}")
         return further, shown
 
     def _on(self, sample: Streamed) -> tuple[FittedNetwork, DescentPath]:

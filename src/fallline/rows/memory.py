@@ -95,6 +95,7 @@ class InMemory(Rows):
     dtype: Any = None
     _cut: dict[int, list[Block]] = field(default_factory=dict, init=False, repr=False)
     _CHECKED: ClassVar[int] = 1 << 18  # numbers looked at together
+    in_any_order: ClassVar[bool] = True
 
     def __new__(cls, x: Any, y: Any, sample_weight: Any = None, dtype: Any = None) -> Self:
         """``OnDevice`` where NumPy cannot read one of the arrays where it lies."""

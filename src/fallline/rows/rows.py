@@ -11,7 +11,7 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Rows(ABC):
     """Rows x (n, inputs) and y (n, outputs) of ``dtype``, and how often each counts."""
 
     dtype: np.dtype[Any]
+    in_any_order: ClassVar[bool] = False  # whether ``batches`` hands them out
 
     @property
     @abstractmethod
@@ -160,6 +161,8 @@ class Rows(ABC):
 
     def apart(self, model: Model, weights: np.ndarray) -> np.ndarray:
         """Σ s ‖ŷ_a − ŷ_b‖² over the rows, between each two of several weights (m, p): (m, m)."""
+        if len(weights) == 1:
+            return np.zeros((1, 1))
         room = max(_APART // (len(weights) * self.outputs), 64)
         square = self._fold(functools.partial(_apart_in, model, weights), size=min(room, LARGEST_BLOCK))
         length = np.diagonal(square)

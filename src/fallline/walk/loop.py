@@ -114,7 +114,7 @@ def descend(
     if not np.isfinite(start).all():
         raise TableError("the weights to start from contain NaN or infinity: start from finite weights.")
     if isinstance(descent, str):
-        descent, _ = choose(descent, model, len(rows))
+        descent, _ = choose(descent, model, len(rows), all_rows=not rows.in_any_order)
     descent = wrapped(descent)
     descent.check()
     whole = tol == 0 and judge is None and not every_step  # nobody asks for each step
