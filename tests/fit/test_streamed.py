@@ -7,7 +7,7 @@ import pytest
 
 from fallline import LBFGS, Adam, GradientDescent, LevenbergMarquardt, Rprop
 from fallline.descent import Stop
-from fallline.exceptions import SettingsError
+from fallline.exceptions import CheckpointError, SettingsError
 from fallline.fit import large, streamed
 from fallline.fit.network_fit import fit_network
 from fallline.fit.settings import Settings
@@ -171,3 +171,33 @@ def test_it_ends_when_its_time_is_over(random, streams):
     fitted, path = fit_streamed(Blocks(x, y), seed=0, max_seconds=1e-3)
     assert path.stop == Stop.TIME
     assert np.isfinite(fitted.predict(x)).all()
+
+
+def test_rows_that_come_a_hundred_times_are_fitted_as_those_that_differ(random, streams):
+    x, y = table(random, 400)
+    fitted, _ = fit_streamed(Blocks(np.tile(x, (20, 1)), np.tile(y, (20, 1))), seed=0, effort="quick")
+    assert rmse(fitted, random) < 0.3
+    other, held = rows_of_fit(Streamed(Blocks(np.tile(x, (20, 1)), np.tile(y, (20, 1)))), Settings())
+    assert len(held) % 20 == len(other) % 20 == 0
+    assert 20 * 20 < len(held) < 20 * 60
+
+
+def test_a_fit_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits(random, streams, tmp_path):
+    x, y = table(random, 6000)
+    settings = {
+        "seed": 0,
+        "effort": "quick",
+        "hidden_layer_sizes": (4,),
+        "alpha": "evidence",
+        "descent": LevenbergMarquardt(),
+    }
+    whole, _ = fit_streamed(Blocks(x, y), **settings)
+    _, path = fit_streamed(
+        Blocks(x, y), checkpoint=tmp_path / "kept", progress=lambda now, _: now.steps > 3, **settings
+    )
+    assert path.stop == Stop.ASKED
+    with pytest.raises(CheckpointError):
+        fit_streamed(Blocks(x + 1, y), checkpoint=tmp_path / "kept", **settings)
+    again, path = fit_streamed(Blocks(x, y, size=500), checkpoint=tmp_path / "kept", **settings)
+    assert path.stop not in (Stop.ASKED, Stop.INTERRUPTED)
+    np.testing.assert_array_equal(again.weights, whole.weights)

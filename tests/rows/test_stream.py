@@ -176,6 +176,26 @@ def test_some_rows_of_a_part_and_others_weighted(arrays, random):
     same((taken.x, taken.y, taken.counts), (expected.x, expected.y, expected.counts), rtol=0)
 
 
+def test_rows_that_come_again_are_one_that_counts_as_often(arrays):
+    x, y, s = arrays
+    y[500:600] = y[:100]
+    found = Streamed(Blocks(x, y, s)).distinct()
+    assert len(found) == 900
+    assert found.count == s.sum()
+    same(found.total(REQUEST, NETWORK), InMemory(x, y, s).total(REQUEST, NETWORK), rtol=1e-11, atol=1e-8)
+
+
+def test_each_part_has_a_content_of_its_own(arrays):
+    rows = Streamed(Blocks(*arrays))
+    contents = [
+        rows.content,
+        *(part.content for part in rows.divided(5, [(0.0, 0.5), (0.5, 1.0)])),
+        rows.weighted(arrays[2]).content,
+    ]
+    assert len(set(contents)) == 4
+    assert Streamed(Blocks(*arrays, sizes=(100,))).content == rows.content
+
+
 def test_an_empty_part_says_so(arrays):
     (empty,) = Streamed(Blocks(*arrays)).divided(0, [(1.0, 1.0)])
     assert (len(empty), empty.count) == (0, 0.0)

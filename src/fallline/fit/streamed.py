@@ -3,8 +3,8 @@
 With a descent and a network that are given, the rows are descended on as they would be in memory, pass by pass. Where the fit has
 to find them,
 
-1. one pass finds means and spreads, and a tenth of the rows, or some 200 000, is held out, by content;
-2. of the others as many as fit, again by content, are fitted in memory by the usual recipe;
+1. one pass finds means and spreads, and a tenth of the rows, or some 20 000, is held out, by content;
+2. some 20 000 of the others, again by content, are fitted in memory by the usual recipe, rows that are equal as one;
 3. the networks found go on over all rows but those held out, by full passes that they share: Levenberg–Marquardt where it is
    affordable, L-BFGS elsewhere, for a work that grows with the root of the rows;
 4. what was found is kept if it is nearer to the rows held out than before.
@@ -30,6 +30,7 @@ from fallline.descent.penalty import Evidence
 from fallline.descent.transformation import wrapped
 from fallline.error.sums import Request
 from fallline.fit.average import Part, Start, end_of_path
+from fallline.fit.checkpointed import checkpointed
 from fallline.fit.fitted import FittedNetwork, mean_of, mixture_of
 from fallline.fit.large import QUICK, WORK, is_large
 from fallline.fit.line import has_line
@@ -42,14 +43,16 @@ from fallline.rows.rows import Rows
 from fallline.rows.stream import Source, Streamed
 from fallline.table.scaling import Scaling
 from fallline.threads import Workers
+from fallline.walk.checkpoint import Checkpoint
 from fallline.walk.loop import Progress, descend
 from fallline.walk.path import DescentPath
 from fallline.walk.stopping import end_of
 from fallline.words import counted, percent
 
-_MOST_ROWS = 200_000  # of the sample, and as many held out
+_MOST_ROWS = 20_000  # of the sample, and as many held out
 _OF_MEMORY, _COPIES = 1 / 8, 8  # what the sample may take of the machine's memory, and how often a fit holds it
 _HELD_SHARE, _SEED = 0.1, 0  # the same rows each time, so that intervals can be found by them afterwards
+_DIFFERING = 0.5  # of the rows: where fewer differ, the sample is taken from more of them
 _OF_SAMPLE = 0.6  # of the time that a fit has
 # Rows · weights² up to which a walk is by Levenberg–Marquardt; others share the work that ``large.py`` gives a table.
 _PRODUCTS = 1e12
@@ -77,7 +80,16 @@ def fit_streamed(
     settings = replace(settings or Settings(), **given)
     until = end_of(settings.max_seconds)
     rows = source if isinstance(source, Streamed) else Streamed(source)
-    if len(rows) <= sample_rows(rows):
+    fits = len(rows) <= sample_rows(rows)
+    if not fits and settings.checkpoint is not None and not isinstance(settings.checkpoint, Checkpoint):
+        also = {"table": f"{len(rows)} rows, content {rows.content[:8]}", "judge": judge}
+        with checkpointed(settings, {}, also) as kept:
+            fitted, path = fit_streamed(
+                rows, kept, watched=watched, judge=judge, progress=progress, every_step=every_step
+            )
+            kept.checkpoint.ended(path.stop)
+        return fitted, path
+    if fits:
         memory = rows.in_memory()
         few = {name: _in_memory(each) for name, each in (watched or {}).items()}
         return fit_network(
@@ -105,7 +117,7 @@ def rows_of_fit(rows: Streamed, settings: Settings, judge: str | None = None) ->
 
 
 def sample_rows(rows: Streamed) -> int:
-    """How many rows a fit in memory is given: as a share of the machine's memory holds, 200 000 at most."""
+    """How many rows a fit in memory is given: as a share of the machine's memory holds, 20 000 at most."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -122,11 +134,18 @@ def _has_to_find(rows: Rows, settings: Settings) -> bool:
     return settings.finds_width and by_evidence and settings.alpha in ("auto", "evidence") and settings.max_iter > 0
 
 
-def _parts(rows: Streamed) -> list[Streamed]:
+def _parts(rows: Streamed) -> tuple[Streamed, InMemory, Streamed]:
     """The rows held out, the sample, and all that are not held out."""
     n, most = len(rows), sample_rows(rows)
-    held = min(_HELD_SHARE, most / n)
-    return rows.divided(_SEED, [(0.0, held), (held, min(held + most / n, 1.0)), (held, 1.0)])
+    share, differing = most / n, 1.0
+    while True:
+        held = min(_HELD_SHARE, share / differing)
+        parts = rows.divided(_SEED, [(0.0, held), (held, min(held + share / differing, 1.0)), (held, 1.0)])
+        sample = parts[1].distinct()
+        # Where rows come again and again, a share of them holds few that differ: then a larger one.
+        if differing < 1 or len(sample) > _DIFFERING * len(parts[1]):
+            return parts[0], sample, parts[2]
+        differing = max(len(sample), 1) / len(parts[1])
 
 
 def _scaling_of(rows: Streamed, settings: Settings) -> Scaling:
@@ -232,15 +251,16 @@ class _Run:
         shown = replace(shown, stop_message=f"{shown.stop_message} {said}")
         return further, shown
 
-    def _on(self, sample: Streamed) -> tuple[FittedNetwork, DescentPath]:
+    def _on(self, sample: InMemory) -> tuple[FittedNetwork, DescentPath]:
         """The fit to the sample, in memory."""
-        memory, settings = sample.in_memory(), self.settings
+        settings = self.settings
         if settings.max_seconds is not None:
             seconds = max(self.until - time.perf_counter(), 1e-3) * _OF_SAMPLE
             settings = replace(settings, max_seconds=seconds)
+        x, y = sample.each(lambda block: (block.x, block.y))
         return fit_network(
-            memory.x, memory.y, settings, sample_weight=memory.sample_weight, scaling=self.scaling, progress=self.progress,
-            every_step=self.every_step,
+            x, y, settings, sample_weight=sample.counts, scaling=self.scaling,
+            progress=self.progress, every_step=self.every_step,
         )  # fmt: skip
 
     def _further(self, first: FittedNetwork, n: int) -> list[_Further]:
@@ -295,7 +315,7 @@ class _Run:
             each.network, rows, each.descent, weights=each.start.weights, alpha=each.alpha,
             max_iter=min(settings.max_iter, each.steps), tol=_TOL, n_iter_no_change=_PATIENCE, watched=self.sets,
             progress=told if self.progress else None, every_step=self.every_step,
-            input_names=first.input_names(settings.input_names), until=self.until,
+            input_names=first.input_names(settings.input_names), until=self.until, checkpoint=settings.checkpoint,
         )  # fmt: skip
 
     def _tell(self, now: Progress, network: Network, first: FittedNetwork) -> None:

@@ -30,7 +30,7 @@ from fallline.exceptions import ShapeError, TableError
 from fallline.model.network import Model, Network
 from fallline.native import kernels as native
 from fallline.rows.memory import InMemory, block_rows, keep_freed_memory
-from fallline.rows.rows import LARGEST_BLOCK, Rows, salt_of, salted_keys, spread_and_products, spread_of
+from fallline.rows.rows import LARGEST_BLOCK, Rows, counts_of, salt_of, salted_keys, spread_and_products, spread_of
 from fallline.table.scaling import Scaling
 from fallline.table.sums import Moments as Spread
 from fallline.threads import one_blas_thread, processors, stopping
@@ -90,7 +90,8 @@ class Streamed(Rows):
     def _view(self, **changed: Any) -> Self:
         """The same rows but for what is changed."""
         view = copy.copy(self)
-        view.__dict__.pop("_spread", None)
+        for known in ("_spread", "content"):
+            view.__dict__.pop(known, None)
         view.__dict__.update(changed)
         return view
 
@@ -184,6 +185,20 @@ class Streamed(Rows):
         x, y = self.each(lambda block: (block.x, block.y))
         plain = not self._known.counted and self._factor is None
         return InMemory(x, y, None if plain else self.counts, self.dtype)
+
+    def distinct(self) -> InMemory:
+        """The rows that differ, in memory, each counting as often as it comes."""
+        salt = salt_of(0)
+
+        def once(x: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            _, first, place = np.unique(salted_keys(x, y, salt), return_index=True, return_inverse=True)
+            return x[first], y[first], np.bincount(place, s)
+
+        found = self._fold(
+            lambda block: once(block.x, block.y, counts_of(block)),
+            lambda one, other: once(*(np.concatenate(both) for both in zip(one, other, strict=True))),
+        )
+        return InMemory(*found, self.dtype)
 
     def total(self, request: Request, model: Model) -> Sums:
         return self.totals([(model, request)])[0]
