@@ -7,11 +7,27 @@ from sklearn.model_selection import cross_val_score
 
 from fallline import NetworkClassifier, NetworkRegressor
 from fallline.descent.adam import Adam
+from fallline.descent.gradient import GradientDescent
 from fallline.exceptions import CheckpointError
-from fallline.fit import class_decay, large
+from fallline.fit import class_decay, large, streamed
 from fallline.fit.network_fit import fit_network
+from fallline.fit.streamed import fit_streamed
 from fallline.identity import digest
+from fallline.rows import stream
 from fallline.walk import loop
+
+
+class Blocks:
+    """A source: arrays in blocks."""
+
+    def __init__(self, x, y, size=250):
+        self.x, self.y, self.size, self.asked = x, y, size, 0
+        self.inputs, self.outputs = x.shape[1], y.shape[1]
+
+    def blocks(self):
+        self.asked += 1
+        for at in range(0, len(self.x), self.size):
+            yield self.x[at : at + self.size], self.y[at : at + self.size], None
 
 
 @pytest.fixture
@@ -66,6 +82,51 @@ def test_so_does_the_fit_of_a_large_table(random, until_it_ends, monkeypatch, tm
     assert often > 1
     assert len(found[0].network.hidden) == 2
     assert same(found, fit_network(x, y, **call))
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_jobs"),
+    [
+        ({"hidden_layer_sizes": (4,), "n_starts": 2, "descent": "levenberg-marquardt", "max_iter": 10}, 1),
+        ({"hidden_layer_sizes": (4,), "n_starts": 2, "descent": "levenberg-marquardt", "max_iter": 10}, 2),
+        ({"hidden_layer_sizes": (), "descent": GradientDescent(), "max_iter": 20}, 1),
+        ({"effort": "quick", "max_iter": 12}, 1),
+    ],
+    ids=["starts", "starts side by side", "a line", "widths, and on over all rows"],
+)
+def test_so_does_a_fit_to_rows_that_stream_by_though_it_is_stopped_in_a_pass(
+    asked, n_jobs, random, until_it_ends, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(streamed, "_MOST_ROWS", 300)
+    monkeypatch.setattr(stream, "stopping", loop.stopping)  # of the fixture
+    x = random.normal(size=(1200, 3))
+    y = np.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:]
+    call = {"seed": 0, "n_jobs": n_jobs, "watched": {"held": Blocks(x[:100], y[:100])}, **asked}
+    found, often = until_it_ends(lambda: fit_streamed(Blocks(x[100:], y[100:]), checkpoint=tmp_path, **call), 20)
+    assert often > 0
+    assert same(found, fit_streamed(Blocks(x[100:], y[100:]), **call))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_of_a_source_are_told_apart_and_it_is_read_once_for_that(random):
+    x = random.normal(size=(500, 2))
+    source = Blocks(x, x[:, :1])
+    rows = stream.Streamed(source)
+    scaling = rows.scaling_for()
+    parts = [
+        rows,
+        *rows.divided(0, [(0, 0.5), (0.5, 1)]),
+        rows.scaled(scaling),
+        rows.taking(x[:, 0] > 0),
+        rows.weighted(np.full(500, 2.0)),
+    ]
+    before = source.asked
+    assert len({each.content for each in parts}) == len(parts)
+    assert source.asked == before + 1
+    again = stream.Streamed(Blocks(x, x[:, :1], size=77))
+    assert [again.content, again.scaled(scaling).content] == [rows.content, rows.scaled(scaling).content]
+    x[400, 1] += 1e-9
+    assert stream.Streamed(Blocks(x, x[:, :1])).content != rows.content
 
 
 @pytest.mark.filterwarnings("ignore::fallline.DescentWarning", "ignore:Stopped at max_iter")

@@ -10,6 +10,7 @@ import numpy as np
 from fallline.arrays import to_numpy
 from fallline.fit.settings import Settings
 from fallline.identity import digest
+from fallline.rows.rows import Rows
 from fallline.walk.checkpoint import Checkpoint, opened
 
 _APART = ("checkpoint", "max_seconds", "n_jobs", "input_names")  # what a fit may go on with another one of
@@ -41,8 +42,12 @@ def checkpointed(
 
 
 def content_said(rows: Mapping[str, Any]) -> dict[str, str]:
-    """Rows by name, as arrays of which the first is x: how many, and eight letters of a digest of all they hold."""
-    held: dict[str, list[Any]] = {
-        name: [each if each is None else to_numpy(each) for each in arrays] for name, arrays in rows.items()
-    }
-    return {name: f"{arrays[0].shape[0]} rows, content {digest(arrays)[:8]}" for name, arrays in held.items()}
+    """Rows by name, ``Rows`` or arrays of which the first is x: how many, and eight letters of a digest of all they hold."""
+
+    def said(given: Any) -> str:
+        if isinstance(given, Rows):
+            return f"{len(given)} rows, content {given.content[:8]}"
+        arrays: list[Any] = [each if each is None else to_numpy(each) for each in given]
+        return f"{arrays[0].shape[0]} rows, content {digest(arrays)[:8]}"
+
+    return {name: said(given) for name, given in rows.items()}

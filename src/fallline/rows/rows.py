@@ -111,7 +111,7 @@ class Rows(ABC):
     @functools.cached_property
     def content(self) -> str:
         """A digest of the rows, in their order, and of how often each counts; it takes a pass."""
-        return digest(str(self.dtype), self._fold(_content_of))
+        return digest(str(self.dtype), self._fold(content_of))
 
     @functools.cached_property
     def _spread(self) -> Spread:
@@ -197,7 +197,8 @@ def counts_of(block: Block) -> Any:
     return widened(block.s)
 
 
-def _content_of(block: Block) -> list[str]:
+def content_of(block: Block) -> list[str]:
+    """The digest of a block."""
     return [digest([None if each is None else to_numpy(each) for each in (block.x, block.y, block.s)])]
 
 

@@ -27,10 +27,20 @@ import numpy as np
 
 from fallline.error.sums import Block, Request, Sums, finished, merged, sums_of_block
 from fallline.exceptions import ShapeError, TableError
+from fallline.identity import digest
 from fallline.model.network import Model, Network
 from fallline.native import kernels as native
 from fallline.rows.memory import InMemory, block_rows, keep_freed_memory
-from fallline.rows.rows import LARGEST_BLOCK, Rows, counts_of, salt_of, salted_keys, spread_and_products, spread_of
+from fallline.rows.rows import (
+    LARGEST_BLOCK,
+    Rows,
+    content_of,
+    counts_of,
+    salt_of,
+    salted_keys,
+    spread_and_products,
+    spread_of,
+)
 from fallline.table.scaling import Scaling
 from fallline.table.sums import Moments as Spread
 from fallline.threads import one_blas_thread, processors, stopping
@@ -90,8 +100,7 @@ class Streamed(Rows):
     def _view(self, **changed: Any) -> Self:
         """The same rows but for what is changed."""
         view = copy.copy(self)
-        for known in ("_spread", "content"):
-            view.__dict__.pop(known, None)
+        view.__dict__.pop("_spread", None)
         view.__dict__.update(changed)
         return view
 
@@ -121,6 +130,15 @@ class Streamed(Rows):
         """Whether these are all rows of the source, in its columns: then the survey knows them."""
         scores = None if self._scaling is None else self._scaling.scores
         return not self._ranges and self._mask is None and self._factor is None and scores is None
+
+    @property
+    def content(self) -> str:
+        """A digest of the source, found once by a pass over it, and of what these rows are of it."""
+        gate = self._gate
+        if gate.content is None:
+            whole = self._view(_scaling=None, _ranges=(), _mask=None, _factor=None, dtype=np.dtype(np.float64))
+            gate.content = digest(whole._fold(content_of))
+        return digest(gate.content, str(self.dtype), self._scaling, self._ranges, self._mask, self._factor)
 
     def _products(self) -> np.ndarray | None:
         square, scaling = self._known.square, self._scaling
@@ -375,6 +393,7 @@ class _Gate:
         self._busy = False
         self._short = False  # one chunk is all there is
         self.passes = 0
+        self.content: str | None = None  # of the whole source, once somebody has asked
 
     @contextlib.contextmanager
     def walking(self) -> Iterator[None]:

@@ -219,6 +219,10 @@ class FullPasses(Walker):
         found: Walk = self._state.walk
         return found
 
+    @property
+    def stood(self) -> Any:
+        return self._state
+
     def kept(self) -> Any:
         state = self._state
         if isinstance(state, BatchState):
@@ -320,9 +324,10 @@ class _Trip:
             recorder.go_on(before["recorder"])
             rule.go_on(before["rule"])
             seen, began = before["seen"], began - before["seconds"]
+        heard, stood = False, None
         try:  # around the loop: Python may hear of Ctrl-C in its very head
             while stop == Stop.GOING_ON:
-                heard = stopping()
+                heard, stood = stopping(), walker.stood
                 keep(heard)
                 if heard:
                     raise KeyboardInterrupt
@@ -357,6 +362,8 @@ class _Trip:
             if stop in (Stop.ASKED, Stop.TIME) and not (walker.stop or walker.left):
                 keep(now=True)
         except KeyboardInterrupt:
+            if stood is not None and walker.stood is stood and not (stop or heard):
+                keep(now=True)  # in the middle of a pass over rows that stream by
             if not recorder.points:
                 raise  # before the error at the start was known: there is nothing to keep
             if noted is not None:

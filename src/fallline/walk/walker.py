@@ -32,6 +32,11 @@ class Walker:
         [bool], None
     ]  # called where the walk may be kept between two points; it must be where it is left now
 
+    @property
+    def stood(self) -> Any:
+        """What is another object after each turn, so that one knows whether the last was broken off; None: it keeps itself."""
+        return None
+
     def kept(self) -> Any:
         """All that it needs to go on, a tree of arrays and numbers; None where it would begin anew."""
         return None
