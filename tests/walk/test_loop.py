@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import threading
 import types
@@ -406,3 +407,18 @@ def test_auto_walks_on_the_moments_where_the_network_is_linear():
 )
 def test_a_descent_is_found_by_its_name(name, descent):
     assert choose(name, Network((8, 20, 1)), 1000) == (descent, f"{name} was asked for.")
+
+
+@pytest.mark.parametrize(
+    ("descent", "turns"), [(LBFGS(), 20), (Adam(batch_size=16, decay=4), 4)], ids=["steps", "epochs of a decay"]
+)
+def test_progress_knows_how_far_the_walk_is_and_how_many_rows_it_sums_up(descent, turns, random):
+    x = random.normal(size=(200, 2))
+    told = []
+    descend(Network((2, 4, 1)), (x, x[:, :1] ** 2), descent, seed=0, max_iter=20, progress=told.append, every_step=True)
+    shares = [now.share for now in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1], told[-1].max_iter) == (0.0, 1.0, turns)
+    last = dataclasses.replace(told[-1], passes=50, seconds=2.0)
+    assert last.pace == "50 passes, 5,000 rows a second"
+    assert [now.seconds for now in told] == sorted(now.seconds for now in told)
