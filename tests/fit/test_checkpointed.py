@@ -6,8 +6,10 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 from fallline import NetworkClassifier, NetworkRegressor
+from fallline.descent import Stop
 from fallline.descent.adam import Adam
 from fallline.descent.gradient import GradientDescent
+from fallline.descent.lbfgs import LBFGS
 from fallline.exceptions import CheckpointError
 from fallline.fit import class_decay, large, streamed
 from fallline.fit.network_fit import fit_network
@@ -106,6 +108,34 @@ def test_so_does_a_fit_to_rows_that_stream_by_though_it_is_stopped_in_a_pass(
     assert often > 0
     assert same(found, fit_streamed(Blocks(x[100:], y[100:]), **call))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_in_the_middle_of_a_pass_loses_no_step(random, monkeypatch, tmp_path):
+    monkeypatch.setattr(streamed, "_MOST_ROWS", 300)
+    monkeypatch.setattr(stream, "_FEWEST_ROWS", 64)
+    monkeypatch.setattr(stream, "_CHUNK_BYTES", 64)
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_WORDS", -1.0)
+    x = random.normal(size=(1200, 3))
+    y = np.sin(2 * x[:, :1]) + x[:, 1:2] * x[:, 2:]
+    call = {
+        "seed": 0,
+        "n_jobs": 1,
+        "hidden_layer_sizes": (4,),
+        "n_starts": 1,
+        "alpha": 0.1,
+        "descent": LBFGS(),
+        "max_iter": 30,
+    }
+    whole = fit_streamed(Blocks(x, y), **call)
+    answers = iter([False] * 500 + [True])
+    monkeypatch.setattr(stream, "stopping", lambda: next(answers, False))
+    _, path = fit_streamed(Blocks(x, y), checkpoint=tmp_path, **call)
+    assert path.stop == Stop.INTERRUPTED
+    assert 5 < path.n_steps < 30
+    steps = []
+    found = fit_streamed(Blocks(x, y), checkpoint=tmp_path, progress=lambda now, _: steps.append(now.steps), **call)
+    assert steps[0] >= path.n_steps
+    assert same(found, whole)
 
 
 def test_parts_of_a_source_are_told_apart_and_it_is_read_once_for_that(random):
