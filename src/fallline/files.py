@@ -25,11 +25,12 @@ _LONGEST_NAME = 100  # bytes of the name in that of its temporary file: file sys
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, *, synced: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; take its place when the block ends well.
 
     If the block raises, whatever stood at ``path`` is untouched and the temporary file is gone. One that a process left
     behind which was killed is gone as well, once another writes there: until then it holds a lock that ends with it.
+    Unless ``synced``, a power cut in the next seconds may leave an empty file: for what is found damaged, and made again.
     Raises OutputError, naming ``path`` and the reason, for every failure of the file system, and for a pipe or a device.
     """
     path = Path(path)
@@ -48,8 +49,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         # mkstemp makes files private; a result should be as readable as any file its user makes.
         temporary.chmod(_mode_of(path))
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # else a power cut can leave the new name on an empty file
+        if synced:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())  # else a power cut can leave the new name on an empty file
         temporary.replace(path)
     except OSError as problem:
         if isinstance(problem, OutputError):
@@ -120,9 +122,9 @@ def check_ours(path: Path, is_ours: Callable[[Path], bool], otherwise: str) -> N
         raise OutputError(f"{path} exists and was not written by fallline: move it away, {otherwise}.")
 
 
-def atomic_write(path: Path | str, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all. Raises OutputError, with the reason."""
-    with replacing(path) as temporary:
+def atomic_write(path: Path | str, content: bytes, *, synced: bool = True) -> None:
+    """Write ``content`` to ``path``, whole or not at all, as ``replacing`` has it. Raises OutputError, with the reason."""
+    with replacing(path, synced=synced) as temporary:
         temporary.write_bytes(content)
 
 

@@ -332,7 +332,7 @@ def test_a_full_disk_loses_neither_the_walk_nor_the_last_checkpoint(rows, tmp_pa
     (path,) = begun(tmp_path, rows).glob("*.walk")
     before, tried = path.read_bytes(), []
 
-    def full(path, content):
+    def full(path, content, synced):
         tried.append(path)
         raise OutputError(f"{path} cannot be written: the disk is full. Make room, or choose another disk.")
 

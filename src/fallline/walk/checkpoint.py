@@ -160,10 +160,10 @@ class Checkpoint:
         """Say why the fit ended: one that was cut short stays in the folder."""
         self.whole = self.whole and stop not in CUT_SHORT
 
-    def write(self, key: str, tree: Any, classes: Mapping[str, type]) -> None:
+    def write(self, key: str, tree: Any, classes: Mapping[str, type], *, synced: bool = True) -> None:
         """Write what is kept of a walk. Where that cannot be done it is said once, and what was written before stays."""
         try:
-            atomic_write(self.folder / f"{key}{_WALK}", packed(tree, classes))
+            atomic_write(self.folder / f"{key}{_WALK}", packed(tree, classes), synced=synced)
         except OutputError as problem:
             if not self._failed:
                 self._failed = True
@@ -198,8 +198,9 @@ class Checkpoint:
                 return
             self._flush_at = float("inf")
             ended, self._ended = self._ended, {}
-        for key, tree in ended.items():
-            self.write(key, tree, _CLASSES)
+        for left, (key, tree) in enumerate(ended.items(), 1 - len(ended)):
+            # To wait for the disk takes longer than a short walk; the last file takes the others along, on most systems.
+            self.write(key, tree, _CLASSES, synced=not left)
         self._flush_at = next_time(began)
 
 
