@@ -22,6 +22,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+
 from fallline.identity import digest
 from fallline.model_file import load_model
 from fallline.walk import checkpoint
@@ -30,6 +32,22 @@ from fallline.walk.tree import unpacked
 OFTEN = (
     "import fallline.walk.checkpoint as c; c._SECONDS, c._SHARE = 0.1, 0.5; from fallline.cli.main import main; main()"
 )
+STREAM = """
+import numpy as np
+import fallline.walk.checkpoint as c, fallline.fit.streamed as streamed
+c._SECONDS, c._SHARE, streamed._MOST_ROWS = 0.1, 0.5, 1000
+
+class Source:
+    inputs, outputs = 2, 1
+
+    def blocks(self):
+        rows = np.loadtxt("large.csv", delimiter=",", skiprows=1)
+        for at in range(0, len(rows), 700):
+            yield rows[at : at + 700, :2], rows[at : at + 700, 2:], None
+
+fitted, path = streamed.fit_streamed(Source(), seed=0, checkpoint="kept", max_iter=60)
+np.save("streamed.npy", fitted.weights)
+"""
 # A road: the file it reads, and the options of the fit.
 ROADS = {
     "widths by folds": ("waves.csv", ["--quick"]),
@@ -41,6 +59,7 @@ ROADS = {
     ),
     "L-BFGS and folds": ("waves.csv", ["--hidden", "10", "--descent", "l-bfgs", "--k-fold", "3", "--max-iter", "400"]),
     "classes": ("classes.csv", ["--max-iter", "60"]),
+    "rows that stream by": ("streamed.npy", []),  # by the library: read anew at every pass
     "a large table": ("large.csv", ["--seconds", "1000", "--quick", "--no-intervals"]),
 }
 
@@ -58,11 +77,15 @@ def tables(folder: Path, seed: int) -> None:
 
 def command(road: str) -> list[str]:
     table, options = ROADS[road]
+    if table == "streamed.npy":
+        return [sys.executable, "-c", STREAM]
     return [sys.executable, "-c", OFTEN, "fit", table, "-t", "y", "-q", "--checkpoint", "kept", *options]
 
 
 def found(folder: Path, road: str) -> str:
     """A digest of the weights of a model file, of all its starts, and of its intervals."""
+    if ROADS[road][0] == "streamed.npy":
+        return digest(np.load(folder / "streamed.npy"))
     model = load_model(folder / f"{ROADS[road][0][:-4]}-y.fallline")
     return digest(model.fitted, None if model.intervals is None else model.intervals.scaled.to_arrays())
 
