@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fallline import LBFGS, Adam, GradientDescent, InMemory, LevenbergMarquardt, Network, descend
+from fallline import LBFGS, Adam, GradientDescent, InMemory, LevenbergMarquardt, Network, descend, descend_from
 from fallline.error.sums import Request
 from fallline.exceptions import ShapeError, TableError
 from fallline.rows import stream
@@ -281,6 +281,22 @@ def test_walks_side_by_side_share_passes_and_go_as_they_would_alone(arrays):
         np.testing.assert_array_equal(one.weights, other.weights)
     most = max(path.n_passes for path in alone)
     assert most <= asked <= most + 4  # those that began before the others
+
+
+def test_starts_side_by_side_share_passes_and_end_where_they_do_in_memory(arrays, monkeypatch):
+    monkeypatch.setattr("fallline.threads.processors", lambda: 2)
+    x, y, s = arrays
+    scaling = Scaling.fit([(x, y, s)])
+    source = Blocks(x, y, s)
+    rows = Streamed(source).scaled(scaling)
+    starts = np.stack([NETWORK.initial(seed) for seed in range(2)])
+    before = source.asked
+    one, other = (
+        descend_from(NETWORK, each, LBFGS(), starts=starts, max_iter=10)
+        for each in (rows, InMemory(scaling.x(x), scaling.y(y), s))
+    )
+    np.testing.assert_allclose(one.error, other.error, rtol=1e-8)
+    assert source.asked - before < 0.8 * one.passes.sum()
 
 
 def test_a_walk_that_is_dropped_leaves_the_pass_to_the_others(arrays):

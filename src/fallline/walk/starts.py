@@ -117,7 +117,7 @@ def _one_by_one(
 ) -> tuple[np.ndarray, ...]:
     """Weights, E, F, steps, passes and why each start ended."""
     found = []
-    with one_blas_thread(), np.errstate(all="ignore"):
+    with rows.walking(), one_blas_thread(), np.errstate(all="ignore"):
         for start in starts:
             walker = FullPasses(model, rows, descent, start, penalty, max_iter)
             rule = Stopping(tol, patience, max_iter, Stop.MAX_ITER, adapts=False, judges=False)
