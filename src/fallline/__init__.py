@@ -57,6 +57,7 @@ _HOME = {
     "find_minima": "fallline.landscape.minima",
     "hessian": "fallline.landscape.hessian",
     "load_model": "fallline.model_file",
+    "open_table": "fallline.table.stream",
     "partial_dependence": "fallline.sure.effects",
     "permutation_importance": "fallline.sure.importance",
     "read_table": "fallline.table.read",

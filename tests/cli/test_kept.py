@@ -1,6 +1,7 @@
 """What the model file and the report keep of a fit."""
 
 import json
+from dataclasses import replace
 
 from trees import SETTINGS, tree_table
 
@@ -8,6 +9,7 @@ from fallline.cli import sentences
 from fallline.cli.kept import about, report_of, saved_of
 from fallline.cli.rows import prepare
 from fallline.cli.table_fit import fit_table
+from fallline.report import render_report
 
 
 def test_what_a_model_file_says_is_json_and_the_same_each_time(fit):
@@ -29,6 +31,14 @@ def test_the_report_carries_effort_and_weight_decay(fit):
     assert dict(report.way)["Weight decay"] == "alpha = 0.1, in standardised units."
     assert report.intervals.startswith(sentences.intervals(fit))
     assert dict(report.facts)["Seed"] == "0"
+
+
+def test_rows_that_a_fit_held_out_inside_are_no_curve_of_the_report(fit):
+    watched = {**fit.path.watched, "held out inside": fit.path.error}
+    inside = replace(fit, path=replace(fit.path, watched=watched))
+    report = report_of(inside, "fallline fit")
+    assert set(report.watched_error) == {"held-out"}
+    assert "held-out" in render_report(report)
 
 
 def test_the_verdict_is_in_the_report_and_in_what_a_model_file_says(fit):

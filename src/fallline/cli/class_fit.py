@@ -82,18 +82,36 @@ def columns_of_classes(columns: Columns, outputs: np.ndarray) -> dict[str, np.nd
     return said | {f"probability {target}={name}": p[:, j] for j, name in enumerate(class_names(columns.classes))}
 
 
-def judged_classes(columns: Columns, actual: np.ndarray | None, outputs: np.ndarray) -> str:
-    """Accuracy, Brier score and log loss on the rows of these outputs (n, k) that are of a known class; "" without any."""
-    if actual is None:
-        return ""
-    number = class_numbers(actual, columns.classes)
-    known = number >= 0
-    if not known.any():
-        return ""
-    said = class_figures_of(number[known].astype(int), probabilities(outputs[known]))
-    strange = int((number < 0).sum())
-    others = f"; {counted(strange, 'row')} of classes that the model does not know left out" if strange else ""
-    return (
-        f"{columns.targets[0]}: accuracy {written_share(said.accuracy)}, Brier score {written(said.brier)}, log loss "
-        f"{written(said.log_loss)} on {counted(known.sum(), 'row')}{others}"
-    )
+class ClassesJudged:
+    """Accuracy, Brier score and log loss on the rows that are of a known class, added up over parts of a table."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns, self._known, self._strange = columns, 0, 0
+        self._sums = np.zeros(3)
+
+    def add(self, actual: np.ndarray | None, outputs: np.ndarray) -> None:
+        """Take in rows: their cells (n,), None without the column, and outputs (n, k)."""
+        if actual is None:
+            return
+        number = class_numbers(actual, self._columns.classes)
+        known = number >= 0
+        self._strange += int((number < 0).sum())
+        if known.any():
+            said = class_figures_of(number[known].astype(int), probabilities(outputs[known]))
+            self._known += int(known.sum())
+            self._sums += int(known.sum()) * np.array([np.nan if each is None else each for each in said])
+
+    def sentence(self) -> str:
+        """The figures in words; "" without a row that is known."""
+        if not self._known:
+            return ""
+        accuracy, brier, loss = (float(each) if np.isfinite(each) else None for each in self._sums / self._known)
+        others = (
+            f"; {counted(self._strange, 'row')} of classes that the model does not know left out"
+            if self._strange
+            else ""
+        )
+        return (
+            f"{self._columns.targets[0]}: accuracy {written_share(accuracy)}, Brier score {written(brier)}, log loss "
+            f"{written(loss)} on {counted(self._known, 'row')}{others}"
+        )

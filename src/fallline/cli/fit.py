@@ -12,7 +12,7 @@ import click
 
 from fallline.cli import printing
 from fallline.cli.outputs import command_typed, output_at, overwrite_option
-from fallline.cli.reading import read, reading_options, tell
+from fallline.cli.reading import open_to_stream, read, reading_options, tell, why_streamed
 
 if TYPE_CHECKING:
     from fallline.cli.table_fit import TableFit
@@ -205,21 +205,33 @@ def fit(
     \b
     fallline fit examples/concrete.csv --target strength
     """
-    from fallline.cli.rows import column_lines, prepare, prepare_folds, read_otherwise
+    from fallline.cli.rows import column_lines, prepare, prepare_folds, prepare_streamed, read_otherwise
     from fallline.model_file import SUFFIX, is_model_file
     from fallline.report import is_report
     from fallline.table.read import read_table
+    from fallline.table.stream import open_table
 
     if folds is not None and _given("holdout"):
         raise click.UsageError(
             "--k-fold judges by all rows and --holdout by rows that are kept from every fit: give one of the two."
         )
-    source = read(table, options)
+    why = why_streamed(table)
+    if why:
+        _must_be_for_streams(why, folds, compare, checkpoint)
+        printing.note([] if quiet else [why])
+    source: Any = open_to_stream(table, options) if why else read(table, options)
     tell(source, quiet)
-    held_out = read_table(holdout, like=source.reading) if isinstance(holdout, Path) else holdout
+    held_out: Any = holdout
+    if isinstance(holdout, Path):
+        held_out = (open_table if why else read_table)(holdout, like=source.reading)
     columns = {name: options.pop(name) for name in ("drop", "keep", "categories")}
     parts: tuple[Any, ...] = ()
-    if folds is None:
+    prepared: Any
+    if why:
+        with _progress_bar(quiet) as (_, arrived):
+            arrived("reading all rows to judge their columns")
+            prepared = prepare_streamed(source, targets, holdout=held_out, seed=seed, **columns)
+    elif folds is None:
         prepared = prepare(source, targets, holdout=held_out, seed=seed, **columns)
     else:
         prepared, parts = prepare_folds(source, targets, folds, seed=seed, **columns)
@@ -259,11 +271,19 @@ def fit(
         printing.note([words])
 
     with Interrupts() as interrupts, opened(checkpoint, determines, say=say, interrupts=interrupts) as kept_in:
-        with _kept(kept_in, interrupts), _progress_bar(quiet, options["seconds"] or math.inf) as (progress, arrived):
-            result = fit_table(
-                prepared, seed=seed, progress=progress, arrived=arrived, intervals=intervals, compare=compare, folds=parts,
-                interrupts=interrupts, checkpoint=kept_in, **settings,
-            )  # fmt: skip
+        how: dict[str, Any] = {"intervals": intervals, "interrupts": interrupts, **settings}
+        bar = _progress_bar(quiet, options["seconds"] or math.inf)
+        if why:
+            from fallline.cli.stream_fit import at_hand, fit_stream
+
+            with at_hand(prepared, (lambda words: None) if quiet else say), bar as (progress, arrived):
+                result = fit_stream(prepared, seed=seed, progress=progress, arrived=arrived, **how)
+        else:
+            with _kept(kept_in, interrupts), bar as (progress, arrived):
+                result = fit_table(
+                    prepared, seed=seed, progress=progress, arrived=arrived, compare=compare, folds=parts, checkpoint=kept_in,
+                    **how,
+                )  # fmt: skip
         if not quiet:
             _print(result)
 
@@ -313,6 +333,18 @@ def _kept(checkpoint: "Checkpoint | None", interrupts: "Interrupts") -> Iterator
         raise printing.Complaint(
             f"{how}: no model was written, but the same command goes on from the checkpoint in {checkpoint.folder}."
         )
+
+
+def _must_be_for_streams(why: str, folds: int | None, compare: bool, checkpoint: Path | None) -> None:
+    """Raise UsageError for what is asked of a table and needs it in memory."""
+    if folds is not None:
+        raise click.UsageError(
+            f"{why} --k-fold needs it there: judge by held-out rows, --holdout 0.2, or give fewer rows."
+        )
+    if compare:
+        raise click.UsageError(f"{why} --compare needs it there: leave it out, or give fewer rows.")
+    if checkpoint is not None:
+        raise click.UsageError(f"{why} --checkpoint needs it there: leave it out, or give fewer rows.")
 
 
 def _given(option: str) -> bool:

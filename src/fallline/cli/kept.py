@@ -13,14 +13,14 @@ import fallline
 from fallline.cli import sentences
 from fallline.cli.class_fit import told_by_classes
 from fallline.cli.outputs import written_out
-from fallline.cli.rows import column_lines
+from fallline.cli.rows import BY_NUMBER, StreamedPrepared, column_lines
 from fallline.cli.table_fit import TableFit
 from fallline.descent import words_of
 from fallline.files import holds
 from fallline.model_file import SavedModel, fingerprint
 from fallline.report import FitReport, RowSet, figures, is_report
 from fallline.table.classes import class_names
-from fallline.words import counted, listed, written
+from fallline.words import listed, written
 
 
 def saved_of(
@@ -37,9 +37,11 @@ def about(
 ) -> dict[str, Any]:
     """What a model file says of its making, as JSON allows: the same fit gives the same words."""
     path, prepared = fit.path, fit.prepared
-    source: dict[str, Any] = {"holdout": prepared.holdout, "rows": len(prepared.x)}
+    source: dict[str, Any] = {"holdout": prepared.holdout, "rows": prepared.rows}
     if prepared.holdout != 0:
-        source["rows"] += len(prepared.held_x)
+        source["rows"] += prepared.held_rows
+    if isinstance(prepared, StreamedPrepared):
+        source["divided"] = BY_NUMBER
     places = {"table": str(table)} if table is not None else {}
     if table is not None and model is not None:
         # Relative: an absolute path is nobody's business, and projects move.
@@ -86,7 +88,7 @@ def _alone(fit: TableFit) -> str:
     ]
     pairs = zip(fit.prepared.columns.targets, *off, strict=True)
     errors = listed(f"{target} {written(one)} (all combined: {written(all_)})" for target, one, all_ in pairs)
-    return f"By itself it has an RMSE of {errors} on the {counted(held.rows, 'held-out row')}."
+    return f"By itself it has an RMSE of {errors} on the {held.held}."
 
 
 def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()) -> FitReport:
@@ -102,6 +104,8 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
     without = [f"Interrupted after the descent: without {listed(fit.left_out)}."] if fit.left_out else []
     names = fit.fitted.alone().network.weight_names(fit.path.input_names)
     made = "" if fit.intervals is None else fit.intervals.says(names)
+    # What a fit held out inside is no set of rows of the report.
+    watched = {rows.name: path.watched[rows.name] for rows in fit.rowsets if rows.name in path.watched}
     return FitReport(
         title=f"{', '.join(columns.targets)} from {fit.prepared.name}",
         command=command,
@@ -112,7 +116,7 @@ def report_of(fit: TableFit, command: str, facts: Sequence[tuple[str, str]] = ()
         descent=sentences.descent(fit),
         steps=path.steps,
         training_error=path.error,
-        watched_error=path.watched,
+        watched_error=watched,
         stop=sentences.stop(fit),
         fitted_on=sentences.fitted_on(fit),
         way=tuple((what, words) for what, words in way.items() if words),

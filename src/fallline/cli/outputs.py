@@ -1,5 +1,7 @@
 """Where the commands write: a folder, and names made of the table and of what was fitted to it."""
 
+import glob
+import itertools
 import os
 import re
 import shlex
@@ -29,6 +31,13 @@ def command_typed() -> str:
     return written_out(shlex.join(["fallline", *click.get_current_context().meta["fallline.typed"]]))
 
 
+def _named(table: Path) -> Path:
+    """A path whose last part names the table: of a pattern of names, the folder that it begins with."""
+    if not table.exists() and glob.has_magic(str(table)):
+        table = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), table.parts))
+    return table if table.name else table.resolve()
+
+
 def output_at(
     folder: Path, table: Path, parts: Sequence[str], ours: Mapping[str, Callable[[Path], bool]], overwrite: bool = False
 ) -> dict[str, Path]:
@@ -40,6 +49,7 @@ def output_at(
     from fallline.files import check_ours, check_writable
 
     check_writable(folder)
+    table = _named(table)
     if written_out(table.name) != table.name:
         raise OutputError(
             f"the name {table.name!a} is not UTF-8, and what is written could not hold it: rename the table."

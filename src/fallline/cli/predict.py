@@ -10,7 +10,7 @@ import click
 
 from fallline.cli import printing
 from fallline.cli.outputs import overwrite_option
-from fallline.cli.reading import read, reading_options, tell
+from fallline.cli.reading import open_to_stream, read, reading_options, tell, why_streamed
 
 if TYPE_CHECKING:
     from fallline.model_file import SavedModel
@@ -42,14 +42,16 @@ def predict(
     from fallline.exceptions import ModelFileError, OutputError
     from fallline.files import check_ours
     from fallline.model_file import load_model
-    from fallline.table.stores import address_of
-    from fallline.table.write import is_written, write_csv, write_table
+    from fallline.table.columns import Spellings
+    from fallline.table.stream import is_several
+    from fallline.table.write import is_written, write_parts
     from fallline.words import counted, free_name
 
     saved = load_model(model)
     reading = saved.about.get("reading")
-    rows = read(table, options, reading)
-    if output is not None and output.exists() and output.samefile(address_of(table).file):
+    streamed = is_several(table) or bool(why := why_streamed(table))
+    rows: Any = open_to_stream(table, options, reading) if streamed else read(table, options, reading)
+    if output is not None and output.exists() and output.resolve() in _files_of(table, rows):
         raise OutputError(f"{output} is the table itself, which stays as it is: give another file to --output.")
     if output is not None and not overwrite:
         new = [f"predicted {target}" for target in saved.columns.targets]
@@ -65,22 +67,44 @@ def predict(
             f"{model.name} does not say how far its predictions may be off: fit again, without --no-intervals."
         )
     tell(rows)
+    if streamed and not is_several(table):
+        printing.note([why])
     printing.note(read_otherwise(saved.columns, reading, rows))
-    printing.note(saved.columns.spelled_otherwise(rows.blocks(), rows.name))
-    found = _predictions(saved, rows, interval, std)
-    beside: dict[str, Any] = {}
-    for name, values in _beside(saved, found).items():
-        beside[free_name(name, [*rows.columns, *beside])] = values
+    spelled, judged = Spellings(saved.columns), _Judged(saved, interval)
+    if not streamed:
+        printing.note(saved.columns.spelled_otherwise(rows.blocks(), rows.name))
+
+    def parts() -> Iterator[tuple["Table", dict[str, Any]]]:
+        for part in rows.parts(texts=True) if streamed else (rows,):
+            found = _predictions(saved, part, interval, std, judged.rows)
+            judged.add(part, found)
+            if streamed:
+                spelled.add(part.columns)
+            beside: dict[str, Any] = {}
+            for name, values in _beside(saved, found).items():
+                beside[free_name(name, [*rows.columns, *beside])] = values
+            yield part, beside
+
     if output is None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # As in a file, whatever the locale.
             sys.stdout.reconfigure(encoding="utf-8", newline="", errors=sys.stdout.errors)
-        write_csv(sys.stdout, beside, rows)
+        write_parts(sys.stdout, parts())
     else:
-        write_table(output, beside, rows)
-        click.echo(f"{counted(rows.rows, 'row')} with predictions written to {output}", err=True)
-    for sentence in _judged(saved, rows, found, interval):
+        write_parts(output, parts())
+        click.echo(f"{counted(judged.rows, 'row')} with predictions written to {output}", err=True)
+    if streamed:
+        printing.note([*(f"`{name}`: {note}." for name, note in rows.notes.items() if "taken as missing" in note)])
+        printing.note(spelled.sentences(rows.name))
+    for sentence in judged.sentences():
         click.echo(sentence, err=True)
+
+
+def _files_of(table: Path, rows: Any) -> set[Path]:
+    """The files of a table."""
+    from fallline.table.stores import address_of
+
+    return {path.resolve() for path in getattr(rows, "files", (address_of(table).file,))}
 
 
 def _beside(saved: "SavedModel", found: dict[str, Any]) -> dict[str, Any]:
@@ -93,15 +117,17 @@ def _beside(saved: "SavedModel", found: dict[str, Any]) -> dict[str, Any]:
     return {f"{name} {target}": values[:, j] for j, target in enumerate(targets) for name, values in found.items()}
 
 
-def _predictions(saved: "SavedModel", rows: "Table", interval: float | None, std: bool) -> dict[str, Any]:
-    """Of a table, block by block: {"predicted": (rows, targets)}, and "std", "lower" and "upper" where they are asked for."""
+def _predictions(saved: "SavedModel", rows: "Table", interval: float | None, std: bool, before: int) -> dict[str, Any]:
+    """Of a table, block by block: {"predicted": (rows, targets)}, and "std", "lower" and "upper" where they are asked for.
+
+    ``before``: rows of a larger table that stand above it.
+    """
     import numpy as np
 
     known: Any = saved.intervals
     found: dict[str, list[Any]] = {"predicted": []}
-    start = 0
     for block in rows.blocks():
-        x = saved.columns.encode(block, start)
+        x = saved.columns.encode(block, before)
         found["predicted"].append(saved.fitted.predict(x))
         if std:
             found.setdefault("std", []).append(known.std(x))
@@ -109,35 +135,58 @@ def _predictions(saved: "SavedModel", rows: "Table", interval: float | None, std
             ends = known.interval(x, interval)
             found.setdefault("lower", []).append(ends[..., 0])
             found.setdefault("upper", []).append(ends[..., 1])
-        start += len(x)
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
-    if any(not np.isfinite(values).all() for name, values in whole.items() if name != "predicted"):
-        names = saved.fitted.network.weight_names(saved.columns.encoded_names)
-        printing.note((f"Some intervals have no end. {known.says(names)}",))
-    return whole
+        before += len(x)
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _judged(saved: "SavedModel", rows: "Table", found: dict[str, Any], interval: float | None) -> Iterator[str]:
-    """The figures of each target that the table holds too, of classes or as numbers."""
-    import numpy as np
+class _Judged:
+    """The figures of each target that a table holds too, of classes or as numbers, added up over its parts."""
 
-    if saved.columns.classes:
-        from fallline.cli.class_fit import judged_classes
+    def __init__(self, saved: "SavedModel", interval: float | None) -> None:
+        from fallline.cli.class_fit import ClassesJudged
+        from fallline.fit.figures import FigureSums
 
-        actual = rows.columns.get(saved.columns.targets[0])
-        yield from filter(None, [judged_classes(saved.columns, actual, found["predicted"])])
-        return
-    from fallline.fit.figures import figures_of
-    from fallline.words import counted, written, written_share
+        self.saved, self.interval, self.rows, self.endless = saved, interval, 0, False
+        self.classes = ClassesJudged(saved.columns)
+        self.sums = {target: FigureSums() for target in saved.columns.targets}
+        self.known = dict.fromkeys(self.sums, 0)
+        self.inside = dict.fromkeys(self.sums, 0)
 
-    for j, target in enumerate(saved.columns.targets):
-        actual = rows.columns.get(target)
-        if actual is None or actual.dtype.kind not in "fb" or not (known := np.isfinite(actual)).any():
-            continue
-        of = {name: values[known, j] for name, values in found.items()}
-        said = figures_of(actual[known], of["predicted"])
-        words = f"{target}: RMSE {written(said.rmse)}, R² {written_share(said.r2)} on {counted(known.sum(), 'row')}"
-        if interval is not None:
-            inside = (of["lower"] <= actual[known]) & (actual[known] <= of["upper"])
-            words += f"; {100 * inside.mean():.1f} % of them lie in their {100 * interval:g} % interval"
-        yield words
+    def add(self, part: "Table", found: dict[str, Any]) -> None:
+        """Take in a part and what was found of it."""
+        import numpy as np
+
+        self.rows += part.rows
+        self.endless |= any(not np.isfinite(values).all() for name, values in found.items() if name != "predicted")
+        if self.saved.columns.classes:
+            self.classes.add(part.columns.get(self.saved.columns.targets[0]), found["predicted"])
+            return
+        for j, (target, sums) in enumerate(self.sums.items()):
+            actual = part.columns.get(target)
+            if actual is None or actual.dtype.kind not in "fb" or not (known := np.isfinite(actual)).any():
+                continue
+            of = {name: values[known, j] for name, values in found.items()}
+            sums.add(actual[known].astype(float), of["predicted"])
+            self.known[target] += int(known.sum())
+            if self.interval is not None:
+                self.inside[target] += int(((of["lower"] <= actual[known]) & (actual[known] <= of["upper"])).sum())
+
+    def sentences(self) -> Iterator[str]:
+        """What there is to say of all of them."""
+        from fallline.words import counted, written, written_share
+
+        if self.endless:
+            known: Any = self.saved.intervals
+            names = self.saved.fitted.network.weight_names(self.saved.columns.encoded_names)
+            yield f"Note: Some intervals have no end. {known.says(names)}"
+        if self.saved.columns.classes:
+            yield from filter(None, [self.classes.sentence()])
+            return
+        for target, rows in self.known.items():
+            if rows:
+                said = self.sums[target].figures
+                words = f"{target}: RMSE {written(said.rmse)}, R² {written_share(said.r2)} on {counted(rows, 'row')}"
+                if self.interval is not None:
+                    share = 100 * self.inside[target] / rows
+                    words += f"; {share:.1f} % of them lie in their {100 * self.interval:g} % interval"
+                yield words

@@ -18,11 +18,17 @@ from fallline.fit.simplex import one_hot
 from fallline.model_file import SavedModel
 from fallline.table.classes import Class, class_names, class_numbers, classes_of
 from fallline.table.columns import Columns
+from fallline.table.encoded import EncodedRows, Which, columns_of
 from fallline.table.encoding import Values, cut
+from fallline.table.sample import drawn
 from fallline.table.stores import address_of
+from fallline.table.stream import StreamedTable
 from fallline.table.sums import check_there
 from fallline.table.table import Table
 from fallline.words import counted, listed, percent, written
+
+BY_NUMBER = "by row number"  # how a streamed table was divided
+_FEW_ROWS = 100_000  # that stand for a table which does not fit in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,36 @@ class Prepared:
     reading: Mapping[str, Any] = field(default_factory=dict)
     numbers: np.ndarray = field(default_factory=lambda: np.arange(0))
     held_numbers: np.ndarray = field(default_factory=lambda: np.arange(0))
+
+    @property
+    def rows(self) -> int:
+        """How many rows train."""
+        return len(self.x)
+
+    @property
+    def held_rows(self) -> int:
+        """How many rows are held out."""
+        return len(self.held_x)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StreamedPrepared(Prepared):
+    """A table made ready that need not fit in memory: ``train`` and ``held`` give its rows at every pass.
+
+    The arrays hold some of the rows, drawn at random; ``counts`` says how many train and how many are held out.
+    """
+
+    train: EncodedRows
+    held: EncodedRows | None
+    counts: tuple[int, int] = (0, 0)
+
+    @property
+    def rows(self) -> int:
+        return self.counts[0]
+
+    @property
+    def held_rows(self) -> int:
+        return self.counts[1]
 
 
 def prepare(
@@ -116,6 +152,83 @@ def prepare_folds(
     nothing = np.arange(0)
     whole = _made_ready(table, targets, complete, table, nothing, source, asked)
     return whole, tuple(functools.partial(fold, part) for part in parts)
+
+
+def prepare_streamed(
+    table: StreamedTable,
+    targets: Sequence[str],
+    *,
+    holdout: float | str | StreamedTable = 0.2,
+    seed: int = 0,
+    **asked: Sequence[str],
+) -> StreamedPrepared:
+    """As ``prepare``, in one pass over a table that need not fit in memory; its arrays are empty.
+
+    A share is held out at random by the number of each row: about so many. Raises SettingsError for a target of classes.
+    """
+    train, held, source = _parts_of_stream(table, targets, holdout, seed)
+    _must_be_numbers(table, targets, asked.get("categories", ()))
+    columns = columns_of(table, targets, train, **asked)
+    kept = None
+    if isinstance(holdout, StreamedTable):
+        columns.check(holdout.columns)
+        kept = EncodedRows(holdout, columns)
+    elif held is not None:
+        kept = EncodedRows(table, columns, held)
+    x, y = np.empty((0, len(columns.encoded_names))), np.empty((0, columns.outputs))
+    divided = 0.0 if isinstance(holdout, StreamedTable) else holdout
+    return StreamedPrepared(
+        table.name, columns, x, y, x, y, 0, source, table.notes, divided, (*table.remarks, *table.doubts), table.reading,
+        train=EncodedRows(table, columns, train), held=kept,
+    )  # fmt: skip
+
+
+def _parts_of_stream(
+    table: StreamedTable, targets: Sequence[str], holdout: float | str | StreamedTable, seed: int
+) -> tuple[Which | None, Which | None, str]:
+    """Which rows train and which are held out, None for all, or for none of them; and where the latter are from, in words."""
+    check_there(targets, table.columns, "target")
+    if isinstance(holdout, StreamedTable):
+        return None, None, f"all of {holdout.name}"
+    if holdout != "last" and (isinstance(holdout, str) or not 0 <= holdout < 1):
+        raise SettingsError(f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table.")
+    if holdout == 0:
+        return None, None, ""
+    rows, said = 0, "the last fifth of the table"
+    if holdout == "last":
+        rows = table.rows if table.rows is not None else sum(part.rows for part in table.parts())
+    else:
+        said = f"a random {percent(float(holdout))} of the table by the numbers of its rows, seed {seed}"
+    held = _held_by_number(holdout, seed, rows)
+    return (lambda numbers: ~held(numbers)), held, said
+
+
+def _held_by_number(holdout: Any, seed: int, rows: int) -> Which:
+    """Which rows of a table of so many are held out, by their numbers alone, as each passes by."""
+    if holdout == "last":
+        first = rows - max(round(0.2 * rows), 1)
+        return lambda numbers: numbers >= first
+    return lambda numbers: drawn(numbers, float(holdout), seed)
+
+
+def _must_be_numbers(table: StreamedTable, targets: Sequence[str], categories: Sequence[str]) -> None:
+    """Raise SettingsError where a single target would be told by classes, had the table been read into memory."""
+    if len(targets) != 1:
+        return
+    different: set[Any] = set()
+    for block in table.blocks(only=targets):
+        values = Values.of(block[targets[0]])
+        if values.kind in ("text", "boolean") or targets[0] in categories:
+            break
+        different.update(np.unique(values.data[~values.missing])[:3].tolist() if values.kind == "number" else ())
+        if len(different) > 2 or values.kind == "date":
+            return
+    if len(different) == 1:
+        return  # for ``Columns.fit`` to name
+    raise SettingsError(
+        f"`{targets[0]}` is told by classes, which needs a table in memory, and {table.name} does not fit there: give fewer "
+        "rows, or a target of numbers."
+    )
 
 
 def _rows_to_fit(table: Table, targets: Sequence[str]) -> np.ndarray:
@@ -253,13 +366,21 @@ class FoundRows:
 
 def model_and_rows(model: Path, table: Path | None) -> tuple[SavedModel, FoundRows, tuple[str, ...]]:
     """A model file and the rows it was fitted on, in ``table`` or where the fit found them; what is not as it was in the fit."""
+    from fallline.cli.reading import why_streamed
     from fallline.model_file import load_model
     from fallline.table.read import read_table
+    from fallline.table.stream import is_several, open_table
 
     saved = load_model(model)
     reading = saved.about.get("reading")
-    source = read_table(table_of(saved, model) if table is None else table, like=reading)
-    rows = find_rows(saved, source)
+    place = table_of(saved, model) if table is None else table
+    source: Any
+    if is_several(place) or why_streamed(place):
+        source = open_table(place, like=reading)
+        rows = few_rows(saved, source)
+    else:
+        source = read_table(place, like=reading)
+        rows = find_rows(saved, source)
     notes = (*source.doubts, *read_otherwise(saved.columns, reading, source))
     return saved, rows, (*notes, *([rows.otherwise] if rows.otherwise else []))
 
@@ -293,7 +414,10 @@ def find_rows(saved: SavedModel, table: Table) -> FoundRows:
     complete = _rows_with(table, columns.targets, "the error is of it", "give another table")
     divided = len(complete) == source.get("rows")
     order, n_held = np.arange(len(complete)), 0
-    if divided:
+    if divided and source.get("divided") == BY_NUMBER:
+        held_ones = _held_by_number(source.get("holdout", 0.0), int(saved.about.get("seed", 0)), table.rows)(complete)
+        order, n_held = np.argsort(~held_ones, kind="stable"), int(held_ones.sum())
+    elif divided:
         seed = int(saved.about.get("seed", 0))
         number = _class_of_each(table, complete, columns.targets, columns.classes)
         order, n_held, _ = _division(len(complete), source.get("holdout", 0.0), seed, number)
@@ -301,6 +425,28 @@ def find_rows(saved: SavedModel, table: Table) -> FoundRows:
     held = _numbers(columns, table, complete[np.sort(order[:n_held])])
     name = f"the {len(x):,} {'training ' if n_held else ''}rows of {table.name}"
     return FoundRows(x, y, *held, name, _otherwise(saved, table, x, y, divided))
+
+
+def few_rows(saved: SavedModel, table: StreamedTable) -> FoundRows:
+    """As ``find_rows``, some of the training rows of a table that need not fit in memory, drawn at random."""
+    columns, source = saved.columns, _source(saved)
+    columns.check(table.columns)
+    which: Which | None = None
+    if source.get("divided") == BY_NUMBER and (holdout := source.get("holdout", 0.0)) != 0:
+        rows = table.rows if table.rows is not None else sum(part.rows for part in table.parts())
+        held = _held_by_number(holdout, int(saved.about.get("seed", 0)), rows)
+
+        def which(numbers: np.ndarray) -> np.ndarray:
+            return ~held(numbers)
+
+    x, y, n = EncodedRows(table, columns, which).sample(_FEW_ROWS)
+    if not len(x):
+        raise TableError(
+            f"{table.name} has no row with a value of every target, and the error is of it: give another table."
+        )
+    name = f"{len(x):,} of the {n:,} {'training ' if which else ''}rows of {table.name}"
+    said = f"{table.name} is read from disk: what follows is of {name}, drawn at random." if len(x) < n else ""
+    return FoundRows(x, y, x[:0], y[:0], name, said)
 
 
 def _source(saved: SavedModel) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ _NAMED = 3  # columns that matter most
 
 def rows(prepared: Prepared) -> str:
     """Which rows the figures come from and which the saved model was fitted on."""
-    n, held, lost = len(prepared.x), len(prepared.held_x), _lost(prepared)
+    n, held, lost = prepared.rows, prepared.held_rows, _lost(prepared)
     if not held:
         return (
             f"Fitted on all {n:,} rows of {prepared.name}; no rows were held out, so every figure is of rows the model "
@@ -58,7 +58,7 @@ def fitted_on(fit: TableFit) -> str:
     if not fit.rowsets[-1].unseen:
         return f"{rows(prepared)} The folds were not finished."
     return (
-        f"The saved model was fitted on all {len(prepared.x):,} rows of {prepared.name}. The out-of-fold figures come from "
+        f"The saved model was fitted on all {prepared.rows:,} rows of {prepared.name}. The out-of-fold figures come from "
         f"{fit.folds} further fits ({prepared.source}): each predicts the rows that it left out.{_lost(prepared)}"
     )
 
@@ -162,7 +162,7 @@ def intervals(fit: TableFit) -> str:
         return ""
     inside = (judged.low <= judged.actual) & (judged.actual <= judged.high)
     shares = " and ".join(f"{100 * share:.1f} %" for share in np.mean(inside, axis=0))
-    return f"The {100 * COVERAGE:g} % intervals hold {shares} of the {counted(judged.rows, f'{judged.name} row')}."
+    return f"The {100 * COVERAGE:g} % intervals hold {shares} of the {judged.held}."
 
 
 def comparisons(fit: TableFit) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ def _comparison(fit: TableFit, judged: RowSet, j: int, of: str) -> str:
     if "network" not in known or written(known[best]) == written(known["network"]):
         return ""
     less, error = rmse_difference(actual, network, judged.fits[best][:, j])
-    rows, linear = counted(judged.rows, f"{judged.name} row"), best == "ridge" and fit.fitted.alone().network.hidden
+    rows, linear = judged.held, best == "ridge" and fit.fitted.alone().network.hidden
     said = (
         f"{of}{NAMES[best].capitalize()} predicts the {rows} better: RMSE {written(less, 2)} lower than the network's"
     )

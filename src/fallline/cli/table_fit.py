@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # The map in a report: points along each direction, and the products for each of them that take half a second in all.
 _GRID, _MOST_WORK, _ACTIVATION = 61, 4e5, 10
 # Values · weights² whose Hessian takes a second or two.
-_MOST_CURVATURE = 2e9
+MOST_CURVATURE = 2e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class TableFit:
     def surface(self) -> Surface | None:
         """The error surface around the fit, None where there is none or where it would hold the report up."""
         path, network = self.path, self.fitted.alone().network
-        work = len(self.prepared.x) * (network.n_weights + _ACTIVATION * sum(network.sizes[1:]))
+        work = self.prepared.rows * (network.n_weights + _ACTIVATION * sum(network.sizes[1:]))
         if self.left_out or work > _MOST_WORK or network.n_weights > EVERY_STEP_UP_TO or path.stop == Stop.DIVERGED:
             return None
         try:
@@ -156,7 +156,7 @@ def fit_table(
 
 def _verdict_on(rows: Rows, path: DescentPath) -> Verdict | None:
     """The verdict on a fit, None where the Hessian would hold it up or there is none."""
-    if len(rows) * path.model.outputs * path.model.n_weights**2 > _MOST_CURVATURE:
+    if len(rows) * path.model.outputs * path.model.n_weights**2 > MOST_CURVATURE:
         return None
     try:
         return verdict_of(path, rows)

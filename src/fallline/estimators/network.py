@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -25,18 +25,23 @@ from fallline.exceptions import DescentWarning, SettingsError, ShapeError, Table
 from fallline.fit.checkpointed import checkpointed
 from fallline.fit.class_decay import decided
 from fallline.fit.division import Division, divide
+from fallline.fit.figures import FigureSums
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.network_fit import fit_network
 from fallline.fit.part import fit_part
 from fallline.fit.settings import Settings
 from fallline.fit.simplex import one_hot, probabilities
+from fallline.fit.streamed import fit_streamed, rows_of_fit
 from fallline.landscape.verdict import Verdict, verdict_of
 from fallline.rows.device import laid_out
-from fallline.rows.memory import InMemory
+from fallline.rows.rows import Rows
+from fallline.rows.stream import Streamed
 from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
 from fallline.sure.intervals import enough_rows
 from fallline.table.columns import Columns
+from fallline.table.encoded import EncodedRows, columns_of, written_down
 from fallline.table.frames import table_if_frame
+from fallline.table.stream import StreamedTable
 from fallline.table.table import Table
 from fallline.walk.loop import Progress
 from fallline.walk.path import DescentPath
@@ -169,6 +174,49 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         warn_of(path.stop, path.stop_message, 3)
         return self
 
+    def _fit_streamed(self, table: StreamedTable, target: Any, asked: Mapping[str, Any]) -> Self:
+        """Find the weights for the rows of a table on disk; called as ``_fit`` is."""
+        targets = [target] if isinstance(target, str) else list(target or ())
+        for name, without in (("early_stopping", False), ("warm_start", False), ("checkpoint", None)):
+            if getattr(self, name) not in (None, False):
+                raise SettingsError(
+                    f"{name} needs rows in memory, and these come from disk at every pass: set {name}={without}."
+                )
+        columns = columns_of(table, targets, **asked)
+        source = EncodedRows(table, columns)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        settings = self._settings(columns, seed)
+        said = {"_one_dimensional": isinstance(target, str)}
+        context = self._init_callback_context(max_subtasks=self.max_iter)
+        given = {"X": table, "y": None, "metadata": {"sample_weight": None}}
+        context.call_on_fit_task_begin(estimator=self, **given)
+
+        def stored(fitted: FittedNetwork) -> dict[str, Any]:
+            return {"_fitted": fitted, "columns_": columns} | said | _folded(fitted)
+
+        progress: Any = _print_progress if self.verbose else None
+        if stepwise := bool(getattr(self, "_skl_callbacks", [])):
+            progress = _StepTasks(self, context, stored, **given)
+        self.feature_names_in_ = np.array([name for name in table.columns if name not in targets], dtype=object)
+        self.n_features_in_ = len(self.feature_names_in_)
+        with written_down(source):
+            rows = Streamed(source)
+            fitted, path = fit_streamed(rows, settings, progress=progress, every_step=stepwise)
+            mine, inside = rows_of_fit(rows, settings)
+            own = fitted.own_scaling
+            few: list[Any] = [each and _few_of(each.scaled(own)) for each in (mine, inside) if self._knows_intervals]
+        self.__dict__.update(stored(fitted) | _told(path), starts_=fitted.starts, n_passes_=fitted.passes)
+        self.out_of_fold_prediction_, self._memory = None, (None, None)
+        # Row numbers of a table that does not fit in memory do not fit there either.
+        rows_known: Any = None
+        self.train_rows_ = self.validation_rows_ = self.test_rows_ = rows_known
+        self._rows, self._verdict, self._intervals = mine, None, None
+        if self._knows_intervals:
+            self._intervals = functools.partial(intervals_of_fit, fitted, path, few[0], settings, few[1])
+        context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
+        warn_of(path.stop, path.stop_message, 3)
+        return self
+
     def _settings(self, columns: Columns | None, seed: int | None = None) -> Settings:
         """What a fit is told of the parameters."""
         own = {field.name for field in dataclasses.fields(Settings)} & set(self.get_params(deep=False))
@@ -219,8 +267,25 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _predicted(self, X: Any) -> np.ndarray:
         """The outputs for rows X, (n, outputs) in the targets' units, whatever they are called."""
+        if isinstance(X, StreamedTable):
+            return np.concatenate([self._fitted.predict(x) for x in self._blocks_of_inputs(X)])
         x = self._inputs(X)
         return self._fitted.predict(x)
+
+    def _blocks_of_inputs(self, table: StreamedTable) -> Iterator[np.ndarray]:
+        """Rows of a table on disk as the network takes them, (b, inputs) at a time."""
+        check_is_fitted(self)
+        columns, start = self.columns_, 0
+        if columns is None:
+            raise TableError(
+                "this network was fitted to plain numbers: pass an array or a data frame, such as Table.to_numpy() of a table "
+                "that read_table has read."
+            )
+        columns.check(table.columns)
+        for block in table.blocks(only=[str(entry["name"]) for entry in columns.plan]):
+            x = columns.encode(block, start)
+            start += len(x)
+            yield x
 
     def _inputs(self, X: Any) -> Any:
         """Rows X as the network takes them, (n, inputs), on the GPU where they lie there."""
@@ -231,13 +296,16 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
             return np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
         return self._encoded(X)
 
-    def descended_rows(self, X: Any, y: Any, sample_weight: Any = None) -> InMemory:
+    def descended_rows(self, X: Any, y: Any = None, sample_weight: Any = None) -> Rows:
         """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
 
-        E of ``path_`` sums over these; an error surface of this network wants them. Raises NotFittedError before ``fit``,
-        ValueError where columns or values do not fit, or the rows are not as many as in the fit.
+        Of a table on disk (``open_table``) all rows, read at every pass. E of ``path_`` sums over these; an error surface of this
+        network wants them. Raises NotFittedError before ``fit``, ValueError where columns or values do not fit, or the rows are
+        not as many as in the fit.
         """
         check_is_fitted(self)
+        if isinstance(X, StreamedTable):
+            return Streamed(EncodedRows(X, self.columns_)).scaled(self._fitted.own_scaling)
         _, x, y = self._further_rows(X, y)
         given = sum(map(len, (self.train_rows_, self.validation_rows_, self.test_rows_)))
         if x.shape[0] != given:
@@ -257,7 +325,12 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 "verdict_of(fit.path_, fit.descended_rows(X, y))."
             )
         if known is None:
-            known = self._verdict = verdict_of(self.path_, self._fitted.rows(*rows.part(self.train_rows_)))
+            own = self._fitted.own_scaling
+            if isinstance(rows, _Rows):
+                known = verdict_of(self.path_, self._fitted.rows(*rows.part(self.train_rows_)))
+            else:
+                known = verdict_of(self.path_, rows.scaled(own))
+            self._verdict = known
         return known
 
     def _html_repr(self) -> str:
@@ -448,14 +521,45 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     _knows_devices: ClassVar[bool] = True
 
     @with_callbacks
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, target: Any = None, drop: Sequence[str] = (),
+        keep: Sequence[str] = (), categories: Sequence[str] = (),
+    ) -> Self:  # fmt: skip
         """Find the weights for rows X (n, inputs) and targets y (n,) or (n, outputs).
+
+        X may also be a table on disk, ``open_table(…)``, read at every pass: then ``target`` names the column to predict, or a
+        list of them, and ``drop``, ``keep`` and ``categories`` name columns to leave out, to use although they would be left out,
+        and to take as categories.
 
         sample_weight (n,): how often each row counts. Warns with DescentWarning where the descent diverged or was
         interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` or ``max_seconds`` ended it.
         Raises ValueError, in a sentence, for data or settings that do not fit.
         """
+        asked = {"drop": drop, "keep": keep, "categories": categories}
+        if isinstance(X, StreamedTable):
+            if y is not None or sample_weight is not None or not target:
+                raise SettingsError(
+                    "a table on disk holds the target itself: name its column in target=…, and leave out y and sample_weight."
+                )
+            return self._fit_streamed(X, target, asked)
+        if target is not None or any(asked.values()):
+            raise SettingsError(
+                "target, drop, keep and categories name columns of a table on disk (open_table): give X and y, and leave out of "
+                "X what is not to be used."
+            )
         return self._fit(X, y, sample_weight)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R² of the predictions for rows X and targets y; of a table on disk (``open_table``), which holds the targets itself."""
+        if not isinstance(X, StreamedTable):
+            return float(super().score(X, y, sample_weight))
+        check_is_fitted(self)
+        columns: Any = self.columns_
+        sums = [FigureSums() for _ in columns.targets]
+        for x, actual, _ in EncodedRows(X, columns).blocks():
+            for each, of, predicted in zip(sums, actual.T, self._fitted.predict(x).T, strict=True):
+                each.add(of, predicted)
+        return float(np.mean([each.figures.r2 for each in sums]))
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Go on for one epoch of mini-batches over rows X (n, inputs) and targets y (n,) or (n, outputs).
@@ -480,6 +584,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         nothing to see the noise by, and for intervals after ``partial_fit``. Warns where an interval has no end, and names the
         directions of the weights that the rows leave undetermined.
         """
+        if isinstance(X, StreamedTable):
+            return self._predict_streamed(X, return_std, return_interval)
         x = self._inputs(X)
         answers = [self._fitted.predict(x)]
         if return_std or return_interval is not None:
@@ -488,11 +594,26 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
             intervals = self.intervals()
             answers += [intervals.std(x)] if return_std else []
             answers += [] if return_interval is None else [intervals.interval(x, return_interval)]
-            if not all(np.isfinite(answer).all() for answer in answers[1:]):
-                names = self._fitted.alone().network.weight_names(
-                    self._fitted.input_names(self._input_names(self.columns_))
-                )
-                warnings.warn(f"some intervals have no end. {intervals.says(names)}", stacklevel=2)
+        return self._as_asked(answers)
+
+    def _predict_streamed(self, table: StreamedTable, std: bool, interval: float | None) -> Any:
+        """As ``predict``, block by block: the answers of all rows are held, and the rows of one block."""
+        known = self.intervals() if std or interval is not None else None
+        parts: list[list[np.ndarray]] = []
+        for x in self._blocks_of_inputs(table):
+            found = [self._fitted.predict(x)]
+            found += [known.std(x)] if known is not None and std else []
+            found += [known.interval(x, interval)] if known is not None and interval is not None else []
+            parts.append(found)
+        return self._as_asked([np.concatenate(each) for each in zip(*parts, strict=True)])
+
+    def _as_asked(self, answers: list[np.ndarray]) -> Any:
+        """The answers in the shape of y, one alone or several in a tuple, with a warning for intervals without an end."""
+        if not all(np.isfinite(answer).all() for answer in answers[1:]):
+            names = self._fitted.alone().network.weight_names(
+                self._fitted.input_names(self._input_names(self.columns_))
+            )
+            warnings.warn(f"some intervals have no end. {self.intervals().says(names)}", stacklevel=3)
         if self._one_dimensional:
             answers = [answer[:, 0] for answer in answers]
         return tuple(answers) if len(answers) > 1 else answers[0]
@@ -613,6 +734,11 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` or ``max_seconds`` ended it.
         Raises ValueError, in a sentence, for data or settings that do not fit, and where y has a single class.
         """
+        if isinstance(X, StreamedTable):
+            raise SettingsError(
+                "classes need their rows in memory: read the table, or a sample of its rows, with read_table, or fit a column of "
+                "numbers with NetworkRegressor."
+            )
         return self._fit(X, y, sample_weight)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -714,6 +840,12 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         if not (np.isfinite(each).all() and (each >= 0).all()):
             raise SettingsError(f"class_weight={given} is not possible: each weight is a number from 0 up.")
         return np.asarray(rows * each[number])
+
+
+def _few_of(rows: Streamed) -> Any:
+    """So many of the rows, in memory, as say how far predictions may be off."""
+    few: Any = enough_rows(rows)  # itself where it has so few
+    return few.in_memory() if isinstance(few, Streamed) else few
 
 
 def _distinct(labels: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fallline.exceptions import ShapeError
+from fallline.table.sums import Moments
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -42,18 +43,37 @@ def figures_of(actual: ArrayLike, predicted: ArrayLike) -> Figures:
             f"actual has shape {y.shape} and predicted {prediction.shape}; expected two of shape (n,). "
             "For several targets, ask for the figures of one column at a time."
         )
-    with np.errstate(over="ignore", invalid="ignore"):  # not finite is an answer here: None
-        residual = y - prediction
-        squares = float(residual @ residual)
-        if y.size == 0:
+    sums = FigureSums()
+    sums.add(y, prediction)
+    return sums.figures
+
+
+class FigureSums:
+    """What the figures of one target are made of, added up over blocks of rows."""
+
+    def __init__(self) -> None:
+        self._count, self._squares, self._sizes = 0, 0.0, 0.0
+        self._spread = Moments()
+
+    def add(self, actual: np.ndarray, predicted: np.ndarray) -> None:
+        """Take in further rows: what was measured (b,) and what was predicted."""
+        with np.errstate(over="ignore", invalid="ignore"):  # not finite is an answer here: None
+            residual = actual - predicted
+            self._count += len(residual)
+            self._squares += float(residual @ residual)
+            self._sizes += float(np.sum(np.abs(residual)))
+            self._spread += Moments.of(actual)
+
+    @property
+    def figures(self) -> Figures:
+        """Of all rows so far."""
+        n, squares, spread = self._count, self._squares, self._spread
+        if n == 0:
             return Figures(0.0, None, None, None)
         r2 = None
-        if np.ptp(y) > 0:  # not the variance: of equal values it can round to more than 0
-            spread = float(np.sum((y - y.mean()) ** 2))
-            r2 = _finite(1 - squares / spread) if spread > 0 else None
-        return Figures(
-            _finite(squares / 2), _finite(math.sqrt(squares / y.size)), _finite(float(np.mean(np.abs(residual)))), r2
-        )
+        if spread.low < spread.high and spread.m2 > 0:  # not m2 alone: of equal values it can round to more than 0
+            r2 = _finite(1 - squares / float(spread.m2))
+        return Figures(_finite(squares / 2), _finite(math.sqrt(squares / n)), _finite(self._sizes / n), r2)
 
 
 def rmse_difference(actual: np.ndarray, predicted: np.ndarray, other: np.ndarray) -> tuple[float, float]:

@@ -4,6 +4,7 @@ A closed form on XᵀX and Xᵀy; the penalty is chosen by generalised cross-val
 that the comparison is with ridge at its best. Nothing is descended here.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,15 +32,28 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = N
     (n,): how often each row counts.
     Source: Golub, Heath & Wahba (1979), Technometrics 21:215.
     """
-    s = np.ones(len(x)) if sample_weight is None else sample_weight
-    n = float(s.sum())
-    x_mean, y_mean = s @ x / n, s @ y / n
-    root = np.sqrt(s)[:, None]
-    centred, response = root * (x - x_mean), root * (y - y_mean)
-    values, vectors = np.linalg.eigh(centred.T @ centred)
+    return ridge_of_blocks([(x, y, sample_weight)])
+
+
+def ridge_of_blocks(blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> Ridge:
+    """As ``fit_ridge``, of blocks of rows (x, y, sample_weight or None), in one pass over them."""
+    n, mean, m2 = 0.0, np.zeros(1), np.zeros((1, 1))
+    inputs = 0
+    for x, y, weights in blocks:
+        inputs = x.shape[1]
+        s = np.ones(len(x)) if weights is None else weights
+        rows, count = np.column_stack([x, y]), float(s.sum())
+        own = s @ rows / count
+        centred = np.sqrt(s)[:, None] * (rows - own)
+        # Added as Chan, Golub & LeVeque (1979) do: sums of squares would lose targets far from 0.
+        apart, whole = own - mean, n + count
+        m2 = m2 + centred.T @ centred + np.outer(apart, apart) * (n * count / whole)
+        n, mean = whole, mean + apart * (count / whole)
+    gram, cross, total = m2[:inputs, :inputs], m2[:inputs, inputs:], np.diag(m2)[inputs:]
+    x_mean, y_mean = mean[:inputs], mean[inputs:]
+    values, vectors = np.linalg.eigh(gram)
     values = np.maximum(values, 0.0)
-    turned = vectors.T @ (centred.T @ response)  # (inputs, outputs)
-    total = (response**2).sum(axis=0)
+    turned = vectors.T @ cross  # (inputs, outputs)
     alphas = n * _PENALTIES
     shrunk = 1.0 / (values[None, :] + alphas[:, None])  # (penalties, inputs)
     explained = np.einsum("pi,ik->pk", shrunk * (2.0 - values * shrunk), turned**2)

@@ -7,7 +7,7 @@ figures come from ``fit/figures.py``. Nothing here fits, predicts or decides whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from fallline.exceptions import ShapeError
 from fallline.files import atomic_write, holds
 from fallline.fit.class_figures import class_figures_of
 from fallline.fit.figures import figures_of
+from fallline.words import counted
 
 if TYPE_CHECKING:
     from fallline.landscape.surface import Surface
@@ -51,6 +52,7 @@ class RowSet:
     ``ridge`` is what ridge regression predicts from the same columns, or None where it was not fitted.
     ``low`` and ``high`` (n, k) are the ends of the 95 % interval of each row, None where there are no intervals.
     ``boosting`` is what gradient boosting predicts, as ``ridge`` does; ``numbers`` (n,) the rows of the table they are, from 1.
+    ``exact``: of more rows than can be held, the ``figures`` of all ``rows``; the arrays are then of some drawn at random.
     """
 
     name: str
@@ -62,6 +64,13 @@ class RowSet:
     high: np.ndarray | None = None
     boosting: np.ndarray | None = None
     numbers: np.ndarray | None = None
+    exact: Sequence[dict[str, Any]] | None = None
+
+    @property
+    def held(self) -> str:
+        """The rows that the arrays hold, in words."""
+        drawn = "" if self.exact is None else " drawn at random"
+        return f"{counted(len(self.actual), f'{self.name} row')}{drawn}"
 
     @property
     def unseen(self) -> bool:
@@ -168,6 +177,8 @@ def figures(rowset: RowSet | ClassRows) -> list[dict[str, Any]]:
         given = {"network": rowset.probabilities, "logistic": rowset.logistic}
         of = {name: None if p is None else class_figures_of(rowset.actual, p)._asdict() for name, p in given.items()}
         return [{"rows": rowset.rows, **of}]
+    if rowset.exact is not None:
+        return list(rowset.exact)
     arrays = {"actual": rowset.actual, "predicted": rowset.predicted, **rowset.fits}
     for name, array in arrays.items():
         if array.ndim != 2 or array.shape != rowset.actual.shape:

@@ -62,6 +62,7 @@ def render(report: FitReport) -> str:
         report=report,
         said=said,
         judged=said["rowsets"][-1],
+        held=judged.held if isinstance(judged, RowSet) else counted(judged.rows, f"{judged.name} row"),
         summaries=[] if of_classes else [summary(said, j) for j in range(len(report.targets))],
         of_classes=of_classes,
         class_small_print=classes.SMALL_PRINT,
@@ -227,7 +228,7 @@ def _panel(report: FitReport, rowset: RowSet, j: int) -> dict[str, Any]:
     residuals = ResidualsDisplay(actual, predicted, placeholder)
     histogram = ResidualHistogramDisplay.of(actual, predicted, placeholder)
     residual = residuals.residual[np.isfinite(residuals.residual)]
-    seen = _seen(residual, counted(rowset.rows, f"{rowset.name} row"))
+    seen = _seen(residual, rowset.held)
     if points.low is not None and points.high is not None and residual.size:
         inside = np.mean((points.low <= actual) & (actual <= points.high))
         bars = f"Bars are 95 % intervals; those that meet the line hold the row, {100 * inside:.1f} % of all."

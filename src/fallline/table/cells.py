@@ -38,22 +38,33 @@ class Hints:
     """What is known before the cells are looked at.
 
     ``separator`` of the fields: semicolons stand where the comma is taken by the decimals. ``points``: numbers were written by
-    a program, with decimal points. ``like``: {column: how it was read in the fit}.
+    a program, with decimal points. ``like``: {column: how it was read in the fit}. ``firm``: these are further rows of a file
+    whose first ones were read like that, so that cells which do not fit are odd, however many they are.
     """
 
     dialect: Dialect = field(default_factory=Dialect)
     separator: str = ""
     points: bool = False
     like: Mapping[str, Any] = field(default_factory=dict)
+    firm: bool = False
+
+    def then(self, name: str) -> Mapping[str, Any]:
+        """How the column was read before; nothing where that is not known."""
+        known = self.like.get(name)
+        return known if isinstance(known, dict) else {}
 
 
 class Typed(NamedTuple):
-    """Columns as values, how some had to be read, how each is spelled (for a model file), and what stays doubtful."""
+    """Columns as values, how some had to be read, how each is spelled (for a model file), and what stays doubtful.
+
+    ``odd``: of some columns the cells that could not be read, and how often each occurs.
+    """
 
     columns: Block
     notes: Notes
     spelled: dict[str, dict[str, Any]]
     doubts: tuple[str, ...] = ()
+    odd: Mapping[str, Sequence[tuple[str, int]]] = {}
 
 
 def unmarked(cell: str, na: Sequence[str] = ()) -> str:
@@ -80,6 +91,7 @@ class _Column:
     codes: bool = False  # some cell begins with a zero that a number would lose
     marks: Marks | None = None
     known: bool = False  # read as in the fit
+    firm: bool = False  # whatever does not fit
     note: str = ""
 
     @property
@@ -96,7 +108,8 @@ def typed(database: "Database", names: Sequence[str], hints: Hints | None = None
         _bared(database, [column.cell for column in others], hints.dialect.na)
         for column in others:
             _look(database, column, hints)
-    mark, doubts = decimal_marks(database, columns, hints)
+    settled = {column.name for column in columns if hints.firm and {"decimal", "form"} & hints.then(column.name).keys()}
+    mark, doubts = decimal_marks(database, [column for column in columns if column.name not in settled], hints)
     doubts += date_orders(database, others)
     odd = {column.name: _settle(database, column, doubts) for column in others if not column.known}
     odd |= {column.name: _odd_cells(database, column) for column in others if column.known}
@@ -127,7 +140,7 @@ def typed(database: "Database", names: Sequence[str], hints: Hints | None = None
     spelled = {
         column.name: dict(column.form.spelled) | (remembered if _as_they_stand(column) else {}) for column in columns
     }
-    return Typed(values_of, notes, spelled, tuple(doubts))
+    return Typed(values_of, notes, spelled, tuple(doubts), {name: cells for name, cells in odd.items() if cells})
 
 
 def _value(column: "_Column", odd: Mapping[str, Sequence[Any]]) -> str:
@@ -154,12 +167,17 @@ def _plain_or_not(database: "Database", names: Sequence[str], hints: Hints) -> t
         answers += asked(database, f"select {', '.join(questions[start : start + _AT_ONCE])} from cells")[0]
     columns = [_Column(i, name) for i, name in enumerate(names)]
     for column, numbers, points, length in zip(columns, answers[::3], answers[1::3], answers[2::3], strict=True):
-        then = hints.like.get(column.name)
-        then = then if isinstance(then, dict) else {}
+        then = hints.then(column.name)
         commas = "," in (hints.dialect.decimal, then.get("decimal"))
         if not numbers or then.get("as", "number") != "number" or (commas and points):
             continue
-        if length in (8, 12, 14) and not points and _all_fit(database, column.cell, dates.EIGHT_DIGITS):
+        counting = hints.firm and bool(then)
+        if (
+            length in (8, 12, 14)
+            and not points
+            and not counting
+            and _all_fit(database, column.cell, dates.EIGHT_DIGITS)
+        ):
             continue  # dates without anything between year, month and day
         column.table = "cells"
         column.marks = Marks(points=bool(points))
@@ -200,11 +218,11 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
     sample = [
         text for (text,) in asked(database, f"select {cell} from others where {cell} is not null limit {_SAMPLE}")
     ]
-    if not sample:
+    if not sample and not (hints.firm and hints.then(column.name)):
         column.form, column.known = PLAIN, True
         return
     if known := _as_in_the_fit(database, column, hints):
-        column.form, column.known = known, True
+        column.form, column.known, column.firm = known, True, hints.firm
         return
     worn = Counter(filter(None, map(clothes, sample)))
     dialect = hints.dialect
@@ -243,23 +261,23 @@ def _matches(form: Form, text: str) -> bool:
 
 
 def _as_in_the_fit(database: "Database", column: _Column, hints: Hints) -> Form | None:
-    """The form in which the fit read the column of this name, if most of its cells can be read so."""
-    then = hints.like.get(column.name)
-    if not isinstance(then, dict):
-        return None
+    """The form in which the fit read the column of this name, if most of its cells can be read so, or that is firm."""
+    then = hints.then(column.name)
     if then.get("as") == "text":
         return TEXT
     forms = list(dates.same(then))
+    if hints.firm and then.get("as") in ("boolean", "number"):
+        forms = [BOOLEAN if then["as"] == "boolean" else PLAIN]
     if then.get("as") == "number" and then.get("decimal") in (".", ","):
         worn = [then.get(place, "") for place in ("before", "after")]
         if all(isinstance(text, str) and len(text) < 40 for text in worn):
             forms = [number(then["decimal"], *worn)]
-    best, most = None, 0
+    best, most = (forms[0] if hints.firm and forms else None), 0
     for form in forms:
         present, fits = asked(database, f"select count({column.cell}), count_if({form.fits(column.cell)}) from others")[
             0
         ]
-        if 2 * fits >= present and fits > most:
+        if (hints.firm or 2 * fits >= present) and fits > most:
             best, most = form, fits
     return best
 
@@ -298,12 +316,14 @@ def _odd_cells(database: "Database", column: _Column) -> list[tuple[str, int]]:
     """The cells that do not fit the form, the most frequent first, at most 50 different ones."""
     if column.form is TEXT or column.table == "cells":
         return []
-    cell = column.cell
+    cell, fits = column.cell, column.form.fits(column.cell)
+    if column.firm and column.form.kind == "DOUBLE":  # a code, which a number would take the zeros off
+        fits = f"({fits} and not regexp_full_match({cell}, '{_LEADING_ZERO}'))"
     return [
         (text, count)
         for text, count in asked(
             database,
-            f"select {cell}, count(*) from others where {cell} is not null and not {column.form.fits(cell)} "
+            f"select {cell}, count(*) from others where {cell} is not null and not {fits} "
             f"group by {cell} order by count(*) desc, min(place) limit 50",
         )
     ]

@@ -21,6 +21,8 @@ from fallline.words import counted, listed, nearest, percent
 
 Block = Mapping[str, np.ndarray]
 
+_MOST_SPELLINGS = 50_000  # different ones of a column that are counted
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -137,16 +139,10 @@ class Columns:
 
         ``table`` is the name of what the blocks are of.
         """
-        entries = [entry for entry in self.plan if entry["kind"] == "category"]
-        counts: dict[str, Counter[str | None]] = {entry["name"]: Counter() for entry in entries}
-        certain: dict[str, dict[str | None, int]] = {entry["name"]: {} for entry in entries}
-        for block in blocks if entries else ():
-            for entry in entries:
-                values = Values.of(block[entry["name"]])
-                counts[entry["name"]].update(keys := values.keys())
-                certain[entry["name"]] |= places_of(keys, values.kind, entry["categories"], entry.get("exact", ()))
-        said = (_spellings(entry, counts[entry["name"]], certain[entry["name"]], table) for entry in entries)
-        return tuple(sentence for sentences in said for sentence in sentences)
+        spellings = Spellings(self)
+        for block in blocks if spellings.entries else ():
+            spellings.add(block)
+        return spellings.sentences(table)
 
     def target_values(self, block: Block) -> np.ndarray:
         """The targets of a block as float64 (n, k), NaN where missing; of classes their numbers, (n, 1), −1 of others.
@@ -169,6 +165,30 @@ class Columns:
     def from_dict(cls, data: Any) -> "Columns":
         """The ``Columns`` that ``to_dict`` wrote. Raises ValueError, one sentence, for anything else."""
         return _read_back(data)
+
+
+class Spellings:
+    """How the categories of a table are spelled, and how often, added up over its blocks."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.entries = [entry for entry in columns.plan if entry["kind"] == "category"]
+        self._counts: list[Counter[str | None]] = [Counter() for _ in self.entries]
+        self._certain: list[dict[str | None, int]] = [{} for _ in self.entries]
+
+    def add(self, block: Block) -> None:
+        """Take in further rows."""
+        for entry, counts, certain in zip(self.entries, self._counts, self._certain, strict=True):
+            values = Values.of(block[entry["name"]])
+            here = Counter(values.keys())
+            certain |= places_of(here, values.kind, entry["categories"], entry.get("exact", ()))
+            for key, rows in here.items():
+                if key in counts or len(counts) < _MOST_SPELLINGS:
+                    counts[key] += rows
+
+    def sentences(self, table: str) -> tuple[str, ...]:
+        """What is spelled otherwise than in the fit, and what was not there; ``table`` is the name of what the blocks are of."""
+        each = zip(self.entries, self._counts, self._certain, strict=True)
+        return tuple(sentence for known in each for sentence in _spellings(*known, table))
 
 
 def _spellings(

@@ -43,8 +43,8 @@ class Layout:
     ``separator`` of its fields (of words between blanks, " "); ``names`` of its columns as the header gives them, None where
     it has none; ``start``: the line, from 0, on which the first row begins, and ``header`` that of the header; ``loose``:
     blanks may stand before a quotation mark; ``beside``: the names are not the one line above the rows; ``comments``: what
-    begins a line that is no row. ``remarks`` say what was found, ``doubts`` what may be otherwise, ``notes`` something of
-    single columns.
+    begins a line that is no row; ``above``: lines of the file above this text. ``remarks`` say what was found, ``doubts`` what
+    may be otherwise, ``notes`` something of single columns.
     """
 
     separator: str
@@ -55,6 +55,7 @@ class Layout:
     loose: bool = False
     beside: bool = False
     comments: str = ""
+    above: int = 0
     notes: Notes = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)

@@ -60,14 +60,14 @@ def read_table(
     asked = Dialect(skip, delimiter, decimal, thousands, (na,) if isinstance(na, str) else na, date_format, header)
     address = address_of(path)
     file = address.file
-    _must_be_a_file(file)
-    alike, columns_then = _as_read(like)
+    must_be_a_file(file)
+    alike, columns_then = as_read(like)
     try:
         tries = [
             (dialect, functools.partial(_table, address, dialect, columns_then, unpacked_bytes))
-            for dialect in _dialects(asked, alike)
+            for dialect in dialects_of(asked, alike)
         ]
-        dialect, table = _with_most(columns_then, tries)
+        dialect, table = with_most(columns_then, tries)
     except OSError as problem:
         raise TableError(
             f"{file} cannot be read: {problem.strerror or problem}. Check the file and its permissions."
@@ -78,14 +78,14 @@ def read_table(
     return replace(table, reading={"columns": dict(table.reading), "dialect": said})
 
 
-def _as_read(like: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def as_read(like: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The dialect and the columns of a reading, nothing where it is none."""
     whole = like if isinstance(like, Mapping) else {}
     parts = [part if isinstance(part := whole.get(name), Mapping) else {} for name in ("dialect", "columns")]
     return parts[0], parts[1]
 
 
-def _dialects(asked: Dialect, alike: Mapping[str, Any]) -> list[Dialect]:
+def dialects_of(asked: Dialect, alike: Mapping[str, Any]) -> list[Dialect]:
     """What was asked for, and where it was not, what was asked for another file that is written alike.
 
     That file may have had lines above its header, or another separator, which this one has not: it is also tried without them.
@@ -102,9 +102,7 @@ def _dialects(asked: Dialect, alike: Mapping[str, Any]) -> list[Dialect]:
     return list(dict.fromkeys(found)) or [asked]
 
 
-def _with_most(
-    names: Collection[str], readings: Sequence[tuple[Dialect, Callable[[], Table]]]
-) -> tuple[Dialect, Table]:
+def with_most(names: Collection[str], readings: Sequence[tuple[Dialect, Callable[[], Table]]]) -> tuple[Dialect, Table]:
     """The first reading whose table has most of these columns; where none is possible, the last one says why."""
     found = []
     for dialect, read in readings[:-1]:
@@ -129,7 +127,7 @@ def _table(address: Address, dialect: Dialect, like: Mapping[str, Any], most: in
     if kind == "duckdb":
         with duckdb_table(file, address.part) as relation:
             return Table(
-                file.name, from_relation(relation, file.name), text=_text(relation.columns, lambda: _again(address))
+                file.name, from_relation(relation, file.name), text=as_lines(relation.columns, lambda: _again(address))
             )
     source = (
         sheet(file, address.part)
@@ -149,7 +147,7 @@ def _table(address: Address, dialect: Dialect, like: Mapping[str, Any], most: in
     return Table(file.name, found.columns, found.notes, tuple(remarks), found.doubts, found.spelled, text)
 
 
-def _must_be_a_file(path: Path) -> None:
+def must_be_a_file(path: Path) -> None:
     """Raise TableError for a folder, and for a file that is not there, with the nearest name beside it."""
     with contextlib.suppress(OSError):  # a name longer than the file system can hold
         if path.is_dir():
@@ -177,14 +175,14 @@ def _read_parquet(source: Source) -> tuple[Block, Text]:
         try:
             columns = from_relation(relation, source.path.name)
         except duckdb.Error as problem:
-            raise _not_parquet(source) from problem
+            raise not_parquet(source) from problem
         names = list(relation.columns)
 
     def again() -> list[tuple[Any, ...]]:
         with _parquet(source) as relation:
             return _as_varchar(relation)
 
-    return columns, _text(names, again)
+    return columns, as_lines(names, again)
 
 
 @contextlib.contextmanager
@@ -195,11 +193,11 @@ def _parquet(source: Source) -> Iterator[Any]:
         try:
             relation = database.sql(f"select * from read_parquet({path}, hive_partitioning=false)")
         except duckdb.Error as problem:
-            raise _not_parquet(source) from problem
+            raise not_parquet(source) from problem
         yield relation
 
 
-def _not_parquet(source: Source) -> TableError:
+def not_parquet(source: Source) -> TableError:
     what = "has a Parquet name but is not a Parquet file"
     if source.sample.startswith(b"PAR1"):
         what = "is a damaged or cut-off Parquet file"
@@ -215,7 +213,7 @@ def _as_varchar(relation: Any) -> list[tuple[Any, ...]]:
     return relation.project(", ".join(f"{identifier(name)}::varchar" for name in relation.columns)).fetchall()
 
 
-def _text(names: Sequence[str], rows: Callable[[], list[tuple[Any, ...]]]) -> Text:
+def as_lines(names: Sequence[str], rows: Callable[[], list[tuple[Any, ...]]]) -> Text:
     """The text of rows that come from elsewhere than a text file."""
 
     def content() -> bytes:
@@ -237,7 +235,7 @@ def _read_json(source: Source, hints: Hints) -> tuple[Typed, Text]:
             cells = ", ".join(f"j{i} ->> '$'" for i in range(len(given)))
             return database.execute(f"select {cells} from raw order by rowid").fetchall()
 
-    return found._replace(notes=notes | found.notes), _text(given, again)
+    return found._replace(notes=notes | found.notes), as_lines(given, again)
 
 
 @contextlib.contextmanager

@@ -7,12 +7,12 @@ _CELLS = 1 << 22  # at most
 
 
 class Sample:
-    """Rows drawn at random, the same ones wherever the blocks are cut: those whose numbers have the lowest hashes."""
+    """At ``most`` so many rows drawn at random, the same wherever blocks are cut: those whose numbers have the lowest hashes."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, most: int = _ROWS) -> None:
         self.rows = np.zeros((0, width))  # in the order of the table
         self.given = 0
-        self._most = min(_ROWS, max(_CELLS // max(width, 1), 1))
+        self._most = min(most, max(_CELLS // max(width, 1), 1))
         self._draws = np.zeros(0, np.uint64)
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
@@ -27,6 +27,12 @@ class Sample:
         before, new = kept[kept < len(self._draws)], at[kept[kept >= len(self._draws)] - len(self._draws)]
         self.rows = np.concatenate([self.rows[before], np.column_stack([x[new], y[new]])])
         self._draws = draws[kept]
+
+
+def drawn(rows: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which of the rows of these numbers (n,) are among a random ``share`` of all: (n,) bool, by number and seed alone."""
+    salt = np.random.default_rng(seed).integers(1 << 63, dtype=np.uint64)
+    return mixed(numbered(rows) ^ salt) < np.uint64(min(share * 2.0**64, 2.0**64 - 2048))
 
 
 def numbered(rows: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ _TOTAL = re.compile(
     r"(?i)((grand |sub-?)?totals?|sums?|summe|gesamt(summe)?|somme|suma|totale|totaal|razem|average|avg|mean|mittelwert|moyenne|"
     r"media|promedio|gemiddelde)( .{0,20})?:?"
 )
+_FEWEST = 3  # rows of a table: what stands below fewer is a row, too
 _FOOTNOTE = re.compile(r"(?i)([*†‡(\[]|sources?\b|quelle|notes?\b|anmerkung|fuente|fonte|bron\b|remark|legend).*")
 
 
@@ -91,22 +92,31 @@ def read_text(
 
     ``points``: the text was written by a program, with decimal points.
     """
-    import duckdb
+    layout = laid_out(source, dialect)
+    return read_rows(source, layout, Hints(dialect, layout.separator, points, like))
 
+
+def laid_out(source: Source, dialect: Dialect) -> Layout:
+    """As ``layout_of``, with a sentence for what cannot be split into fields."""
     try:
-        layout = layout_of(source, dialect)
+        return layout_of(source, dialect)
     except csv.Error as problem:
         raise _not_split(source.path.name, problem) from problem
-    hints = Hints(dialect, layout.separator, points, like)
+
+
+def read_rows(source: Source, layout: Layout, hints: Hints, last: bool = True) -> tuple[Typed, Text, list[str]]:
+    """As ``read_text``, of a text that is laid out so. One that is not the ``last`` of its file may not end in remarks."""
+    import duckdb
+
     rows, whole = source, _in_place(layout)
     if not whole:
         rows = source.holding(_rows(source, layout))
     try:
-        found, said = _columns(rows, layout, hints, whole)
+        found, said = _columns(rows, layout, hints, whole, last)
     except duckdb.Error:
-        mended, left = _mended(source.path.name, _rows(source, layout).decode(), layout)
+        mended, left = _mended(source.path.name, _rows(source, layout).decode(), layout, last)
         try:
-            found, said = _columns(source.holding(mended), layout, hints, whole=False)
+            found, said = _columns(source.holding(mended), layout, hints, whole=False, last=last)
         except duckdb.Error as problem:
             raise TableError(
                 f"{source.path.name} cannot be read as a table: {first_line(problem)}. Check that line, or save "
@@ -144,9 +154,9 @@ def _rows(source: Source, layout: Layout) -> bytes:
     return content
 
 
-def _columns(source: Source, layout: Layout, hints: Hints, whole: bool) -> tuple[Typed, list[str]]:
+def _columns(source: Source, layout: Layout, hints: Hints, whole: bool, last: bool) -> tuple[Typed, list[str]]:
     """The columns of the text of rows, or of the ``whole`` file. Raises duckdb.Error where a line is not as it should be."""
-    found, said = _read(source, layout, hints, whole, with_total=False)
+    found, said = _read(source, layout, hints, whole, with_total=not last)
     if found is None:  # what looked like totals are none
         found, _ = _read(source, layout, hints, whole, with_total=True)
     assert found is not None
@@ -175,10 +185,10 @@ def _read(
         said: list[str] = []
         total = None
         if not with_total:
-            said, total = _without_end(database, source.path.name)
+            said, total = _without_end(database, source.path.name, 0 if layout.above else _FEWEST)
         found = typed(database, names, hints)
     if total is not None:
-        sentence = _judged_total(source.path.name, total, list(found.columns.values()))
+        sentence = _judged_total(source.path.name, total, list(found.columns.values()), layout.above > 0)
         if sentence.startswith("?"):
             return None, [sentence[1:]] if sentence[1:] else []
         said.append(sentence)
@@ -187,13 +197,16 @@ def _read(
     return found._replace(notes=notes, doubts=(*layout.doubts, *found.doubts)), said
 
 
-def _without_end(database: Any, name: str) -> tuple[list[str], list[str] | None]:
-    """Take footnotes and a row of totals off the end of the cells: sentences on the former, the cells of the latter."""
+def _without_end(database: Any, name: str, fewest: int) -> tuple[list[str], list[str] | None]:
+    """Take footnotes and a row of totals off the end of the cells: sentences on the former, the cells of the latter.
+
+    The first ``fewest`` rows stay.
+    """
     said: list[str] = []
     total = None
     while True:
         last = database.execute("select rowid, * from cells order by rowid desc limit 1").fetchone()
-        if last is None or last[0] < 3 or len(last) < 3:
+        if last is None or last[0] < fewest or len(last) < 3:
             return said, total
         cells = [(cell or "").strip() for cell in last[1:]]
         filled = [cell for cell in cells if cell]
@@ -213,8 +226,11 @@ def _without_end(database: Any, name: str) -> tuple[list[str], list[str] | None]
             return said, total
 
 
-def _judged_total(name: str, total: Sequence[str], columns: Sequence[np.ndarray]) -> str:
-    """A sentence on a last row that calls itself a total, "?" and perhaps a doubt where it is to be read as a row."""
+def _judged_total(name: str, total: Sequence[str], columns: Sequence[np.ndarray], partly: bool) -> str:
+    """A sentence on a last row that calls itself a total, "?" and perhaps a doubt where it is to be read as a row.
+
+    ``partly``: these are not all rows, so that sums do not tell.
+    """
     label = next(i for i, cell in enumerate(total) if _TOTAL.fullmatch(cell))
     right = wrong = 0
     for i, (cell, values) in enumerate(zip(total, columns, strict=True)):
@@ -233,7 +249,7 @@ def _judged_total(name: str, total: Sequence[str], columns: Sequence[np.ndarray]
         return f"The last row of {name} ({shown}) calls itself a total, and was left out; not all its numbers are."
     return (
         f"?The last row of {name} ({shown}) may be a total, and was read as a row: take it out of the file if it is none."
-        if right
+        if right or partly
         else "?"
     )
 
@@ -248,21 +264,22 @@ def _readings(cell: str) -> Iterator[tuple[float, float]]:
             continue
 
 
-def _mended(name: str, text: str, layout: Layout) -> tuple[bytes, list[str]]:
+def _mended(name: str, text: str, layout: Layout, last: bool) -> tuple[bytes, list[str]]:
     """The same rows written strictly, and what was left out. Raises TableError where a line has too many or too few fields.
 
     A line may leave out its last fields if no line has a value there: some programs write tables so. Lines of one field at the
-    end, below all rows, are remarks.
+    end of the ``last`` text of a file, below all rows, are remarks.
     """
     separator, width = "\t" if layout.separator == " " else layout.separator, layout.width
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=layout.loose)
     found: list[tuple[list[str], int]] = []
     lines = text.rstrip("\n").count("\n") + 1
-    start = 1 + layout.start
+    above = layout.above + layout.start
+    start = 1 + above
     try:
         for record in reader:
-            line, start = start, reader.line_num + 1 + layout.start
-            if reader.line_num >= lines and _never_closed(text, line - layout.start, separator):
+            line, start = start, reader.line_num + 1 + above
+            if reader.line_num >= lines and _never_closed(text, line - above, separator):
                 raise TableError(
                     f"A quotation mark opened in line {line} of {name} is never closed: close or remove it."
                 )
@@ -274,7 +291,7 @@ def _mended(name: str, text: str, layout: Layout) -> tuple[bytes, list[str]]:
             "or save the table anew as CSV."
         ) from problem
     said, full = [], len(found)
-    while full > 1 and width > 1 and _is_remark(found[full - 1][0]):
+    while last and full > 1 and width > 1 and _is_remark(found[full - 1][0]):
         full -= 1
     if full < len(found):
         many = len(found) - full
@@ -287,10 +304,10 @@ def _mended(name: str, text: str, layout: Layout) -> tuple[bytes, list[str]]:
     writer = csv.writer(out, delimiter=separator, lineterminator="\n")
     filled, shortest = 0, (width, 0)  # shortest: how many fields, and the number of the line
     for record, line in found[:full]:
-        last = max((i for i, cell in enumerate(record, 1) if cell.strip()), default=0)
-        if last > width:
+        used = max((i for i, cell in enumerate(record, 1) if cell.strip()), default=0)
+        if used > width:
             raise _ragged(name, line, len(record), width)
-        filled = max(filled, last)
+        filled = max(filled, used)
         shortest = min(shortest, (len(record), line))
         writer.writerow(record[:width] + [""] * (width - len(record)))
     if shortest[0] < filled:

@@ -4,7 +4,8 @@ import contextlib
 import csv
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,6 +18,7 @@ from fallline.table.separated import as_text
 from fallline.table.table import Table
 
 _AT_ONCE = 65536  # rows
+_STORE = "250MB"  # what a database on disk may hold in memory
 _LONGEST_HEADER = 1 << 22  # letters
 _PREDICTED = re.compile("(predicted|probability|std|lower|upper) ")
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,]*$).")
@@ -32,18 +34,22 @@ def write_table(path: Path | str, columns: Mapping[str, np.ndarray], beside: Tab
     Raises TableError for another suffix, OutputError if the file cannot be written.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise TableError(f"{path.name} ends in {suffix or 'no suffix'}, but tables are written as .csv or .parquet.")
+    _must_be_csv_or_parquet(path)
     lengths = {len(values) for values in columns.values()} | ({beside.rows} if beside else set())
     if len(lengths) != 1:
         raise TableError(f"Columns of one length are expected, not of {sorted(lengths)} rows.")
     with replacing(path) as temporary:
-        if suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 write_csv(file, columns, beside)
         else:
-            _write_parquet(temporary, {**(_exact(beside) if beside else {}), **columns}, path)
+            _write_parquet(temporary, iter([{**(_exact(beside) if beside else {}), **columns}]), path)
+
+
+def _must_be_csv_or_parquet(path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise TableError(f"{path.name} ends in {suffix or 'no suffix'}, but tables are written as .csv or .parquet.")
 
 
 def is_written(path: Path, new: Sequence[str]) -> bool:
@@ -67,18 +73,50 @@ def is_written(path: Path, new: Sequence[str]) -> bool:
     return False
 
 
-def write_csv(file: TextIO, columns: Mapping[str, np.ndarray], beside: Table | None = None) -> None:
-    """Write columns, all of one length, as CSV to an open text file, as ``write_table`` does."""
+def write_parts(out: Path | str | TextIO, parts: Iterable[tuple[Table, Mapping[str, np.ndarray]]]) -> None:
+    """As ``write_table``, and to an open text file as ``write_csv``, columns beside tables that are parts of one, as they come.
+
+    Whether numbers are written without points is decided by the first part. Raises TableError for Parquet where a later part
+    would need another type for a column.
+    """
+    if not isinstance(out, (str, Path)):
+        whole = None
+        for part, columns in parts:
+            whole = write_csv(out, columns, part, whole)
+        return
+    path = Path(out)
+    _must_be_csv_or_parquet(path)
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".csv":
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                write_parts(file, parts)
+        else:
+            _write_parquet(temporary, ({**_exact(part), **columns} for part, columns in parts), path)
+
+
+def write_csv(
+    file: TextIO, columns: Mapping[str, np.ndarray], beside: Table | None = None, whole: Sequence[bool] | None = None
+) -> list[bool]:
+    """Write columns, all of one length, as CSV to an open text file, as ``write_table`` does.
+
+    Returns which columns hold whole numbers alone; given again with further rows, the header is not written a second time.
+    """
     values = [np.asarray(column) for column in columns.values()]
-    whole = [column.dtype.kind == "f" and _all_whole(column) for column in values]
+    below = whole is not None
+    whole = [
+        column.dtype.kind == "f" and _all_whole(column) and (not below or before)
+        for column, before in zip(values, whole or [True] * len(values), strict=True)
+    ]
     separator, comma, rows = ",", False, None
     if beside is not None:
         text = beside.text
         separator, rows = text.separator, text.lines()
         comma = separator != "," and any(way.get("decimal") == "," for way in beside.reading["columns"].values())
-        file.write((text.header or as_text(list(beside.columns), separator)) + separator)
+        if not below:
+            file.write((text.header or as_text(list(beside.columns), separator)) + separator)
     writer = csv.writer(file, lineterminator="\n", delimiter=separator)
-    writer.writerow(columns)
+    if not below:
+        writer.writerow(columns)
     for start in range(0, len(values[0]), _AT_ONCE):
         parts = [
             _csv_cells(column[start : start + _AT_ONCE], no_points, comma)
@@ -88,6 +126,7 @@ def write_csv(file: TextIO, columns: Mapping[str, np.ndarray], beside: Table | N
             if rows is not None and beside is not None:
                 file.write(_next(rows, beside) + separator)
             writer.writerow(cells)
+    return whole
 
 
 def _next(rows: Iterator[str], table: Table) -> str:
@@ -141,27 +180,57 @@ def _no_formula(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
-def _write_parquet(path: Path, columns: Mapping[str, np.ndarray], target: Path) -> None:
+def _write_parquet(path: Path, parts: Iterator[Mapping[str, np.ndarray]], target: Path) -> None:
+    """Write parts of columns one below the other. A single part goes straight to the file, others by a database on disk."""
     import duckdb
+
+    first, second = next(parts, {}), next(parts, None)
+    with contextlib.ExitStack() as stack:
+        store = None
+        if second is not None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".fallline-", dir=path.parent))
+            store = Path(folder) / "rows"
+        connection = stack.enter_context(database(path.resolve(), at=store))
+        if store is not None:
+            connection.execute(f"set memory_limit='{_STORE}'")
+        try:
+            kinds = None
+            given = "outgoing"
+            for part in (each for each in itertools.chain([first, second], parts) if each is not None):
+                kinds = _register(connection, part, kinds)
+                if store is not None:
+                    how = "insert into stored" if given == "stored" else "create table stored as"
+                    connection.execute(f"{how} select * from outgoing")
+                    given = "stored"
+            place = quoted(str(path.resolve()))
+            how = "format parquet, use_tmp_file false, kv_metadata {made_by: 'fallline'}"
+            connection.execute(f"copy (select * from {given}) to {place} ({how})")
+        except duckdb.Error as problem:
+            why = first_line(problem)
+            raise OutputError(f"{target} cannot be written: {why}. Choose another place.") from problem
+
+
+def _register(connection: Any, columns: Mapping[str, np.ndarray], kinds: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Make columns the table ``outgoing``, of these Arrow types or else of those that they have, which are returned."""
     import nanoarrow
 
     schema, arrays = {}, []
     for name, column in columns.items():
         # Typed here: DuckDB would guess types from a sample.
         cells, schema[name] = _arrow_cells(np.asarray(column))
+        if kinds is not None and schema[name].type != kinds[name].type:
+            if any(cell is not None for cell in cells):
+                raise TableError(
+                    f"Column `{name}` would need another type further down, which Parquet does not have: give a .csv file to "
+                    "--output."
+                )
+            schema[name] = kinds[name]
         arrays.append(nanoarrow.c_array(cells, schema[name]))
     rows = nanoarrow.c_array_from_buffers(
         nanoarrow.struct(schema), len(next(iter(columns.values()))), [None], children=arrays
     )
-    with database(path.resolve()) as connection:
-        try:
-            connection.register("outgoing", nanoarrow.ArrayStream(rows))
-            place = quoted(str(path.resolve()))
-            how = "format parquet, use_tmp_file false, kv_metadata {made_by: 'fallline'}"
-            connection.execute(f"copy (select * from outgoing) to {place} ({how})")
-        except duckdb.Error as problem:
-            why = first_line(problem)
-            raise OutputError(f"{target} cannot be written: {why}. Choose another place.") from problem
+    connection.register("outgoing", nanoarrow.ArrayStream(rows))
+    return schema
 
 
 def _arrow_cells(values: np.ndarray) -> tuple[list[Any], Any]:
