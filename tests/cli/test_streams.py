@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import signal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from fallline.table import encoded, stream
 from fallline.table.columns import Columns
 from fallline.table.read import read_table
 from fallline.table.sample import drawn
+from fallline.walk import loop
 
 
 @pytest.fixture
@@ -155,9 +157,7 @@ def test_other_rows_may_be_held_out_of_a_stream(folder, no_memory, holdout, says
     assert says in done.stdout
 
 
-@pytest.mark.parametrize(
-    "option", [("--k-fold", "5"), ("--compare",), ("--checkpoint", "kept")], ids=lambda each: each[0]
-)
+@pytest.mark.parametrize("option", [("--k-fold", "5"), ("--compare",)], ids=lambda each: each[0])
 def test_what_needs_rows_in_memory_is_refused_with_the_reason(folder, no_memory, option):
     done = run("fit", table(folder, 300), "-t", "height", *QUICK, *option)
     assert done.exit_code == 2
@@ -208,3 +208,25 @@ def test_what_a_table_takes_is_judged_by_the_free_memory(folder, monkeypatch):
     assert reading.why_streamed(path) == ""
     monkeypatch.setattr(encoded, "memory_available", lambda: 3.9 * needed)
     assert "more than a quarter of the" in reading.why_streamed(path)
+
+
+def test_a_streamed_fit_that_is_terminated_goes_on_to_the_same_weights(folder, no_memory, monkeypatch):
+    fit = ["fit", table(folder, 300), "-t", "height", *QUICK, "-q"]
+    assert run(*fit).exit_code == 0
+    expected = load_model(folder / "trees-height.fallline").fitted.weights
+    left, before = [20], loop.stopping
+
+    def stopping():
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGTERM)
+        return before()
+
+    monkeypatch.setattr(loop, "stopping", stopping)
+    done = run(*fit, "--checkpoint", "kept")
+    assert done.exit_code == 1
+    assert "the same command goes on from the checkpoint in kept" in done.stderr
+    assert list((folder / "kept").glob("*.walk"))
+    assert run(*fit, "--checkpoint", "kept").exit_code == 0
+    np.testing.assert_array_equal(load_model(folder / "trees-height.fallline").fitted.weights, expected)
+    assert list((folder / "kept").iterdir()) == []

@@ -217,7 +217,7 @@ def fit(
         )
     why = why_streamed(table)
     if why:
-        _must_be_for_streams(why, folds, compare, checkpoint)
+        _must_be_for_streams(why, folds, compare)
         printing.note([] if quiet else [why])
     source: Any = open_to_stream(table, options) if why else read(table, options)
     tell(source, quiet)
@@ -263,27 +263,33 @@ def fit(
     settings = _settings(options)
 
     def determines() -> dict[str, Any]:
-        rows = {"table": (prepared.x, prepared.y), "held-out rows": (prepared.held_x, prepared.held_y)}
+        rows: dict[str, Any] = {"table": (prepared.x, prepared.y), "held-out rows": (prepared.held_x, prepared.held_y)}
+        if why:
+            from fallline.rows.stream import Streamed
+
+            sources = {"table": prepared.train, "held-out rows": prepared.held}
+            rows = {name: Streamed(source) for name, source in sources.items() if source is not None}
         said = {f"--{name.replace('_', '-')}": value for name, value in options.items() if name != "seconds"}
         return content_said(rows) | said | {"--seed": seed}
 
     def say(words: str) -> None:
         printing.note([words])
 
-    with Interrupts() as interrupts, opened(checkpoint, determines, say=say, interrupts=interrupts) as kept_in:
-        how: dict[str, Any] = {"intervals": intervals, "interrupts": interrupts, **settings}
-        bar = _progress_bar(quiet, options["seconds"] or math.inf)
+    with Interrupts() as interrupts, contextlib.ExitStack() as around:
         if why:
             from fallline.cli.stream_fit import at_hand, fit_stream
 
-            with at_hand(prepared, (lambda words: None) if quiet else say), bar as (progress, arrived):
+            around.enter_context(at_hand(prepared, (lambda words: None) if quiet else say))
+        kept_in = around.enter_context(opened(checkpoint, determines, say=say, interrupts=interrupts))
+        how: dict[str, Any] = {"intervals": intervals, "interrupts": interrupts, "checkpoint": kept_in, **settings}
+        bar = _progress_bar(quiet, options["seconds"] or math.inf)
+        with _kept(kept_in, interrupts), bar as (progress, arrived):
+            if why:
                 result = fit_stream(prepared, seed=seed, progress=progress, arrived=arrived, **how)
-        else:
-            with _kept(kept_in, interrupts), bar as (progress, arrived):
+            else:
                 result = fit_table(
-                    prepared, seed=seed, progress=progress, arrived=arrived, compare=compare, folds=parts, checkpoint=kept_in,
-                    **how,
-                )  # fmt: skip
+                    prepared, seed=seed, progress=progress, arrived=arrived, compare=compare, folds=parts, **how
+                )
         if not quiet:
             _print(result)
 
@@ -335,7 +341,7 @@ def _kept(checkpoint: "Checkpoint | None", interrupts: "Interrupts") -> Iterator
         )
 
 
-def _must_be_for_streams(why: str, folds: int | None, compare: bool, checkpoint: Path | None) -> None:
+def _must_be_for_streams(why: str, folds: int | None, compare: bool) -> None:
     """Raise UsageError for what is asked of a table and needs it in memory."""
     if folds is not None:
         raise click.UsageError(
@@ -343,8 +349,6 @@ def _must_be_for_streams(why: str, folds: int | None, compare: bool, checkpoint:
         )
     if compare:
         raise click.UsageError(f"{why} --compare needs it there: leave it out, or give fewer rows.")
-    if checkpoint is not None:
-        raise click.UsageError(f"{why} --checkpoint needs it there: leave it out, or give fewer rows.")
 
 
 def _given(option: str) -> bool:

@@ -177,15 +177,15 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def _fit_streamed(self, table: StreamedTable, target: Any, asked: Mapping[str, Any]) -> Self:
         """Find the weights for the rows of a table on disk; called as ``_fit`` is."""
         targets = [target] if isinstance(target, str) else list(target or ())
-        for name, without in (("early_stopping", False), ("warm_start", False), ("checkpoint", None)):
-            if getattr(self, name) not in (None, False):
+        for name in ("early_stopping", "warm_start"):
+            if getattr(self, name):
                 raise SettingsError(
-                    f"{name} needs rows in memory, and these come from disk at every pass: set {name}={without}."
+                    f"{name} needs rows in memory, and these come from disk at every pass: set {name}=False."
                 )
         columns = columns_of(table, targets, **asked)
         source = EncodedRows(table, columns)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        settings = self._settings(columns, seed)
+        settings = self._settings(columns, None if self.random_state is None else seed)
         said = {"_one_dimensional": isinstance(target, str)}
         context = self._init_callback_context(max_subtasks=self.max_iter)
         given = {"X": table, "y": None, "metadata": {"sample_weight": None}}
@@ -201,7 +201,11 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         self.n_features_in_ = len(self.feature_names_in_)
         with written_down(source):
             rows = Streamed(source)
-            fitted, path = fit_streamed(rows, settings, progress=progress, every_step=stepwise)
+            with checkpointed(settings, {"table": rows}, {}, seed) as settings:
+                fitted, path = fit_streamed(rows, settings, progress=progress, every_step=stepwise)
+                if settings.checkpoint is not None:
+                    settings.checkpoint.ended(path.stop)
+            settings = dataclasses.replace(settings, checkpoint=None)
             mine, inside = rows_of_fit(rows, settings)
             own = fitted.own_scaling
             few: list[Any] = [each and _few_of(each.scaled(own)) for each in (mine, inside) if self._knows_intervals]
