@@ -54,8 +54,9 @@ _OF_MEMORY, _COPIES = 1 / 8, 8  # what the sample may take of the machine's memo
 _HELD_SHARE, _SEED = 0.1, 0  # the same rows each time, so that intervals can be found by them afterwards
 _DIFFERING = 0.5  # of the rows: where fewer differ, the sample is taken from more of them
 _OF_SAMPLE = 0.6  # of the time that a fit has
-# Rows · weights² up to which a walk is by Levenberg–Marquardt; others share the work that ``large.py`` gives a table.
-_PRODUCTS = 1e12
+# Rows · weights² up to which a walk is by Levenberg–Marquardt, and those of all such walks, in √rows; others share the work
+# that ``large.py`` gives a table.
+_PRODUCTS, _ALL_PRODUCTS = 1e12, 4e9
 _LEAST_PASSES, _MOST_PASSES, _MOST_STEPS = 3, 30, 15
 _TOL, _PATIENCE = 1e-5, 3
 
@@ -279,10 +280,12 @@ class _Run:
                     found.append(_Further((at, place), network, start, descent, alpha, _MOST_STEPS))
                 else:
                     found.append(_Further((at, place), network, start, LBFGS(), start.strength, 0))
-        work = WORK * math.sqrt(n) * (QUICK if self.settings.quick else 1.0)
-        light = [each.network.n_weights for each in found if not each.steps]
-        passes = int(min(work / (n * sum(light)), _MOST_PASSES)) if light else 0
-        found = [each if each.steps else each._replace(steps=passes) for each in found]
+        share = (QUICK if self.settings.quick else 1.0) / math.sqrt(n)
+        small = sum(each.network.outputs * each.network.n_weights**2 for each in found if each.steps)
+        light = sum(each.network.n_weights for each in found if not each.steps)
+        steps = int(np.clip(_ALL_PRODUCTS * share / (small or 1), _LEAST_PASSES, _MOST_STEPS))
+        passes = int(min(WORK * share / (light or 1), _MOST_PASSES))
+        found = [each._replace(steps=steps if each.steps else passes) for each in found]
         return [each for each in found if each.steps >= _LEAST_PASSES]
 
     def _walked(
