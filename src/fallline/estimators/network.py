@@ -33,7 +33,9 @@ from fallline.fit.settings import Settings
 from fallline.fit.simplex import one_hot, probabilities
 from fallline.fit.streamed import fit_streamed, rows_of_fit
 from fallline.landscape.verdict import Verdict, verdict_of
+from fallline.rows.cluster import Clustered, Partitions
 from fallline.rows.device import laid_out
+from fallline.rows.partitioned import PartitionedTable, check_collections, is_dask, is_frame, lazily, table_of_part
 from fallline.rows.rows import Rows
 from fallline.rows.stream import Streamed
 from fallline.sure.fitted_intervals import FittedIntervals, intervals_of_fit
@@ -174,21 +176,39 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         warn_of(path.stop, path.stop_message, 3)
         return self
 
-    def _fit_streamed(self, table: StreamedTable, target: Any, asked: Mapping[str, Any]) -> Self:
-        """Find the weights for the rows of a table on disk; called as ``_fit`` is."""
+    def _fit_streamed(
+        self, table: "StreamedTable | PartitionedTable", target: Any, asked: Mapping[str, Any]
+    ) -> Self:  # fmt: skip
+        """Find the weights for the rows of a table on disk, or on a cluster; called as ``_fit`` is."""
         targets = [target] if isinstance(target, str) else list(target or ())
+        self._must_be_for_passes()
+        columns = columns_of(table, targets, **asked)  # type: ignore[arg-type]  # of which it asks for blocks alone
+        names = [name for name in table.columns if name not in targets]
+        if isinstance(table, StreamedTable):
+            source: Any = EncodedRows(table, columns)
+            with written_down(source):
+                return self._fit_rows(lambda: Streamed(source), table, columns, names, isinstance(target, str))
+        source = table.encoded(columns)
+        return self._fit_rows(lambda: Clustered(source), table, columns, names, isinstance(target, str))
+
+    def _must_be_for_passes(self) -> None:
+        """Raise SettingsError for what needs rows in memory."""
         for name in ("early_stopping", "warm_start"):
             if getattr(self, name):
                 raise SettingsError(
-                    f"{name} needs rows in memory, and these come from disk at every pass: set {name}=False."
+                    f"{name} needs rows in memory, and these are on disk or on a cluster: set {name}=False."
                 )
-        columns = columns_of(table, targets, **asked)
-        source = EncodedRows(table, columns)
+
+    def _fit_rows(
+        self, rows_of: Callable[[], Streamed], X: Any, columns: Columns | None, names: Sequence[str] | int,
+        one_dimensional: bool,
+    ) -> Self:  # fmt: skip
+        """Find the weights for rows that answer pass by pass; ``names`` of the inputs, or how many there are without names."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         settings = self._settings(columns, None if self.random_state is None else seed)
-        said = {"_one_dimensional": isinstance(target, str)}
+        said = {"_one_dimensional": one_dimensional}
         context = self._init_callback_context(max_subtasks=self.max_iter)
-        given = {"X": table, "y": None, "metadata": {"sample_weight": None}}
+        given = {"X": X, "y": None, "metadata": {"sample_weight": None}}
         context.call_on_fit_task_begin(estimator=self, **given)
 
         def stored(fitted: FittedNetwork) -> dict[str, Any]:
@@ -197,18 +217,21 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         progress: Any = _print_progress if self.verbose else None
         if stepwise := bool(getattr(self, "_skl_callbacks", [])):
             progress = _StepTasks(self, context, stored, **given)
-        self.feature_names_in_ = np.array([name for name in table.columns if name not in targets], dtype=object)
-        self.n_features_in_ = len(self.feature_names_in_)
-        with written_down(source):
-            rows = Streamed(source)
-            with checkpointed(settings, {"table": rows}, {}, seed) as settings:
-                fitted, path = fit_streamed(rows, settings, progress=progress, every_step=stepwise)
-                if settings.checkpoint is not None:
-                    settings.checkpoint.ended(path.stop)
-            settings = dataclasses.replace(settings, checkpoint=None)
-            mine, inside = rows_of_fit(rows, settings)
-            own = fitted.own_scaling
-            few: list[Any] = [each and _few_of(each.scaled(own)) for each in (mine, inside) if self._knows_intervals]
+        if isinstance(names, int):
+            self.n_features_in_ = names
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            self.feature_names_in_ = np.array(names, dtype=object)
+            self.n_features_in_ = len(names)
+        rows = rows_of()
+        with checkpointed(settings, {"table": rows}, {}, seed) as settings:
+            fitted, path = fit_streamed(rows, settings, progress=progress, every_step=stepwise)
+            if settings.checkpoint is not None:
+                settings.checkpoint.ended(path.stop)
+        settings = dataclasses.replace(settings, checkpoint=None)
+        mine, inside = rows_of_fit(rows, settings)
+        own = fitted.own_scaling
+        few: list[Any] = [each and _few_of(each.scaled(own)) for each in (mine, inside) if self._knows_intervals]
         self.__dict__.update(stored(fitted) | _told(path), starts_=fitted.starts, n_passes_=fitted.passes)
         self.out_of_fold_prediction_, self._memory = None, (None, None)
         # Row numbers of a table that does not fit in memory do not fit there either.
@@ -303,13 +326,18 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
     def descended_rows(self, X: Any, y: Any = None, sample_weight: Any = None) -> Rows:
         """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
 
-        Of a table on disk (``open_table``) all rows, read at every pass. E of ``path_`` sums over these; an error surface of this
-        network wants them. Raises NotFittedError before ``fit``, ValueError where columns or values do not fit, or the rows are
-        not as many as in the fit.
+        Of a table on disk (``open_table``), or what Dask holds, all rows, asked anew at every pass. E of ``path_`` sums over
+        these; an error surface of this network wants them. Raises NotFittedError before ``fit``, ValueError where columns or values
+        do not fit, or the rows are not as many as in the fit.
         """
         check_is_fitted(self)
         if isinstance(X, StreamedTable):
             return Streamed(EncodedRows(X, self.columns_)).scaled(self._fitted.own_scaling)
+        if is_dask(X):
+            columns: Any = self.columns_
+            table = PartitionedTable.of_frame(X).encoded(columns) if is_frame(X) else None
+            parts = Partitions.of_arrays(X, y, sample_weight) if table is None else table
+            return Clustered(parts).scaled(self._fitted.own_scaling)
         _, x, y = self._further_rows(X, y)
         given = sum(map(len, (self.train_rows_, self.validation_rows_, self.test_rows_)))
         if x.shape[0] != given:
@@ -531,15 +559,22 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
     ) -> Self:  # fmt: skip
         """Find the weights for rows X (n, inputs) and targets y (n,) or (n, outputs).
 
-        X may also be a table on disk, ``open_table(…)``, read at every pass: then ``target`` names the column to predict, or a
-        list of them, and ``drop``, ``keep`` and ``categories`` name columns to leave out, to use although they would be left out,
-        and to take as categories.
+        X and y may be Dask arrays, whose rows are summed where they lie. X may also be a Dask data frame, or a table on disk,
+        ``open_table(…)``, read at every pass: then ``target`` names the column to predict, or a list of them, and ``drop``,
+        ``keep`` and ``categories`` name columns to leave out, to use although they would be left out, and to take as categories.
 
         sample_weight (n,): how often each row counts. Warns with DescentWarning where the descent diverged or was
         interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` or ``max_seconds`` ended it.
         Raises ValueError, in a sentence, for data or settings that do not fit.
         """
         asked = {"drop": drop, "keep": keep, "categories": categories}
+        if is_dask(X):
+            check_collections(X, y, sample_weight, target)
+            if is_frame(X):
+                return self._fit_streamed(PartitionedTable.of_frame(X), target, asked)
+            source = Partitions.of_arrays(X, y, sample_weight)
+            self._must_be_for_passes()
+            return self._fit_rows(lambda: Clustered(source), X, None, X.shape[1], y.ndim == 1)
         if isinstance(X, StreamedTable):
             if y is not None or sample_weight is not None or not target:
                 raise SettingsError(
@@ -554,13 +589,14 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         return self._fit(X, y, sample_weight)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R² of the predictions for rows X and targets y; of a table on disk (``open_table``), which holds the targets itself."""
-        if not isinstance(X, StreamedTable):
+        """R² of the predictions for rows X and targets y; of a table that holds the targets itself X alone."""
+        table: Any = PartitionedTable.of_frame(X) if is_dask(X) and is_frame(X) else X
+        if table is X and not isinstance(X, StreamedTable):
             return float(super().score(X, y, sample_weight))
         check_is_fitted(self)
         columns: Any = self.columns_
         sums = [FigureSums() for _ in columns.targets]
-        for x, actual, _ in EncodedRows(X, columns).blocks():
+        for x, actual, _ in EncodedRows(table, columns).blocks():
             for each, of, predicted in zip(sums, actual.T, self._fitted.predict(x).T, strict=True):
                 each.add(of, predicted)
         return float(np.mean([each.figures.r2 for each in sums]))
@@ -590,6 +626,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
         """
         if isinstance(X, StreamedTable):
             return self._predict_streamed(X, return_std, return_interval)
+        if is_dask(X):
+            return self._predict_lazily(X, return_std, return_interval)
         x = self._inputs(X)
         answers = [self._fitted.predict(x)]
         if return_std or return_interval is not None:
@@ -599,6 +637,22 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
             answers += [intervals.std(x)] if return_std else []
             answers += [] if return_interval is None else [intervals.interval(x, return_interval)]
         return self._as_asked(answers)
+
+    def _predict_lazily(self, X: Any, std: bool, interval: float | None) -> Any:
+        """As ``predict``, of a collection of Dask: arrays of Dask, (n,) or (n, outputs), made when somebody asks for them."""
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        if is_frame(X) and self.columns_ is None and names is None:
+            raise TableError("this network was fitted to plain numbers: pass a Dask array, frame.to_dask_array().")
+        if is_frame(X) and self.columns_ is not None:
+            self.columns_.check(map(str, X.columns))
+        elif not is_frame(X) and (X.ndim != 2 or X.shape[1] != self.n_features_in_):
+            raise ShapeError(f"X has shape {X.shape}: expected (n, {self.n_features_in_}), as in the fit.")
+        shape = () if self._one_dimensional else (self._fitted.network.outputs,)
+        known = self.intervals() if std or interval is not None else None
+        shapes = [shape, *([shape] if std else []), *([] if interval is None else [(*shape, 2)])]
+        answers = lazily(_Answers(self._fitted, self.columns_, known, std, interval, self._one_dimensional), X, shapes)
+        return tuple(answers) if len(answers) > 1 else answers[0]
 
     def _predict_streamed(self, table: StreamedTable, std: bool, interval: float | None) -> Any:
         """As ``predict``, block by block: the answers of all rows are held, and the rows of one block."""
@@ -738,7 +792,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         interrupted (the lowest-error weights are kept), with ConvergenceWarning where ``max_iter`` or ``max_seconds`` ended it.
         Raises ValueError, in a sentence, for data or settings that do not fit, and where y has a single class.
         """
-        if isinstance(X, StreamedTable):
+        if isinstance(X, StreamedTable) or is_dask(X):
             raise SettingsError(
                 "classes need their rows in memory: read the table, or a sample of its rows, with read_table, or fit a column of "
                 "numbers with NetworkRegressor."
@@ -844,6 +898,29 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         if not (np.isfinite(each).all() and (each >= 0).all()):
             raise SettingsError(f"class_weight={given} is not possible: each weight is a number from 0 up.")
         return np.asarray(rows * each[number])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Answers:
+    """What is predicted of a partition, where it lies."""
+
+    fitted: FittedNetwork
+    columns: Columns | None
+    intervals: FittedIntervals | None
+    std: bool
+    interval: float | None
+    one_dimensional: bool
+
+    def __call__(self, part: Any) -> list[np.ndarray]:
+        if self.columns is None:
+            x = np.asarray(part, np.float64)
+        else:
+            x = self.columns.encode(table_of_part(part, "partition").columns)
+        found = [self.fitted.predict(x)]
+        if self.intervals is not None:
+            found += [self.intervals.std(x)] if self.std else []
+            found += [] if self.interval is None else [self.intervals.interval(x, self.interval)]
+        return [each[:, 0] for each in found] if self.one_dimensional else found
 
 
 def _few_of(rows: Streamed) -> Any:

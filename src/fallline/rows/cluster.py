@@ -122,7 +122,7 @@ class _ClusterGate(_Gate):
         self._partitions = source
         self._client = client_at_hand()
         _must_be_alike(self._client)
-        with _in_sentences(self._client):
+        with in_sentences(self._client):
             self._groups = self._grouped()
         lengths: dict[int, int] = {}
         for each in self._ask(_lengths):
@@ -177,7 +177,7 @@ class _ClusterGate(_Gate):
         Raises what was raised there, ClusterError where the cluster is gone, KeyboardInterrupt where this thread is to stop.
         """
         asked: list[Any] = []
-        with _in_sentences(self._client):
+        with in_sentences(self._client):
             try:
                 asked += [self._client.submit(_answer, call, given, *group, pure=False) for group in self._groups]
                 self._wait(asked)
@@ -195,7 +195,8 @@ class _ClusterGate(_Gate):
         alone = 0.0
         while True:
             try:
-                distributed.wait(futures, timeout=_LOOK_SECONDS)
+                with self._client.as_current():  # threads that walk side by side know of none
+                    distributed.wait(futures, timeout=_LOOK_SECONDS)
                 return
             except TimeoutError:
                 if stopping():
@@ -233,7 +234,7 @@ def _must_be_alike(client: Any) -> None:
         except ImportError as problem:
             return str(problem)
 
-    with _in_sentences(client):
+    with in_sentences(client):
         kinds = client.run(look, on_error="ignore")  # one may just have died
         kinds["the scheduler"] = client.run_on_scheduler(look)
     if len(kinds) == 1:
@@ -270,7 +271,7 @@ def kind() -> tuple[str, str | None]:
 
 
 @contextlib.contextmanager
-def _in_sentences(client: Any) -> Iterator[None]:
+def in_sentences(client: Any) -> Iterator[None]:
     """A block in which ClusterError is raised for what Dask raises where a cluster is gone, or a worker dies of a task."""
     import concurrent.futures
 
