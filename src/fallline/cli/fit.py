@@ -152,6 +152,10 @@ def _folds(value: Any) -> Any:
     help="Keep in FOLDER how far the fit is: after a crash, a kill or Ctrl-C the same command goes on from there and ends at the "
     "same weights. It is empty again when the fit is whole.",
 )  # fmt: skip
+@click.option(
+    "--cluster", metavar="ADDRESS",
+    help="Have the workers of a Dask cluster read the table and sum over its rows, such as tcp://10.0.0.1:8786.",
+)  # fmt: skip
 @click.option("--quick", is_flag=True, help="Take a third of the time, for an error that is larger by 2 % in the mean.")
 @click.option(
     "--holdout", type=_holdout, default=0.2, show_default=True, metavar="SHARE|LAST|FILE",
@@ -196,6 +200,7 @@ def fit(
     folds: int | None,
     compare: bool,
     checkpoint: Path | None,
+    cluster: str | None,
     overwrite: bool,
     quiet: bool,
     **options: Any,
@@ -215,7 +220,11 @@ def fit(
         raise click.UsageError(
             "--k-fold judges by all rows and --holdout by rows that are kept from every fit: give one of the two."
         )
-    why = why_streamed(table)
+    why = f"{table.name} is summed on the cluster, not in memory." if cluster else why_streamed(table)
+    if cluster:
+        from fallline.rows.cluster import connected
+
+        click.get_current_context().with_resource(connected(cluster))
     if why:
         _must_be_for_streams(why, folds, compare)
         printing.note([] if quiet else [why])
@@ -285,7 +294,9 @@ def fit(
         bar = _progress_bar(quiet, options["seconds"] or math.inf)
         with _kept(kept_in, interrupts), bar as (progress, arrived):
             if why:
-                result = fit_stream(prepared, seed=seed, progress=progress, arrived=arrived, **how)
+                result = fit_stream(
+                    prepared, seed=seed, progress=progress, arrived=arrived, on_cluster=bool(cluster), **how
+                )
             else:
                 result = fit_table(
                     prepared, seed=seed, progress=progress, arrived=arrived, compare=compare, folds=parts, **how

@@ -51,21 +51,25 @@ def fit_stream(
     arrived: Phase | None = None,
     intervals: bool = True,
     interrupts: Interrupts | None = None,
+    on_cluster: bool = False,
     **settings: Any,
 ) -> TableFit:
-    """As ``fit_table``, for a table that is read at every pass; without gradient boosting, folds and classes."""
+    """As ``fit_table``, for a table that is read at every pass; without gradient boosting, folds and classes.
+
+    on_cluster: the rows are read, and summed, by the workers of the cluster at hand.
+    """
     began = time.perf_counter()
     phase: Phase = arrived or (lambda words: None)
     interrupts = interrupts or Interrupts()
     phase("looking at all rows")
-    prepared = _with_samples(prepared)
+    prepared = _with_samples(prepared, "summed on the cluster" if on_cluster else "read from disk at every pass")
     columns, held = prepared.columns, prepared.held
     asked = Settings(
         descent=descent, seed=seed, indicators=columns.indicators, input_names=columns.encoded_names, **settings
     )
-    rows = Streamed(prepared.train)
+    rows = _rows_of(prepared.train, on_cluster)
     interrupts.ask()
-    watched = {} if held is None else {"held-out": held}
+    watched = {} if held is None else {"held-out": _rows_of(held, on_cluster)}
     fitted, path = fit_streamed(rows, asked, watched=watched, progress=progress)
     interrupts.keep()
     mine, inside = rows_of_fit(rows, asked)
@@ -86,13 +90,23 @@ def fit_stream(
     curves = interrupts.optional("curves", lambda: curves_of(prepared, fits)) or ()
     phase("finding out at what kind of point it stopped")
     verdict = interrupts.optional("verdict", lambda: _verdict(fitted, path, mine))
+    why = "" if descent != "auto" else _why(path, on_cluster)
     return TableFit(
-        prepared, fitted, path, tuple(rowsets), "" if descent != "auto" else _why(path), time.perf_counter() - began, known,
+        prepared, fitted, path, tuple(rowsets), why, time.perf_counter() - began, known,
         verdict, asked.finds_width and path.alpha == "evidence", False, influence, curves, 0, tuple(interrupts.left_out),
     )  # fmt: skip
 
 
-def _with_samples(prepared: StreamedPrepared) -> StreamedPrepared:
+def _rows_of(source: EncodedRows, on_cluster: bool) -> Streamed:
+    if not on_cluster:
+        return Streamed(source)
+    from fallline.rows.cluster import Clustered
+    from fallline.rows.partitioned import partitions_of_files
+
+    return Clustered(partitions_of_files(source))
+
+
+def _with_samples(prepared: StreamedPrepared, how: str) -> StreamedPrepared:
     """With some rows to show, how many rows there are, and how many had no target."""
     x, y, n = prepared.train.sample(_SHOWN)
     nothing = prepared.held_x, prepared.held_y, 0
@@ -101,7 +115,7 @@ def _with_samples(prepared: StreamedPrepared) -> StreamedPrepared:
     left_out = (prepared.train.table.rows or n) - n - (0 if apart else held_n)
     said = (
         *prepared.said,
-        "The table was read from disk at every pass. Figures are of all rows; what is drawn or told row by row is of "
+        f"The table was {how}. Figures are of all rows; what is drawn or told row by row is of "
         f"{max(len(x), len(held_x)):,} of each set, drawn at random.",
     )
     return dataclasses.replace(
@@ -151,7 +165,7 @@ def _verdict(fitted: FittedNetwork, path: DescentPath, rows: Streamed) -> Any:
         return None
 
 
-def _why(path: DescentPath) -> str:
-    """Over which rows the walk shown went, in words."""
-    where = "over all rows at every step" if path.n_epochs is None else "over as many rows as are held in memory"
-    return f"{words_of(path.descent)}, {where}."
+def _why(path: DescentPath, on_cluster: bool) -> str:
+    """How the last walk went, in words."""
+    where = "summed on the cluster" if on_cluster else "as they come from disk"
+    return f"{words_of(path.descent)}, over all rows at every step, {where}."

@@ -327,8 +327,8 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         """The rows X, y and their weights, as ``fit`` was given them, as its descent saw them: encoded, scaled, the train part.
 
         Of a table on disk (``open_table``), or what Dask holds, all rows, asked anew at every pass. E of ``path_`` sums over
-        these; an error surface of this network wants them. Raises NotFittedError before ``fit``, ValueError where columns or values
-        do not fit, or the rows are not as many as in the fit.
+        these; an error surface of this network wants them. Raises NotFittedError before ``fit``, ValueError where columns or
+        values do not fit, or the rows are not as many as in the fit.
         """
         check_is_fitted(self)
         if isinstance(X, StreamedTable):

@@ -33,6 +33,7 @@ _Nodes = dict[tuple[int, int], Any]  # what is said of partitions i · 2^level u
 
 _TASKS = 2, 4  # of a worker in a pass: each costs milliseconds, and one alone would leave threads idle
 _LOOK_SECONDS = 0.1  # between two looks whether to stop
+_SECONDS_TO_ANSWER = 10
 _PATIENCE = 60.0  # seconds that a cluster may be without a worker
 
 
@@ -208,19 +209,39 @@ class _ClusterGate(_Gate):
 
 def client_at_hand() -> Any:
     """The client of this process. Raises ClusterError where there is none."""
+    distributed = _distributed()
     try:
-        import distributed
-
         return distributed.get_client()
-    except ImportError as problem:
-        raise ClusterError(
-            f"rows on a cluster need Dask's `distributed`, which cannot be imported ({problem}): pip install 'fallline[cluster]'."
-        ) from problem
     except ValueError as problem:
         raise ClusterError(
             "rows that Dask holds are summed on a cluster, and this process has no client of one: make one first, "
             'distributed.Client("tcp://…") or distributed.Client() for this machine alone.'
         ) from problem
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """A block in which the client of the cluster at this address is at hand. Raises ClusterError where none answers."""
+    distributed = _distributed()
+    try:
+        client = distributed.Client(address, timeout=_SECONDS_TO_ANSWER, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as problem:
+        raise ClusterError(
+            f"no cluster answers at {address} ({problem}): give the address that its scheduler prints, such as "
+            "tcp://10.0.0.1:8786."
+        ) from problem
+    with client, client.as_current():
+        yield client
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as problem:
+        raise ClusterError(
+            f"rows on a cluster need Dask's `distributed`, which cannot be imported ({problem}): pip install 'fallline[cluster]'."
+        ) from problem
+    return distributed
 
 
 def _must_be_alike(client: Any) -> None:

@@ -4,18 +4,22 @@ Columns are judged here, by partitions that are brought one after the other; the
 stay there. What is predicted is a collection of Dask again, made when somebody asks for it.
 """
 
+import dataclasses
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fallline.exceptions import SettingsError
+from fallline.exceptions import SettingsError, TableError
 from fallline.rows.cluster import Partitions, client_at_hand, in_sentences
 from fallline.table.columns import Block, Columns
 from fallline.table.encoded import EncodedRows
 from fallline.table.frames import table_from_frame
+from fallline.table.stream import StreamedTable
 from fallline.table.table import Table
 
 _AHEAD = 2  # partitions of each worker that are made before they are asked for
@@ -57,6 +61,29 @@ class PartitionedTable:
         encode, given = dask.delayed(_encoded, pure=True), dask.delayed(columns, pure=False)
         parts = [encode(part, given, needed, f"partition {i} of the {self.name}") for i, part in enumerate(self.parts)]
         return Partitions(parts, len(columns.encoded_names), columns.outputs)
+
+
+def partitions_of_files(rows: EncodedRows) -> Partitions:
+    """The rows of a table on disk, read by the workers of the cluster at hand: each file a partition, a single one cut.
+
+    A single file is read as a whole by each task that takes a part of it. Raises TableError where a worker does not see a file.
+    """
+    import dask
+
+    client, whole = client_at_hand(), dask.delayed(dataclasses.replace(rows, spool=None), pure=False)
+    table = rows.table
+    with in_sentences(client):
+        if len(table.files) > 1:
+            tables = [table.only(path) for path in table.files]
+            starts = np.cumsum([0, *client.gather(client.map(_rows_in, tables, pure=False))]).tolist()
+            places: list[Any] = [(*each, None) for each in zip(table.files, starts, strict=False)]
+        else:
+            (path,) = table.files
+            count = table.rows if table.rows is not None else client.submit(_rows_in, table, pure=False).result()
+            cuts = np.linspace(0, count, _AHEAD * max(len(client.nthreads()), 1) + 1).astype(int).tolist()
+            places = [(path, 0, range(*cut)) for cut in itertools.pairwise(cuts)]
+    read = dask.delayed(_read, pure=False)
+    return Partitions([read(whole, *place) for place in places], rows.inputs, rows.outputs)
 
 
 def is_dask(given: Any) -> bool:
@@ -142,8 +169,43 @@ class _Here:
 
 def _encoded(part: Any, columns: Columns, needed: tuple[str, ...], name: str) -> tuple[np.ndarray, np.ndarray, None]:
     here: Any = _Here(_table_of(part, needed, name))
-    blocks = [(x, y) for x, y, _ in EncodedRows(here, columns).blocks()]
-    if not blocks:
-        return np.empty((0, len(columns.encoded_names))), np.empty((0, columns.outputs)), None
+    return _joined(EncodedRows(here, columns))
+
+
+def _joined(rows: EncodedRows) -> tuple[np.ndarray, np.ndarray, None]:
+    blocks = [(x, y) for x, y, _ in rows.blocks()] or [(np.empty((0, rows.inputs)), np.empty((0, rows.outputs)))]
     x, y = zip(*blocks, strict=True)
     return np.concatenate(x), np.concatenate(y), None
+
+
+def _rows_in(table: StreamedTable) -> int:
+    """How many rows a table on disk has."""
+    _must_see(table)
+    return table.rows if table.rows is not None else sum(part.rows for part in table.parts(only=table.columns[:1]))
+
+
+def _read(
+    rows: EncodedRows, path: Path, start: int, only: range | None
+) -> tuple[np.ndarray, np.ndarray, None]:  # fmt: skip
+    """The rows of a file, the first of which is row ``start`` of the table, or some of them, as numbers."""
+
+    def which(numbers: np.ndarray) -> np.ndarray:
+        numbers = numbers + start
+        meant = np.ones(len(numbers), bool) if rows.which is None else rows.which(numbers)
+        return meant if only is None else meant & (numbers >= only.start) & (numbers < only.stop)
+
+    table = rows.table.only(path)
+    _must_see(table)
+    return _joined(dataclasses.replace(rows, table=table, which=which))
+
+
+def _must_see(table: StreamedTable) -> None:
+    """Raise TableError where a file is not to be seen by a worker."""
+    import distributed
+
+    for path in table.files:
+        if not path.exists():
+            raise TableError(
+                f"the worker {distributed.get_worker().address} does not see {path}: put the table where all workers find it "
+                "under the same name."
+            )

@@ -5,6 +5,7 @@ counted and quoted; where that shows the reading to be wrong, a sentence ends it
 """
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import glob
@@ -81,6 +82,12 @@ class StreamedTable:
     def files(self) -> tuple[Path, ...]:
         """The files, in the order in which they are read."""
         return tuple(self._stats)
+
+    def only(self, path: Path) -> "StreamedTable":
+        """One of the files, as a table of its own."""
+        alone = copy.copy(self)
+        alone.name, alone._stats, alone.rows = path.name, {path: self._stats[path]}, None
+        return alone
 
     @property
     def is_text(self) -> bool:
