@@ -191,6 +191,12 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         source = table.encoded(columns)
         return self._fit_rows(lambda: Clustered(source), table, columns, names, isinstance(target, str))
 
+    def _fit_clustered(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Find the weights for Dask arrays; called as ``_fit`` is."""
+        self._must_be_for_passes()
+        source = Partitions.of_arrays(X, y, sample_weight)
+        return self._fit_rows(lambda: Clustered(source), X, None, X.shape[1], y.ndim == 1)
+
     def _must_be_for_passes(self) -> None:
         """Raise SettingsError for what needs rows in memory."""
         for name in ("early_stopping", "warm_start"):
@@ -241,7 +247,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
         if self._knows_intervals:
             self._intervals = functools.partial(intervals_of_fit, fitted, path, few[0], settings, few[1])
         context.call_on_fit_task_end(estimator=self, **given, reconstruction_attributes=dict)
-        warn_of(path.stop, path.stop_message, 3)
+        warn_of(path.stop, path.stop_message, 4)
         return self
 
     def _settings(self, columns: Columns | None, seed: int | None = None) -> Settings:
@@ -572,9 +578,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, _NetworkEstimator):
             check_collections(X, y, sample_weight, target)
             if is_frame(X):
                 return self._fit_streamed(PartitionedTable.of_frame(X), target, asked)
-            source = Partitions.of_arrays(X, y, sample_weight)
-            self._must_be_for_passes()
-            return self._fit_rows(lambda: Clustered(source), X, None, X.shape[1], y.ndim == 1)
+            return self._fit_clustered(X, y, sample_weight)
         if isinstance(X, StreamedTable):
             if y is not None or sample_weight is not None or not target:
                 raise SettingsError(

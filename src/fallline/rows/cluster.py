@@ -31,7 +31,7 @@ from fallline.words import listed
 _T = TypeVar("_T")
 _Nodes = dict[tuple[int, int], Any]  # what is said of partitions i · 2^level up to (i + 1) · 2^level, by (level, i)
 
-_TASKS = 2, 4  # of a worker in a pass: each costs milliseconds, and one alone would leave threads idle
+_TASKS = 2, 64  # of a worker in a pass, one a thread: each costs some 2 ms, and fewer would leave threads idle
 _LOOK_SECONDS = 0.1  # between two looks whether to stop
 _SECONDS_TO_ANSWER = 10
 _PATIENCE = 60.0  # seconds that a cluster may be without a worker
