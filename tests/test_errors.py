@@ -36,7 +36,16 @@ from fallline.sure.curve_fit import fit_curve
 
 SOURCE = Path(fallline.__file__).parent
 TESTS = Path(__file__).parent
-ERRORS = {"FalllineError", "SettingsError", "TableError", "ShapeError", "ModelFileError", "OutputError", "Complaint"}
+ERRORS = {
+    "FalllineError",
+    "SettingsError",
+    "TableError",
+    "ShapeError",
+    "ModelFileError",
+    "OutputError",
+    "ClusterError",
+    "Complaint",
+}
 ALIKE = 14  # letters in a row: fewer occur by chance
 GAP = "\0"
 

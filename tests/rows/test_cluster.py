@@ -12,7 +12,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
 import fallline
 from fallline import GradientDescent, InMemory, LevenbergMarquardt, Network, descend
@@ -289,6 +289,25 @@ def test_what_cannot_be_summed_is_named_as_in_memory(cluster, arrays):
         Partitions.of_arrays(da.from_array(x), da.from_array(x[..., None]))
     with pytest.raises(SettingsError, match=r"mini-batches take rows in random order, and these \(Clustered\)"):
         descend(NETWORK, clustered(arrays), GradientDescent(batch_size=10))
+
+
+def test_what_dask_raises_is_said_in_sentences(cluster, arrays, monkeypatch):
+    died = "several workers died one after the other over the same partitions"
+    with pytest.raises(ClusterError, match=died), module.in_sentences(cluster):
+        raise KilledWorker("list-1", None, 3)
+
+    def lacking():
+        import no_such_library  # noqa: F401
+
+    with pytest.raises(ClusterError, match=r"a worker lacks what is needed there .*no_such_library.*: install it"):
+        Clustered(Partitions([dask.delayed(lacking)()], 3, 1))
+    with pytest.raises(FileNotFoundError):  # of a partition, not of the cluster
+        Clustered(Partitions([dask.delayed(open)("/no/such/file")], 3, 1))
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        ClusterError, match=r"rows on a cluster need Dask's `distributed`.*pip install 'fallline\[cluster\]'"
+    ):
+        module.client_at_hand()
 
 
 def test_what_breaks_where_the_partitions_are_made_is_heard_here(cluster):

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from trees import QUICK, run, table
 
+from fallline.exceptions import TableError
 from fallline.fit import streamed
 from fallline.model_file import load_model
+from fallline.rows.partitioned import partitions_of_files
 from fallline.table import encoded
+from fallline.table.encoded import EncodedRows, columns_of
+from fallline.table.stream import open_table
 
 
 @pytest.fixture
@@ -54,3 +58,13 @@ def test_a_cluster_that_does_not_answer_and_what_needs_memory_are_refused(folder
     done = run("fit", path, "-t", "height", "--cluster", cluster.scheduler.address, "--k-fold", 5)
     assert done.exit_code == 2
     assert "is summed on the cluster, not in memory. --k-fold needs it there" in done.stderr
+
+
+def test_a_file_that_a_worker_does_not_see_is_named(folder, cluster):
+    opened = open_table(as_folder(folder, table(folder, 300)))
+    rows = EncodedRows(opened, columns_of(opened, ["height"]))
+    (folder / "parts" / "1.csv").unlink()
+    with pytest.raises(
+        TableError, match=r"the worker tcp://\S+ does not see \S+1.csv: put the table where all workers find it"
+    ):
+        partitions_of_files(rows)

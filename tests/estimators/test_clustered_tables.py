@@ -131,6 +131,12 @@ def test_what_cannot_be_fitted_on_a_cluster_says_so(arrays, frame, cluster, monk
         NetworkRegressor(**SETTINGS, descent=GradientDescent(0.1, batch_size=10)).fit(given, targets)
 
 
+def test_a_data_frame_is_not_predicted_by_a_fit_to_plain_numbers(arrays, frame, cluster):
+    fit = NetworkRegressor(**SETTINGS).fit(*on_cluster(*arrays))
+    with pytest.raises(TableError, match=r"pass a Dask array, frame.to_dask_array\(\)"):
+        fit.predict(dd.from_pandas(frame, npartitions=2))
+
+
 def test_without_a_client_a_fit_says_so(arrays):
     with pytest.raises(ClusterError, match="make one first"):
         NetworkRegressor(**SETTINGS).fit(*on_cluster(*arrays))
