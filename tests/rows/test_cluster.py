@@ -17,7 +17,7 @@ from distributed import Client, KilledWorker, LocalCluster
 import fallline
 from fallline import GradientDescent, InMemory, LevenbergMarquardt, Network, descend
 from fallline.error.sums import Request
-from fallline.exceptions import ClusterError, SettingsError, ShapeError, TableError
+from fallline.exceptions import ClusterError, FalllineError, SettingsError, ShapeError, TableError
 from fallline.rows import cluster as module
 from fallline.rows.cluster import Clustered, Partitions
 
@@ -316,3 +316,20 @@ def test_what_breaks_where_the_partitions_are_made_is_heard_here(cluster):
 
     with pytest.raises(TableError, match="the file is damaged"):
         Clustered(Partitions([dask.delayed(broken)()], 3, 1))
+
+
+def test_a_walk_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits(cluster, arrays, tmp_path):
+    x, y, s = arrays
+    rows = clustered(((x - x.mean(axis=0)) / x.std(axis=0), y, s))
+    walk = functools.partial(descend, NETWORK, rows, LevenbergMarquardt(), seed=1, max_iter=12, every_step=True)
+    expected = walk()
+    stopped = walk(checkpoint=tmp_path / "kept", progress=lambda now: now.steps >= 4)
+    assert stopped.n_iter < expected.n_iter
+    found = walk(checkpoint=tmp_path / "kept")
+    same([found.weights, found.error], [expected.weights, expected.error])
+    other = clustered((x, y, s))
+    walk(checkpoint=tmp_path / "again", progress=lambda now: now.steps >= 4)
+    with pytest.raises(FalllineError, match=r"table|rows"):
+        descend(
+            NETWORK, other, LevenbergMarquardt(), seed=1, max_iter=12, every_step=True, checkpoint=tmp_path / "again"
+        )

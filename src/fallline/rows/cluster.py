@@ -26,7 +26,7 @@ from fallline.rows.memory import block_rows, keep_freed_memory
 from fallline.rows.stream import Streamed, _Chunk, _Gate, _Read, _Task
 from fallline.table.scaling import Scaling
 from fallline.threads import one_blas_thread, stopping
-from fallline.words import listed
+from fallline.words import listed, shortened
 
 _T = TypeVar("_T")
 _Nodes = dict[tuple[int, int], Any]  # what is said of partitions i · 2^level up to (i + 1) · 2^level, by (level, i)
@@ -318,9 +318,9 @@ def in_sentences(client: Any) -> Iterator[None]:
         gone |= isinstance(problem, OSError) and problem.errno is None  # of a connection; those of files have a number
         if not gone and client.status == "running":
             raise
+        said = shortened(" ".join(f"{type(problem).__name__}: {problem}".split()), 120)
         raise ClusterError(
-            f"the cluster is gone, or has forgotten the rows ({type(problem).__name__}: {problem}): start it, make a client, and "
-            "call again."
+            f"the cluster is gone, or has forgotten the rows ({said}): start it, make a client, and call again."
         ) from problem
 
 
