@@ -287,7 +287,7 @@ def table() -> Target:
             if source.kind == "text":
                 layout = layout_of(source, Dialect())
                 with contextlib.suppress(FalllineError):
-                    _mended(path.name, _rows(source, layout).decode(), layout)
+                    _mended(path.name, _rows(source, layout).decode(), layout, last=True)
             if len(content) % WHOLE:
                 return False
             found = read_table(path)
