@@ -18,6 +18,7 @@ import fallline
 from fallline import GradientDescent, InMemory, LevenbergMarquardt, Network, descend
 from fallline.error.sums import Request
 from fallline.exceptions import ClusterError, FalllineError, SettingsError, ShapeError, TableError
+from fallline.native.library import status
 from fallline.rows import cluster as module
 from fallline.rows.cluster import Clustered, Partitions
 
@@ -175,7 +176,11 @@ def test_a_descent_goes_the_same_way_though_workers_are_killed(cluster, arrays):
             with contextlib.suppress(IndexError):
                 os.kill(victims.pop(), signal.SIGKILL)
 
-    same([walk(progress=kill, every_step=True).weights], [expected.weights])
+    found = walk(progress=kill, every_step=True)
+    if status().level is None:  # NumPy's sums differ in the last digit by where arrays lie in memory
+        np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-9)
+    else:
+        same([found.weights], [expected.weights])
     assert not victims
     wait_for_two(cluster)
 

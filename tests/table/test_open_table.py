@@ -239,7 +239,9 @@ def test_files_with_other_columns_are_refused_by_name(tmp_path, other, says):
 def test_a_column_of_another_kind_in_one_file_is_refused_by_name(tmp_path):
     duckdb.sql(f"copy (select 1 as x, 2 as y) to '{tmp_path}/a.parquet'")
     duckdb.sql(f"copy (select 'one' as x, 2 as y) to '{tmp_path}/b.parquet'")
-    with pytest.raises(TableError, match=r"`x` holds numbers in a\.parquet and text in b.parquet: write that column in one way"):
+    with pytest.raises(
+        TableError, match=r"`x` holds numbers in a\.parquet and text in b.parquet: write that column in one way"
+    ):
         open_table(tmp_path)
 
 

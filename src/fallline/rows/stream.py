@@ -231,7 +231,7 @@ class Streamed(Rows):
         in_c = native.sums(model, request, *like) if isinstance(model, Network) else None
         if in_c is not None:
             return _Task(self, lambda block: Sums(block.count, *in_c(block)), merged)
-        size = block_rows(model, request, min(self._gate.rows, len(self)), self.dtype.itemsize)
+        size = block_rows(model, request, max(min(self._gate.rows, len(self)), 1), self.dtype.itemsize)
         return _Task(self, functools.partial(sums_of_block, model, request), merged, size)
 
     def each(self, of_block: Callable[[Block], Any], width: int = 64) -> Any:

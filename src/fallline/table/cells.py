@@ -83,7 +83,9 @@ class _Column:
 
     at: int
     name: str
-    table: str = "others"  # where its cells are: "cells" where all of them are plain numbers as they stand
+    table: str = (
+        ""  # where its cells are: "cells" where all of them are plain numbers as they stand, else see ``_bared``
+    )
     form: Form = PLAIN
     forms: tuple[tuple[Form, int], ...] = ()  # those worth a thought, and how many cells fit
     worn: tuple[str, str] | None = None  # what stands around the numbers, where most cells are numbers
@@ -103,27 +105,32 @@ def typed(database: "Database", names: Sequence[str], hints: Hints | None = None
     """The columns as values, by these names, and how some had to be read."""
     hints = hints or Hints()
     columns, digits = _plain_or_not(database, names, hints)
-    others = [column for column in columns if column.table == "others"]
-    if others:
-        _bared(database, [column.cell for column in others], hints.dialect.na)
-        for column in others:
-            _look(database, column, hints)
+    others = [column for column in columns if column.table != "cells"]
+    for start in range(0, len(others), _AT_ONCE):
+        _bared(
+            database,
+            others[start : start + _AT_ONCE],
+            f"others{start}",
+            hints.dialect.na,
+            copied=len(others) > _AT_ONCE,
+        )
+    for column in others:
+        _look(database, column, hints)
     settled = {column.name for column in columns if hints.firm and {"decimal", "form"} & hints.then(column.name).keys()}
     mark, doubts = decimal_marks(database, [column for column in columns if column.name not in settled], hints)
     doubts += date_orders(database, others)
     odd = {column.name: _settle(database, column, doubts) for column in others if not column.known}
     odd |= {column.name: _odd_cells(database, column) for column in others if column.known}
     fetched: dict[str, Any] = {}
-    for table, place in (("cells", "rowid"), ("others", "place")):
-        members = [column for column in columns if column.table == table]
-        if members:
-            values = ", ".join(f"{_value(column, odd)} as {column.cell}" for column in members)
-            found = database.execute(f"select {place} as place, {values} from {table}").fetchnumpy()
-            place = found.pop("place")
-            if np.any(place[1:] < place[:-1]):
-                order = np.argsort(place, kind="stable")
-                found = {cell: cells[order] for cell, cells in found.items()}
-            fetched |= found
+    for table in dict.fromkeys(column.table for column in columns):
+        values = ", ".join(f"{_value(column, odd)} as {column.cell}" for column in columns if column.table == table)
+        place = "rowid" if table == "cells" else "place"
+        found = database.execute(f"select {place} as place, {values} from {table}").fetchnumpy()
+        place = found.pop("place")
+        if np.any(place[1:] < place[:-1]):
+            order = np.argsort(place, kind="stable")
+            found = {cell: cells[order] for cell, cells in found.items()}
+        fetched |= found
     values_of, notes = {}, {}
     for column in columns:
         read = values_of[column.name] = plain(fetched[column.cell], column.form.kind)
@@ -189,8 +196,12 @@ def _begins_with_a_zero(cell: str) -> str:
     return " or ".join(f"({cell} >= '{sign}00' and {cell} < '{sign}0:')" for sign in ("", "-", "+"))
 
 
-def _bared(database: "Database", cells: Sequence[str], na: Sequence[str]) -> None:
-    """Make ``others``: these cells without blanks around, which few texts have, and with their places."""
+def _bared(database: "Database", columns: Sequence[_Column], table: str, na: Sequence[str], *, copied: bool) -> None:
+    """Make a table of the cells of these columns without blanks around, which few texts have, and with their places.
+
+    copied: as all of ``cells`` is gone through for each question to a view, which of many columns takes too long.
+    """
+    cells = [column.cell for column in columns]
     ends = {
         cell: " or ".join(f"{end}({cell}, {quoted(space)})" for space in SPACES for end in ("prefix", "suffix"))
         for cell in cells
@@ -202,8 +213,10 @@ def _bared(database: "Database", cells: Sequence[str], na: Sequence[str]) -> Non
         f"case when {ends[cell]} then {unmarked(cell, na)} else {cell} end as {cell}" if there else cell
         for cell, there in zip(cells, blank, strict=True)
     ]
-    kind = "table" if any(blank) else "view"
-    database.execute(f"create temp {kind} others as select rowid as place, {', '.join(texts)} from cells")
+    kind = "table" if any(blank) or copied else "view"
+    database.execute(f"create temp {kind} {table} as select rowid as place, {', '.join(texts)} from cells")
+    for column in columns:
+        column.table = table
 
 
 def _all_fit(database: "Database", cell: str, form: Form) -> bool:
@@ -216,7 +229,8 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
     """Find the forms that may be those of a column, and how many cells fit each."""
     cell = column.cell
     sample = [
-        text for (text,) in asked(database, f"select {cell} from others where {cell} is not null limit {_SAMPLE}")
+        text
+        for (text,) in asked(database, f"select {cell} from {column.table} where {cell} is not null limit {_SAMPLE}")
     ]
     if not sample and not (hints.firm and hints.then(column.name)):
         column.form, column.known = PLAIN, True
@@ -243,17 +257,17 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
     enough = 0.5 * len(sample)
     likely = [form for form in candidates if sum(_matches(form, text) for text in sample) >= enough]
     code = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
-    column.present, column.codes = asked(database, f"select count({cell}), {code} from others")[0]
-    if likely and likely[0].spelled.get("form") == "iso" and _fitting(database, cell, likely[:1]) == [column.present]:
+    column.present, column.codes = asked(database, f"select count({cell}), {code} from {column.table}")[0]
+    if likely and likely[0].spelled.get("form") == "iso" and _fitting(database, column, likely[:1]) == [column.present]:
         column.forms = ((likely[0], column.present),)  # nothing else could be meant
         return
-    column.forms = tuple(zip(likely, _fitting(database, cell, likely), strict=True))
+    column.forms = tuple(zip(likely, _fitting(database, column, likely), strict=True))
 
 
-def _fitting(database: "Database", cell: str, forms: Sequence[Form]) -> list[int]:
+def _fitting(database: "Database", column: _Column, forms: Sequence[Form]) -> list[int]:
     """How many cells fit each form."""
-    questions = ", ".join(f"count_if({form.fits(cell)})" for form in forms)
-    return list(asked(database, f"select {questions} from others")[0]) if forms else []
+    questions = ", ".join(f"count_if({form.fits(column.cell)})" for form in forms)
+    return list(asked(database, f"select {questions} from {column.table}")[0]) if forms else []
 
 
 def _matches(form: Form, text: str) -> bool:
@@ -274,9 +288,8 @@ def _as_in_the_fit(database: "Database", column: _Column, hints: Hints) -> Form 
             forms = [number(then["decimal"], *worn)]
     best, most = (forms[0] if hints.firm and forms else None), 0
     for form in forms:
-        present, fits = asked(database, f"select count({column.cell}), count_if({form.fits(column.cell)}) from others")[
-            0
-        ]
+        question = f"select count({column.cell}), count_if({form.fits(column.cell)}) from {column.table}"
+        present, fits = asked(database, question)[0]
         if (hints.firm or 2 * fits >= present) and fits > most:
             best, most = form, fits
     return best
@@ -323,7 +336,7 @@ def _odd_cells(database: "Database", column: _Column) -> list[tuple[str, int]]:
         (text, count)
         for text, count in asked(
             database,
-            f"select {cell}, count(*) from others where {cell} is not null and not {fits} "
+            f"select {cell}, count(*) from {column.table} where {cell} is not null and not {fits} "
             f"group by {cell} order by count(*) desc, min(place) limit 50",
         )
     ]
@@ -344,7 +357,7 @@ def _are_missing(database: "Database", column: _Column, fitting: int, odd: Seque
     value, fits = column.form.value(column.cell), column.form.fits(column.cell)
     different, whole = asked(
         database,
-        f"select count(distinct v), bool_and(v = floor(v)) from (select {value} as v from others where {fits})",
+        f"select count(distinct v), bool_and(v = floor(v)) from (select {value} as v from {column.table} where {fits})",
     )[0]
     return not whole or different > _CODES
 

@@ -46,7 +46,9 @@ def date_orders(database: "Database", columns: "Sequence[_Column]") -> list[str]
         why = "" if len(sure) == 1 else " (no date shows which of the two comes first; the order of the rows does)"
         column.note = form.note + (why if certain else " (no date shows which of the two comes first)")
         if not certain:
-            text = asked(database, f"select {column.cell} from others where {column.cell} is not null limit 1")[0][0]
+            text = asked(database, f"select {column.cell} from {column.table} where {column.cell} is not null limit 1")[
+                0
+            ][0]
             sign = next((letter for letter in text if letter in "/.-"), "/")
             year = "%Y" if form.spelled.get("form") == "long" else "%y"
             otherwise = sign.join(("%m", "%d", year) if order == "day first" else ("%d", "%m", year))
@@ -64,12 +66,13 @@ def _order_of_rows(database: "Database", column: "_Column") -> tuple[str, bool]:
     Rows in no order go forward by chance: one way of reading n of them does with a probability of 2 / n!.
     """
     cell = column.cell
-    if asked(database, f"select bool_and(regexp_matches({cell}, '^[0-9]+[.]')) from others")[0][0]:
+    if asked(database, f"select bool_and(regexp_matches({cell}, '^[0-9]+[.]')) from {column.table}")[0][0]:
         return "day first", True  # points go with day.month.year
     found = {}
     for order in ("day first", "month first"):
         form = next(form for form, _ in column.forms if form.order == order)
-        days = f"select epoch({form.value(cell)}) / 86400 as t from others where {cell} is not null order by place limit 100000"
+        rows = f"from {column.table} where {cell} is not null order by place limit 100000"
+        days = f"select epoch({form.value(cell)}) / 86400 as t {rows}"
         moments = np.array([day for (day,) in asked(database, days)], float)
         steps = np.diff(moments[np.isfinite(moments)])
         steps = steps[steps != 0]
@@ -84,7 +87,7 @@ def _order_of_rows(database: "Database", column: "_Column") -> tuple[str, bool]:
     if day == 1.0 and day_uneven != month_uneven:
         even, other = sorted((day_uneven, month_uneven))
         return "day first" if day_uneven == even else "month first", many >= _ENOUGH and even < 0.1 and other > 1.0
-    half_days = asked(database, f"select bool_or({cell} ilike '%m' or {cell} ilike '%m.') from others")[0][0]
+    half_days = asked(database, f"select bool_or({cell} ilike '%m' or {cell} ilike '%m.') from {column.table}")[0][0]
     return "month first" if half_days else "day first", False  # AM and PM go with month/day/year as a rule
 
 
@@ -92,7 +95,7 @@ def _keep_zone(database: "Database", column: "_Column") -> None:
     """Keep the clock of the place where all moments name their zone and it is one, in summer and winter perhaps two."""
     cell = column.cell
     zone = f"regexp_extract({cell}, ':[0-9]{{2}}([.,][0-9]+)?{dates.ZONE}$', 0)"
-    zones = f"select distinct {zone} from others where {cell} is not null limit 20"
+    zones = f"select distinct {zone} from {column.table} where {cell} is not null limit 20"
     offsets = {dates.offset_of(f"00{zone}" if zone else "") for (zone,) in asked(database, zones)}
     if None in offsets or offsets == {0}:
         return

@@ -99,7 +99,7 @@ def _count(database: "Database", column: "_Column", hints: "Hints", sample: bool
         return True
     if column.known or column.worn is None:
         return False
-    column.marks = _counts(database, "others", cell, hints, *column.worn)
+    column.marks = _counts(database, column.table, cell, hints, *column.worn)
     best = max((count for _, count in column.forms), default=0)
     return (
         any(count == best and form.spelled.get("as") == "number" for form, count in column.forms)
@@ -128,7 +128,7 @@ def _take(column: "_Column", decimal: str, hints: "Hints") -> None:
     """Leave the column the forms with this decimal mark."""
     marks = column.marks
     assert marks is not None
-    if column.table == "others":
+    if column.table != "cells":
         other = {".": ",", ",": "."}[decimal]
         column.forms = tuple(
             (form, count) for form, count in column.forms
