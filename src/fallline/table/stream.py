@@ -322,7 +322,7 @@ def open_table(
     header: int | None = None,
     like: Mapping[str, Any] | None = None,
 ) -> StreamedTable:
-    """Open a table that need not fit in memory: a Parquet or CSV file, a folder of them, or a pattern such as ``"data/*.parquet"``.
+    """Open a table that need not fit in memory: a Parquet or CSV file, a folder of them, or a pattern as ``"data/*.parquet"``.
 
     Nothing is read but what is needed to know the columns; the rows are read part by part, at every pass over them anew. How a
     text is written is decided by its first 8 MB, or said as in ``read_table``; ``like`` is also as there. Several files
