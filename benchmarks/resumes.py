@@ -10,6 +10,7 @@ place of 15 s, so that most kills come between two of them, and some while one i
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from distributed import LocalCluster
 
 from fallline.identity import digest
 from fallline.model_file import load_model
@@ -48,6 +50,21 @@ class Source:
 fitted, path = streamed.fit_streamed(Source(), seed=0, checkpoint="kept", max_iter=60)
 np.save("streamed.npy", fitted.weights)
 """
+CLUSTER = """
+import os
+import dask.array as da, numpy as np
+from distributed import Client
+import fallline.walk.checkpoint as c
+from fallline import LevenbergMarquardt, Network, descend
+c._SECONDS, c._SHARE = 0.1, 0.5
+
+rows = np.loadtxt("large.csv", delimiter=",", skiprows=1)
+with Client(os.environ["SCHEDULER"]):
+    x, y = (da.from_array(part, chunks=(700, -1)) for part in (rows[:, :2], rows[:, 2:]))
+    path = descend(Network((2, 8, 1)), (x, y), LevenbergMarquardt(), seed=0, max_iter=60, tol=0.0, checkpoint="kept")
+np.save("clustered.npy", path.weights)
+"""
+SCRIPTS = {"streamed.npy": STREAM, "clustered.npy": CLUSTER}
 # A road: the file it reads, and the options of the fit.
 ROADS = {
     "widths by folds": ("waves.csv", ["--quick"]),
@@ -60,6 +77,7 @@ ROADS = {
     "L-BFGS and folds": ("waves.csv", ["--hidden", "10", "--descent", "l-bfgs", "--k-fold", "3", "--max-iter", "400"]),
     "classes": ("classes.csv", ["--max-iter", "60"]),
     "rows that stream by": ("streamed.npy", []),  # by the library: read anew at every pass
+    "rows on a cluster": ("clustered.npy", []),  # by the library: two workers of Dask, which live on
     "a large table": ("large.csv", ["--seconds", "1000", "--quick", "--no-intervals"]),
 }
 
@@ -77,15 +95,15 @@ def tables(folder: Path, seed: int) -> None:
 
 def command(road: str) -> list[str]:
     table, options = ROADS[road]
-    if table == "streamed.npy":
-        return [sys.executable, "-c", STREAM]
+    if table in SCRIPTS:
+        return [sys.executable, "-c", SCRIPTS[table]]
     return [sys.executable, "-c", OFTEN, "fit", table, "-t", "y", "-q", "--checkpoint", "kept", *options]
 
 
 def found(folder: Path, road: str) -> str:
     """A digest of the weights of a model file, of all its starts, and of its intervals."""
-    if ROADS[road][0] == "streamed.npy":
-        return digest(np.load(folder / "streamed.npy"))
+    if ROADS[road][0] in SCRIPTS:
+        return digest(np.load(folder / ROADS[road][0]))
     model = load_model(folder / f"{ROADS[road][0][:-4]}-y.fallline")
     return digest(model.fitted, None if model.intervals is None else model.intervals.scaled.to_arrays())
 
@@ -110,8 +128,11 @@ def main() -> int:
     parser.add_argument("--roads", nargs="+", choices=list(ROADS), default=list(ROADS))
     asked = parser.parse_args()
     chance, left, fits, kills, hidden, slower = random.Random(asked.seed), Counter[str](), 0, 0, 0, []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
+        if "rows on a cluster" in asked.roads:
+            cluster = stack.enter_context(LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None))
+            os.environ["SCHEDULER"] = cluster.scheduler_address
         tables(folder, asked.seed)
         expected, seconds = {}, {}
         for road in asked.roads:
