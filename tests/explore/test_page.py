@@ -257,14 +257,33 @@ def test_across_a_border_the_path_falls_the_other_way(opened):
     expect(tab.get_by_text("come to the lowest minimum")).to_be_visible()
 
 
-def test_a_table_is_dropped_trained_on_and_taken_home(open_page, server, table, tmp_path):
-    tab = open_page(server, "your-network")
+def drop(tab, table):
     dropped = tab.evaluate_handle(
         "(text) => { const given = new DataTransfer(); given.items.add(new File([text], 'wood.csv')); return given; }",
         table.read_text(),
     )
     tab.wait_for_selector(".drop")
     tab.dispatch_event(".drop", "drop", {"dataTransfer": dropped})
+
+
+LATE = """
+const Soon = WebSocket;
+window.WebSocket = class extends Soon { set onmessage(hear) { super.onmessage = (said) => setTimeout(() => hear(said), 700); } };
+"""
+
+
+def test_a_table_that_is_dropped_before_the_server_answers_is_read_when_it_does(browser, server, table):
+    tab = browser.new_page()
+    tab.add_init_script(LATE)
+    tab.goto(server.url.replace("/?", "/your-network?"))
+    drop(tab, table)
+    expect(tab.get_by_text("wood.csv, 90 rows")).to_be_visible()
+    tab.close()
+
+
+def test_a_table_is_dropped_trained_on_and_taken_home(open_page, server, table, tmp_path):
+    tab = open_page(server, "your-network")
+    drop(tab, table)
     expect(tab.get_by_text("wood.csv, 90 rows")).to_be_visible()
     expect(tab.get_by_label("Predict")).to_have_value("height")
     tab.get_by_label("Hidden units").select_option("2")

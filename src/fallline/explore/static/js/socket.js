@@ -16,6 +16,12 @@ export const on = (what, listener) => {
 };
 const tell = (what, ...said) => listeners[what].forEach((listener) => listener(...said));
 
+// Waits until the server has named this page: at once, or when there is a connection (again).
+export const connected = () => new Promise((go) => {
+  if (session) return go();
+  const off = on("opened", () => { off(); go(); });
+});
+
 export function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   socket = new WebSocket(`${scheme}://${location.host}/socket?token=${encodeURIComponent(token())}`);

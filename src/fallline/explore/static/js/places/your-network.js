@@ -7,7 +7,7 @@ import { colourAt, paint } from "../heat.js";
 import { contourMap } from "../map.js";
 import { counted, written } from "../numbers.js";
 import { scatter } from "../scatter.js";
-import { ask, newest, on, session } from "../socket.js";
+import { ask, connected, newest, on, session } from "../socket.js";
 import { transport } from "../transport.js";
 
 const HIDDEN = { auto: "chosen automatically", none: "none: a linear model", 2: "2", 5: "5", 10: "10", 20: "20", 40: "40" };
@@ -53,8 +53,9 @@ export function open(main) {
   async function bring(given) {
     complain("");
     status.textContent = `Reading ${given.name} …`;
+    await connected(); // the file goes to this page's own session
     try {
-      const answer = await fetch(`/table?${new URLSearchParams({ token: token(), session: session ?? "", name: given.name })}`, { method: "POST", body: given });
+      const answer = await fetch(`/table?${new URLSearchParams({ token: token(), session, name: given.name })}`, { method: "POST", body: given });
       const said = await answer.json();
       if (said.error) return complain(said.error);
       Object.assign(state, { target: "", trained: 0, first: "", second: "" });
