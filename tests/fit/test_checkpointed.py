@@ -16,6 +16,7 @@ from fallline.fit.network_fit import fit_network
 from fallline.fit.streamed import fit_streamed
 from fallline.identity import digest
 from fallline.rows import stream
+from fallline.table.scaling import Scaling
 from fallline.walk import loop
 
 
@@ -63,6 +64,12 @@ def test_starts_widths_and_folds_end_at_the_same_bits(asked, n_jobs, waves, unti
     assert often > 1
     assert same(found, fit_network(*waves, **call))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scaling_that_is_given_holds_with_a_checkpoint_too(waves, tmp_path):
+    asked = {"hidden_layer_sizes": (4,), "n_starts": 1, "max_iter": 10, "seed": 0, "alpha": 0.1}
+    asked["scaling"] = Scaling(np.array([1.0, -1.0]), np.array([3.0, 0.5]), np.array([0.2]), np.array([2.0]))
+    assert same(fit_network(*waves, **asked, checkpoint=tmp_path / "kept"), fit_network(*waves, **asked))
 
 
 def test_so_does_the_fit_of_many_columns(random, until_it_ends, tmp_path):

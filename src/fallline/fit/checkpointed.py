@@ -2,16 +2,18 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from fallline.arrays import to_numpy
+from fallline.fit.fitted import FittedNetwork
 from fallline.fit.settings import Settings
 from fallline.identity import digest
 from fallline.rows.rows import Rows
 from fallline.walk.checkpoint import Checkpoint, opened
+from fallline.walk.path import DescentPath
 
 _APART = ("checkpoint", "max_seconds", "n_jobs", "input_names")  # what a fit may go on with another one of
 
@@ -25,7 +27,7 @@ def checkpointed(
     ``also``: what else determines the fit, by name. A fit without a seed has the one that was drawn when it was begun, ``drawn``
     if it begins now.
     """
-    if settings.checkpoint is None or isinstance(settings.checkpoint, Checkpoint):
+    if not is_folder(settings):
         yield settings if settings.seed is not None else dataclasses.replace(settings, seed=drawn)
         return
     if settings.seed is None and drawn is None:
@@ -39,6 +41,24 @@ def checkpointed(
         assert checkpoint is not None
         seed = checkpoint.drawn if settings.seed is None else settings.seed
         yield dataclasses.replace(settings, checkpoint=checkpoint, seed=seed)
+
+
+def fit_in_folder(
+    fit: Callable[[Settings], tuple[FittedNetwork, DescentPath]],
+    settings: Settings,
+    rows: Mapping[str, Any],
+    also: Mapping[str, Any],
+) -> tuple[FittedNetwork, DescentPath]:
+    """What ``fit`` gives with the checkpoint of its settings open, whose folder is told how it ended; see ``checkpointed``."""
+    with checkpointed(settings, rows, also) as kept:
+        fitted, path = fit(kept)
+        kept.checkpoint.ended(path.stop)
+    return fitted, path
+
+
+def is_folder(settings: Settings) -> bool:
+    """Whether the settings name a folder as the checkpoint, which is still to be opened."""
+    return settings.checkpoint is not None and not isinstance(settings.checkpoint, Checkpoint)
 
 
 def content_said(rows: Mapping[str, Any]) -> dict[str, str]:

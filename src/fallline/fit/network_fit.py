@@ -5,6 +5,7 @@ scikit-learn is known here.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from fallline.descent import Descent
 from fallline.descent.choose import choose
 from fallline.descent.transformation import wrapped
 from fallline.exceptions import SettingsError
-from fallline.fit.checkpointed import checkpointed
+from fallline.fit.checkpointed import fit_in_folder, is_folder
 from fallline.fit.fitted import FittedNetwork
 from fallline.fit.large import fit_large, is_large
 from fallline.fit.line import beside_line, has_line
@@ -28,7 +29,6 @@ from fallline.rows.memory import InMemory
 from fallline.rows.rows import Rows
 from fallline.table.scaling import Scaling
 from fallline.threads import Workers
-from fallline.walk.checkpoint import Checkpoint
 from fallline.walk.loop import Progress
 from fallline.walk.path import DescentPath
 from fallline.walk.stopping import end_of
@@ -69,15 +69,13 @@ def fit_network(
     Raises what ``Network`` and ``descend`` raise.
     """
     settings = dataclasses.replace(settings or Settings(), **given)
-    if settings.checkpoint is not None and not isinstance(settings.checkpoint, Checkpoint):
-        also = {"judge": judge, "the fit before": before}
-        with checkpointed(settings, {"table": (x, y, sample_weight), **(watched or {})}, also) as kept:
-            fitted, path = fit_network(
-                x, y, kept, sample_weight=sample_weight, watched=watched, judge=judge, before=before, progress=progress,
-                every_step=every_step,
-            )  # fmt: skip
-            kept.checkpoint.ended(path.stop)
-        return fitted, path
+    if is_folder(settings):
+        again = functools.partial(
+            fit_network, x, y, sample_weight=sample_weight, watched=watched, judge=judge, before=before, scaling=scaling,
+            progress=progress, every_step=every_step,
+        )  # fmt: skip
+        also = {"judge": judge, "the fit before": before} | ({} if scaling is None else {"scaling": scaling})
+        return fit_in_folder(again, settings, {"table": (x, y, sample_weight), **(watched or {})}, also)
     until = end_of(settings.max_seconds)
     outputs = y.shape[1]
     scaling = before.scaling if before else scaling or scaling_of(x, y, sample_weight, settings)

@@ -30,7 +30,7 @@ from fallline.descent.penalty import Evidence
 from fallline.descent.transformation import wrapped
 from fallline.error.sums import Request
 from fallline.fit.average import Part, Start, end_of_path
-from fallline.fit.checkpointed import checkpointed
+from fallline.fit.checkpointed import fit_in_folder, is_folder
 from fallline.fit.fitted import FittedNetwork, mean_of, mixture_of
 from fallline.fit.large import QUICK, WORK, is_large
 from fallline.fit.line import has_line
@@ -43,7 +43,6 @@ from fallline.rows.rows import Rows
 from fallline.rows.stream import Source, Streamed
 from fallline.table.scaling import Scaling
 from fallline.threads import Workers
-from fallline.walk.checkpoint import Checkpoint
 from fallline.walk.loop import Progress, descend
 from fallline.walk.path import DescentPath
 from fallline.walk.stopping import end_of
@@ -82,14 +81,11 @@ def fit_streamed(
     until = end_of(settings.max_seconds)
     rows = source if isinstance(source, Streamed) else Streamed(source)
     fits = len(rows) <= sample_rows(rows)
-    if not fits and settings.checkpoint is not None and not isinstance(settings.checkpoint, Checkpoint):
-        also = {"table": f"{len(rows)} rows, content {rows.content[:8]}", "judge": judge}
-        with checkpointed(settings, {}, also) as kept:
-            fitted, path = fit_streamed(
-                rows, kept, watched=watched, judge=judge, progress=progress, every_step=every_step
-            )
-            kept.checkpoint.ended(path.stop)
-        return fitted, path
+    if not fits and is_folder(settings):
+        again = functools.partial(
+            fit_streamed, rows, watched=watched, judge=judge, progress=progress, every_step=every_step
+        )
+        return fit_in_folder(again, settings, {"table": rows}, {"judge": judge})
     if fits:
         memory = rows.in_memory()
         few = {name: _in_memory(each) for name, each in (watched or {}).items()}
