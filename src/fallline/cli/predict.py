@@ -49,7 +49,9 @@ def predict(
 
     saved = load_model(model)
     reading = saved.about.get("reading")
-    streamed = is_several(table) or bool(why := why_streamed(table))
+    several = is_several(table)
+    why = "" if several else why_streamed(table)
+    streamed = several or bool(why)
     rows: Any = open_to_stream(table, options, reading) if streamed else read(table, options, reading)
     if output is not None and output.exists() and output.resolve() in _files_of(table, rows):
         raise OutputError(f"{output} is the table itself, which stays as it is: give another file to --output.")
@@ -67,8 +69,7 @@ def predict(
             f"{model.name} does not say how far its predictions may be off: fit again, without --no-intervals."
         )
     tell(rows)
-    if streamed and not is_several(table):
-        printing.note([why])
+    printing.note([why] if why else [])
     printing.note(read_otherwise(saved.columns, reading, rows))
     spelled, judged = Spellings(saved.columns), _Judged(saved, interval)
     if not streamed:

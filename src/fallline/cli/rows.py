@@ -190,15 +190,13 @@ def _parts_of_stream(
     check_there(targets, table.columns, "target")
     if isinstance(holdout, StreamedTable):
         return None, None, f"all of {holdout.name}"
-    if holdout != "last" and (isinstance(holdout, str) or not 0 <= holdout < 1):
-        raise SettingsError(f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table.")
-    if holdout == 0:
-        return None, None, ""
-    rows, said = 0, "the last fifth of the table"
     if holdout == "last":
-        rows = table.rows if table.rows is not None else sum(part.rows for part in table.parts())
+        rows, said = table.count(), "the last fifth of the table"
     else:
-        said = f"a random {percent(float(holdout))} of the table by the numbers of its rows, seed {seed}"
+        share = _share(holdout)
+        if share == 0:
+            return None, None, ""
+        rows, said = 0, f"a random {percent(share)} of the table by the numbers of its rows, seed {seed}"
     held = _held_by_number(holdout, seed, rows)
     return (lambda numbers: ~held(numbers)), held, said
 
@@ -317,17 +315,23 @@ def _division(
     if holdout == "last":
         held = max(round(0.2 * n), 1)
         return np.roll(np.arange(n), held), held, "the last fifth of the table"
-    if isinstance(holdout, str) or not 0 <= holdout < 1:
-        raise SettingsError(f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table.")
-    held = max(round(holdout * n), 1) if holdout > 0 else 0
+    share = _share(holdout)
+    held = max(round(share * n), 1) if share > 0 else 0
     if n - held < 2:
-        raise TableError(f"{n} rows are too few to hold {holdout:g} of them out: give more rows, or hold out 0.")
+        raise TableError(f"{n} rows are too few to hold {share:g} of them out: give more rows, or hold out 0.")
     random = np.random.default_rng(seed)
-    order, said = random.permutation(n), f"a random {percent(holdout)} of the table, seed {seed}"
+    order, said = random.permutation(n), f"a random {percent(share)} of the table, seed {seed}"
     if classes is None:
         return order, held, said
     # From its end: the first row of each class trains.
-    return in_proportion(order, classes, random)[::-1], held, f"a random {percent(holdout)} of each class, seed {seed}"
+    return in_proportion(order, classes, random)[::-1], held, f"a random {percent(share)} of each class, seed {seed}"
+
+
+def _share(holdout: float | str) -> float:
+    """A share of rows to hold out. Raises SettingsError for what is none."""
+    if isinstance(holdout, str) or not 0 <= holdout < 1:
+        raise SettingsError(f"holdout={holdout!r} is not possible: give a share from 0 to below 1, 'last', or a table.")
+    return float(holdout)
 
 
 def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -338,12 +342,7 @@ def _numbers(columns: Columns, table: Table, rows: np.ndarray) -> tuple[np.ndarr
         here = slice(start, start + len(next(iter(block.values()))))
         x[here], y[here] = columns.encode(block, row_numbers=rows[here] + 1), columns.target_values(block)
         start = here.stop
-    if wrong := np.argwhere(~np.isfinite(y)).tolist():
-        row, target = wrong[0]
-        raise TableError(
-            f"The target `{columns.targets[target]}` is infinite in row {rows[row] + 1} of {table.name}, but finite numbers "
-            "are expected: correct that cell, or leave the row out."
-        )
+    columns.must_be_finite(y, rows + 1, table.name)
     number = _class_of_each(table, rows, columns.targets, columns.classes)
     return x, y if number is None else one_hot(number, len(columns.classes))
 
@@ -432,13 +431,9 @@ def few_rows(saved: SavedModel, table: StreamedTable) -> FoundRows:
     columns, source = saved.columns, _source(saved)
     columns.check(table.columns)
     which: Which | None = None
-    if source.get("divided") == BY_NUMBER and (holdout := source.get("holdout", 0.0)) != 0:
-        rows = table.rows if table.rows is not None else sum(part.rows for part in table.parts())
-        held = _held_by_number(holdout, int(saved.about.get("seed", 0)), rows)
-
-        def which(numbers: np.ndarray) -> np.ndarray:
-            return ~held(numbers)
-
+    if source.get("divided") == BY_NUMBER:
+        seed = int(saved.about.get("seed", 0))
+        which, _, _ = _parts_of_stream(table, columns.targets, source.get("holdout", 0.0), seed)
     x, y, n = EncodedRows(table, columns, which).sample(_FEW_ROWS)
     if not len(x):
         raise TableError(
@@ -494,7 +489,7 @@ def read_otherwise(columns: Columns, fitted: Any, given: Table) -> tuple[str, ..
     ``fitted``: the ``reading`` of the table that was fitted. In a short table nothing may show that 03/04/2026 is in April.
     """
     parts = [read.get("columns", {}) if isinstance(read, Mapping) else {} for read in (fitted, given.reading)]
-    names = [*columns.targets, *(str(entry["name"]) for entry in columns.plan)]
+    names = (*columns.targets, *columns.input_names)
 
     def ways(name: str) -> list[str]:
         return [_way(part.get(name)) for part in parts]

@@ -315,7 +315,7 @@ class _NetworkEstimator(CallbackSupportMixin, BaseEstimator):
                 "that read_table has read."
             )
         columns.check(table.columns)
-        for block in table.blocks(only=[str(entry["name"]) for entry in columns.plan]):
+        for block in table.blocks(only=columns.input_names):
             x = columns.encode(block, start)
             start += len(x)
             yield x

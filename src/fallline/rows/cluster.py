@@ -23,7 +23,7 @@ from fallline.model.network import Model, Network
 from fallline.native import kernels as native
 from fallline.native.library import status
 from fallline.rows.memory import block_rows, keep_freed_memory
-from fallline.rows.stream import Streamed, _Chunk, _Gate, _Read, _Task
+from fallline.rows.stream import Streamed, _Chunk, _Gate, _Read, _Task, in_cuts
 from fallline.table.scaling import Scaling
 from fallline.threads import one_blas_thread, stopping
 from fallline.words import listed, shortened
@@ -104,9 +104,7 @@ class _Summing(NamedTuple):
         if in_c is not None:
             return Sums(block.count, *in_c(block))
         size = block_rows(model, request, len(block.x), block.x.itemsize)
-        cuts = (slice(at, at + size) for at in range(0, len(block.x), size))
-        parts = (Block(block.x[at], block.y[at], None if block.s is None else block.s[at]) for at in cuts)
-        return functools.reduce(merged, (sums_of_block(model, request, part) for part in parts))
+        return in_cuts(functools.partial(sums_of_block, model, request), merged, block, size)
 
 
 class _Answer(NamedTuple):

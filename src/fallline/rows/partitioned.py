@@ -57,7 +57,7 @@ class PartitionedTable:
         """The rows that have every target, as numbers."""
         import dask
 
-        needed = (*columns.targets, *(str(entry["name"]) for entry in columns.plan))
+        needed = (*columns.targets, *columns.input_names)
         encode, given = dask.delayed(_encoded, pure=True), dask.delayed(columns, pure=False)
         parts = [encode(part, given, needed, f"partition {i} of the {self.name}") for i, part in enumerate(self.parts)]
         return Partitions(parts, len(columns.encoded_names), columns.outputs)
@@ -181,7 +181,7 @@ def _joined(rows: EncodedRows) -> tuple[np.ndarray, np.ndarray, None]:
 def _rows_in(table: StreamedTable) -> int:
     """How many rows a table on disk has."""
     _must_see(table)
-    return table.rows if table.rows is not None else sum(part.rows for part in table.parts(only=table.columns[:1]))
+    return table.count()
 
 
 def _read(

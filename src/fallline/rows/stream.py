@@ -300,11 +300,7 @@ class _Task:
         """What is said of a chunk; None where it has none of the rows, a ``_Failed`` where it could not be said."""
         try:
             block = self.rows._of(chunk)
-            if block is None or len(block.x) <= self.size:
-                return None if block is None else self.of_block(block)
-            cuts = (slice(at, at + self.size) for at in range(0, len(block.x), self.size))
-            parts = (Block(block.x[at], block.y[at], None if block.s is None else block.s[at]) for at in cuts)
-            return functools.reduce(self.merge, map(self.of_block, parts))
+            return None if block is None else in_cuts(self.of_block, self.merge, block, self.size)
         except Exception as failure:
             return _Failed(failure)
 
@@ -313,6 +309,15 @@ class _Task:
         if total is None or isinstance(more, _Failed):
             return more
         return total if more is None or isinstance(total, _Failed) else self.merge(total, more)
+
+
+def in_cuts(of_block: Callable[[Block], _T], merge: Callable[[_T, _T], _T], block: Block, size: int) -> _T:
+    """What ``of_block`` says of a block, cut into blocks of up to ``size`` rows, merged."""
+    if len(block.x) <= size:
+        return of_block(block)
+    cuts = (slice(at, at + size) for at in range(0, len(block.x), size))
+    parts = (Block(block.x[at], block.y[at], None if block.s is None else block.s[at]) for at in cuts)
+    return functools.reduce(merge, map(of_block, parts))
 
 
 class _Numbers(_Task):

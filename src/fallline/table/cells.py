@@ -26,11 +26,11 @@ from fallline.words import counted, listed, shortened
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Database
 
-_LEADING_ZERO = r"[+-]?0\d+"
+LEADING_ZERO = r"[+-]?0\d+"
 _SAMPLE = 1000  # cells that say which forms are worth a question to all
 _AT_ONCE = 50  # columns in one question: the time that DuckDB takes to plan it grows with the square of their number
 _CODES = 12  # so many different whole numbers beside a few letters may all be codes
-_FEW, _ONE_MARK = 0.05, 0.3  # the share of cells that may be odd: different ones; one and the same, which is a mark
+FEW, ONE_MARK = 0.05, 0.3  # the share of cells that may be odd: different ones; one and the same, which is a mark
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ class _Column:
 
     at: int
     name: str
-    table: str = (
-        ""  # where its cells are: "cells" where all of them are plain numbers as they stand, else see ``_bared``
-    )
+    table: str = ""  # where its cells are: "cells" if all are plain numbers as they stand, else see ``_bared``
     form: Form = PLAIN
     forms: tuple[tuple[Form, int], ...] = ()  # those worth a thought, and how many cells fit
     worn: tuple[str, str] | None = None  # what stands around the numbers, where most cells are numbers
@@ -256,7 +254,7 @@ def _look(database: "Database", column: _Column, hints: Hints) -> None:
     candidates += [*dates.DATES, *numbers]
     enough = 0.5 * len(sample)
     likely = [form for form in candidates if sum(_matches(form, text) for text in sample) >= enough]
-    code = f"bool_or(regexp_full_match({cell}, '{_LEADING_ZERO}'))"
+    code = f"bool_or(regexp_full_match({cell}, '{LEADING_ZERO}'))"
     column.present, column.codes = asked(database, f"select count({cell}), {code} from {column.table}")[0]
     if likely and likely[0].spelled.get("form") == "iso" and _fitting(database, column, likely[:1]) == [column.present]:
         column.forms = ((likely[0], column.present),)  # nothing else could be meant
@@ -331,7 +329,7 @@ def _odd_cells(database: "Database", column: _Column) -> list[tuple[str, int]]:
         return []
     cell, fits = column.cell, column.form.fits(column.cell)
     if column.firm and column.form.kind == "DOUBLE":  # a code, which a number would take the zeros off
-        fits = f"({fits} and not regexp_full_match({cell}, '{_LEADING_ZERO}'))"
+        fits = f"({fits} and not regexp_full_match({cell}, '{LEADING_ZERO}'))"
     return [
         (text, count)
         for text, count in asked(
@@ -350,7 +348,7 @@ def _are_missing(database: "Database", column: _Column, fitting: int, odd: Seque
     signs = all(not any(letter.isalnum() for letter in text) for text, _ in odd)
     if signs and len(odd) <= 2:
         return many <= fitting
-    if fitting < 9 or many > max(1, (_ONE_MARK if len(odd) == 1 else _FEW) * (many + fitting)):
+    if fitting < 9 or many > max(1, (ONE_MARK if len(odd) == 1 else FEW) * (many + fitting)):
         return False
     if column.form.kind != "DOUBLE":
         return True

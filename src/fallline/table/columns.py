@@ -98,13 +98,18 @@ class Columns:
         """Which encoded columns are 0 or 1 by construction: bool, shape (d,)."""
         return np.array([mark for entry in self.plan for _, mark in encoded(entry)], dtype=bool)
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The columns of the table that are encoded."""
+        return tuple(str(entry["name"]) for entry in self.plan)
+
     def check(self, names: Iterable[str]) -> None:
         """Raise TableError, naming them, if a table with these columns lacks inputs this encoding needs."""
         given = set(names)
-        lacking = [str(entry["name"]) for entry in self.plan if entry["name"] not in given]
+        lacking = [name for name in self.input_names if name not in given]
         if not lacking:
             return
-        spare = list(given - {entry["name"] for entry in self.plan} - set(self.targets))
+        spare = list(given - set(self.input_names) - set(self.targets))
         near = {name: nearest(name, spare) for name in lacking[:8]}
         hints = [f"`{name}` (is it `{meant}`?)" if meant else f"`{name}`" for name, meant in near.items()]
         more = f" and {len(lacking) - 8} more" if len(lacking) > 8 else ""
@@ -153,6 +158,15 @@ class Columns:
         if self.classes:
             return class_numbers(block[self.targets[0]], self.classes)[:, None]
         return targets_of(block, self.targets)
+
+    def must_be_finite(self, y: np.ndarray, row_numbers: np.ndarray, table: str) -> None:
+        """Raise TableError, naming target and row, for an infinite target among y (n, k) of these rows (n,) of a table."""
+        if wrong := np.argwhere(~np.isfinite(y)).tolist():
+            row, target = wrong[0]
+            raise TableError(
+                f"The target `{self.targets[target]}` is infinite in row {row_numbers[row]} of {table}, but finite numbers "
+                "are expected: correct that cell, or leave the row out."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data for JSON; ``from_dict`` makes the same ``Columns`` of it."""

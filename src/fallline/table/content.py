@@ -17,6 +17,7 @@ from typing import Any
 from fallline.exceptions import TableError
 from fallline.words import counted
 
+PARQUET, _JSON = (".parquet", ".pq"), {".json", ".jsonl", ".ndjson"}  # endings of names
 _SAMPLE = 256 * 1024  # bytes looked at to find the separator: some thousand lines
 _UNPACKED, _TIMES = 1 << 28, 30  # bytes that any gzipped file may unpack to, and how many times its size
 _CHUNK = 4 * 1024 * 1024
@@ -85,8 +86,7 @@ def source_of(path: Path, most: int | None = None) -> Source:
         empty = f"{path.name} is empty once unpacked: a header line and rows were expected."
     if not head:
         raise TableError(empty)
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if head.startswith(b"PAR1") or suffixes[-1:] in ([".parquet"], [".pq"]):
+    if _is_parquet(path, head):
         return Source(path, "parquet", head, content)
     _must_not_be_foreign(path, head)
     if content is None and not _is_clean(path):
@@ -106,7 +106,7 @@ def beginning_of(path: Path, size: int) -> tuple[Source, bool]:
     """
     with path.open("rb") as file:
         head = file.read(_SAMPLE)
-    if head.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
+    if _is_parquet(path, head):
         return Source(path, "parquet", head), False
     _must_not_be_foreign(path, head)
     found = pieces(path, size)
@@ -122,9 +122,17 @@ def _must_not_be_foreign(path: Path, head: bytes) -> None:
             raise TableError(f"{path.name} is {what}, not text with one row on each line. {remedy}.")
 
 
+def is_json(path: Path) -> bool:
+    """Whether a file is JSON by its name."""
+    return not _JSON.isdisjoint(suffix.lower() for suffix in path.suffixes)
+
+
+def _is_parquet(path: Path, head: bytes) -> bool:
+    return head.startswith(b"PAR1") or path.suffix.lower() in PARQUET
+
+
 def _text_kind(path: Path, head: bytes) -> str:
-    named = not {".json", ".jsonl", ".ndjson"}.isdisjoint(suffix.lower() for suffix in path.suffixes)
-    return "json" if named or re.match(rb'\s*(\[\s*)?\{\s*"', head) else "text"
+    return "json" if is_json(path) or re.match(rb'\s*(\[\s*)?\{\s*"', head) else "text"
 
 
 def _unpacked(path: Path, most: int) -> bytes:
@@ -227,7 +235,7 @@ def _end_of_lines(text: str, give_up: bool) -> int:
 
 
 def _clean(content: bytes, name: str) -> bytes:
-    """The same text in UTF-8 with \n line ends. Raises TableError if it is not text."""
+    """The same text in UTF-8 with \\n line ends. Raises TableError if it is not text."""
     text = content.decode(_encoding(content), errors="replace")
     _must_be_text(text, name)
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")

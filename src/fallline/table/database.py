@@ -74,8 +74,7 @@ def opened(source: Source) -> Iterator[tuple["duckdb.DuckDBPyConnection", str]]:
     """A private database and the SQL of the path it may read: the file itself, or a copy of the cleaned content."""
     with contextlib.ExitStack() as stack:
         path = source.path.resolve()
-        # Under a name such as a[1].csv, DuckDB could take the file for a pattern.
-        if source.content is not None or any(letter in str(path) for letter in "*?[]{}"):
+        if source.content is not None or seems_pattern(path):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fallline-"))
             path = Path(folder).resolve() / "table"
             if source.content is None:
@@ -83,6 +82,11 @@ def opened(source: Source) -> Iterator[tuple["duckdb.DuckDBPyConnection", str]]:
             else:
                 path.write_bytes(source.content)
         yield stack.enter_context(database(path)), quoted(str(path))
+
+
+def seems_pattern(path: Path) -> bool:
+    """Whether DuckDB could take the name of a file for a pattern, such as a[1].csv."""
+    return any(letter in str(path) for letter in "*?[]{}")
 
 
 def quoted(text: str) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from fallline.exceptions import TableError
 from fallline.table.columns import Columns
 from fallline.table.encoding import Values
 from fallline.table.sample import Sample
@@ -103,10 +102,10 @@ class EncodedRows:
     def numbered_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """As ``blocks``, read from the table, with the number (b,) of each row in it, from 1."""
         columns = self.columns
-        needed = [*columns.targets, *(str(entry["name"]) for entry in columns.plan)]
+        needed = (*columns.targets, *columns.input_names)
         for block, numbers in complete_blocks(self.table, columns.targets, self.which, needed):
             y = columns.target_values(block)
-            self._must_be_finite(y, numbers)
+            columns.must_be_finite(y, numbers, self.table.name)
             yield columns.encode(block, row_numbers=numbers), y, numbers
 
     def sample(self, most: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -126,14 +125,6 @@ class EncodedRows:
                 if not len(block):
                     return
                 yield block[:, : self.inputs], block[:, self.inputs :], None
-
-    def _must_be_finite(self, y: np.ndarray, numbers: np.ndarray) -> None:
-        if wrong := np.argwhere(~np.isfinite(y)).tolist():
-            row, target = wrong[0]
-            raise TableError(
-                f"The target `{self.columns.targets[target]}` is infinite in row {numbers[row]} of {self.table.name}, but "
-                "finite numbers are expected: correct that cell, or leave the row out."
-            )
 
 
 @contextlib.contextmanager

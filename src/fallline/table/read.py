@@ -198,6 +198,7 @@ def _parquet(source: Source) -> Iterator[Any]:
 
 
 def not_parquet(source: Source) -> TableError:
+    """What to say of a file that cannot be read as Parquet."""
     what = "has a Parquet name but is not a Parquet file"
     if source.sample.startswith(b"PAR1"):
         what = "is a damaged or cut-off Parquet file"

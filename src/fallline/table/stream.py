@@ -12,7 +12,7 @@ import glob
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import numpy as np
 
 from fallline.exceptions import TableError
 from fallline.table import dates
-from fallline.table.cells import Hints, Typed
-from fallline.table.content import Source, beginning_of, pieces
-from fallline.table.database import batches, database, identifier, kinds_of, quoted
+from fallline.table.cells import FEW, LEADING_ZERO, ONE_MARK, Hints, Typed
+from fallline.table.content import PARQUET, Source, beginning_of, is_json, pieces
+from fallline.table.database import asked, batches, database, identifier, kinds_of, quoted, seems_pattern
 from fallline.table.dialect import Dialect
 from fallline.table.forms import clothes
 from fallline.table.layout import Layout
@@ -34,17 +34,10 @@ from fallline.words import counted, listed, shortened
 
 _PIECE = 8 << 20  # bytes of text read at a time
 _WITH_TEXT = 1 << 14  # rows of Parquet given at a time where they are wanted as text, too
-_PARQUET = (".parquet", ".pq")
 _TEXTS = (".csv", ".tsv", ".tab", ".txt", ".dat")
-_MANY, _FEW, _ONE_MARK = (
-    50,
-    0.05,
-    0.3,
-)  # different odd cells of a column; the shares that may be odd: of all; one and the same
+_MANY = 50  # different odd cells of a column
 # What a fit holds of a table, for each byte of its text and of its numbers, and what a gzipped text unpacks to (measured).
 _OF_TEXT, _OF_NUMBERS, _UNPACKED = 6.0, 6.0, 5.0
-_JSON = {".json", ".jsonl", ".ndjson"}
-_CODE = re.compile(r"[+-]?0\d+")
 
 
 class StreamedTable:
@@ -112,6 +105,10 @@ class StreamedTable:
         for part in self.parts(only=only):
             yield from part.blocks(size)
 
+    def count(self) -> int:
+        """How many rows there are: by a pass over the first column where that is not known."""
+        return sum(part.rows for part in self.parts(only=self.columns[:1])) if self.rows is None else self.rows
+
     def read(self) -> Table:
         """All of it in memory, as ``read_table`` reads a file, but for the text of the rows."""
         parts = list(self.parts())
@@ -139,17 +136,14 @@ class StreamedTable:
                 _must_agree(self.files[0], first, path, found)
         self.columns = tuple(first)
         with self._database() as (connection, places):
-            listing = ", ".join(places.values())
-            found = connection.execute(f"select sum(num_rows) from parquet_file_metadata([{listing}])").fetchall()
-        self.rows = int(found[0][0])
+            self.rows = _rows_in(connection, places.values())
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[tuple[Any, dict[Path, str]]]:
         """A database that may read the files, and their places in SQL."""
         with contextlib.ExitStack() as stack:
             places = {path: path.resolve() for path in self.files}
-            # Under a name such as a[1].parquet, DuckDB could take the file for a pattern.
-            if odd := [path for path, place in places.items() if re.search(r"[*?\[\]{}]", str(place))]:
+            if odd := [path for path, place in places.items() if seems_pattern(place)]:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fallline-"))).resolve()
                 for i, path in enumerate(odd):
                     (folder / str(i)).symlink_to(places[path])
@@ -292,7 +286,7 @@ class StreamedTable:
         meant = next((text for text in counts if _is_value(text)), None)
         text = meant or counts.most_common(1)[0][0]
         signs = all(not any(letter.isalnum() for letter in cell) for cell in counts)
-        share = 0.5 if signs and len(counts) < 3 else _ONE_MARK if len(counts) == 1 else _FEW
+        share = 0.5 if signs and len(counts) < 3 else ONE_MARK if len(counts) == 1 else FEW
         if meant is None and len(counts) < _MANY and counts.total() <= max(1, share * rows):
             return
         many = counts.total() if meant is None else counts[meant]
@@ -355,19 +349,23 @@ def bytes_in_memory(path: Path | str) -> float:
     try:
         files = _files(path)
         size = sum(file.stat().st_size * (_UNPACKED if file.suffix.lower() == ".gz" else 1.0) for file in files)
-        if files[0].suffix.lower() not in _PARQUET:
-            json = not _JSON.isdisjoint(suffix.lower() for suffix in files[0].suffixes)
-            return 0.0 if json else _OF_TEXT * size
-        if any(re.search(r"[*?\[\]{}]", str(file)) for file in files):
+        if files[0].suffix.lower() not in PARQUET:
+            return 0.0 if is_json(files[0]) else _OF_TEXT * size
+        if any(map(seems_pattern, files)):
             return _OF_TEXT * size
         places = [file.resolve() for file in files]
         with database(*places) as connection:
-            listing = ", ".join(quoted(str(place)) for place in places)
-            (rows,), *_ = connection.execute(f"select sum(num_rows) from parquet_file_metadata([{listing}])").fetchall()
+            rows = _rows_in(connection, [quoted(str(place)) for place in places])
             columns = len(connection.sql(f"select * from read_parquet({quoted(str(places[0]))})").columns)
     except (TableError, OSError, duckdb.Error):
         return 0.0
     return _OF_NUMBERS * 8.0 * rows * columns
+
+
+def _rows_in(connection: Any, places: Iterable[str]) -> int:
+    """How many rows the Parquet files at these places, in SQL, have together."""
+    ((rows,),) = asked(connection, f"select sum(num_rows) from parquet_file_metadata([{', '.join(places)}])")
+    return int(rows)
 
 
 def is_several(path: Path | str) -> bool:
@@ -430,7 +428,7 @@ def _turned(cells: Sequence[Sequence[str | None]]) -> list[tuple[str | None, ...
 
 def _is_table(path: Path) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    return bool(suffixes) and suffixes[-1] in (*_PARQUET, *_TEXTS)
+    return bool(suffixes) and suffixes[-1] in (*PARQUET, *_TEXTS)
 
 
 def _stat(path: Path) -> tuple[int, int]:
@@ -470,7 +468,7 @@ def _must_agree(
 def _is_value(text: str) -> bool:
     """Whether a cell is a number, a date or a code in some other spelling, rather than a slip or a mark."""
     return (
-        bool(_CODE.fullmatch(text))
+        bool(re.fullmatch(LEADING_ZERO, text))
         or clothes(text) is not None
         or any(re.fullmatch(form.pattern, text) for form in dates.DATES)
     )
